@@ -1,0 +1,144 @@
+"""One generation of a stream: a text that only grows, and where each event stands in it.
+
+The text is canonical UTF-8. Beside it stand the text's end after each event (eight
+bytes an event) and, for the few that are not plain fragments, the event itself: so
+readers of the upstream's events, also late ones, get them one for one.
+"""
+
+import hashlib
+import re
+from array import array
+from bisect import bisect_right
+
+from protocol.events import EndOfBytes, ErrorObject, Event, Fragment, Members
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class TextTooLong(Exception):
+    """The text, or what stands beside it, would pass the cap."""
+
+
+class TextLog:
+    """Append-only text with the events that made it. Offsets are in UTF-8 bytes.
+
+    Args:
+        max_bytes: cap on the text, and again on everything else that is kept
+            for events (a stream of empty events must not grow without bound).
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._text = bytearray()
+        self._ends = array("Q")  # the text's size after each event
+        self._others: dict[int, Members] = {}  # events that are no plain fragments, by ordinal
+        self._beside = 0  # bytes kept beside the text, estimated
+        self._high = ""  # a high surrogate whose pair may come with the next fragment
+        self._sha256 = hashlib.sha256()
+        self._hashed = 0
+
+    def __repr__(self) -> str:
+        return f"<TextLog {self.size} bytes, {self.count} events>"
+
+    @property
+    def size(self) -> int:
+        """The head: bytes of text so far."""
+        return len(self._text)
+
+    @property
+    def count(self) -> int:
+        """Events so far; the ordinal of the next one."""
+        return len(self._ends)
+
+    def append(self, event: Event, wire_bytes: int = 64) -> None:
+        """Take one event; `EndOfBytes` and error objects are endings, not events of the log.
+
+        Args:
+            event: what the upstream said.
+            wire_bytes: its size as it came, for the bound on what is kept.
+
+        Raises:
+            TextTooLong: nothing of the event was taken.
+        """
+        if type(event) is str:
+            encoded = event.encode() if not self._high else self._join(event)
+            if len(self._text) + len(encoded) > self._max_bytes or 8 * len(self._ends) > self._max_bytes:
+                raise TextTooLong
+            self._text += encoded
+        elif isinstance(event, EndOfBytes | ErrorObject):
+            return
+        else:
+            assert not isinstance(event, str)
+            self._append_other(event.members, event.text if isinstance(event, Fragment) else "", wire_bytes)
+        self._ends.append(len(self._text))
+
+    def finish(self) -> None:
+        """Give up waiting for the pair of a surrogate: it becomes U+FFFD."""
+        if self._high:
+            self._high = ""
+            self._text += "\ufffd".encode()
+
+    def slice(self, start: int, stop: int) -> str:
+        """The text between two offsets, both on code-point boundaries."""
+        return self._text[start:stop].decode()
+
+    def bytes(self, start: int = 0) -> bytes:
+        """The text from ``start`` to the head, as UTF-8."""
+        return bytes(memoryview(self._text)[start:])
+
+    def is_boundary(self, offset: int) -> bool:
+        """Whether ``offset`` is in the text and not inside a code point."""
+        if not 0 <= offset <= len(self._text):
+            return False
+        return offset == len(self._text) or self._text[offset] & 0xC0 != 0x80
+
+    def boundary_before(self, offset: int) -> int:
+        """The last code-point boundary at or before ``offset``."""
+        while not self.is_boundary(offset):
+            offset -= 1
+        return offset
+
+    def event(self, ordinal: int) -> Members:
+        """The upstream's event of that ordinal, as it came."""
+        other = self._others.get(ordinal)
+        if other is not None:
+            return other
+        start = self._ends[ordinal - 1] if ordinal else 0
+        return {"event_type": "text_generation", "text": self.slice(start, self._ends[ordinal])}
+
+    def end_of(self, ordinal: int) -> int:
+        """The text's size just after that event."""
+        return self._ends[ordinal]
+
+    def events_within(self, offset: int) -> int:
+        """How many events lie wholly within the first ``offset`` bytes."""
+        return bisect_right(self._ends, offset)
+
+    def sha256(self) -> str:
+        """The digest of the text so far, as hex."""
+        self._sha256.update(memoryview(self._text)[self._hashed :])
+        self._hashed = len(self._text)
+        return self._sha256.hexdigest()
+
+    def _append_other(self, members: Members, text: str, wire_bytes: int) -> None:
+        beside = self._beside + wire_bytes
+        encoded = self._join(text)
+        if beside > self._max_bytes or len(self._text) + len(encoded) > self._max_bytes:
+            raise TextTooLong
+        self._others[len(self._ends)] = members
+        self._beside = beside
+        self._text += encoded
+
+    def _join(self, text: str) -> bytes:
+        """Encode ``text`` behind a pending surrogate; keep back a new one at its end.
+
+        Only text moves a pending surrogate: other events may stand between its halves.
+        """
+        if not text:
+            return b""
+        text, self._high = self._high + text, ""
+        if not _SURROGATE.search(text):
+            return text.encode()
+        if "\ud800" <= text[-1] <= "\udbff":
+            text, self._high = text[:-1], text[-1]
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
