@@ -13,7 +13,7 @@ import jsonschema_rs
 import orjson
 
 from protocol.pattern_cost import check_patterns
-from protocol.pointers import joined
+from protocol.pointers import child, joined
 from protocol.schema_bounds import SchemaInvalid, SchemaMap, canonical
 from protocol.schema_dialect import translate
 from protocol.schema_expansion import check_expansion
@@ -43,7 +43,10 @@ class AdmittedSchema:
     targets: dict[str, str]
     validator: jsonschema_rs.Validator = field(repr=False)
     _spelled: dict[str, str] = field(repr=False)
+    # Compiled when first asked for. Filled from any thread: two of them at most do the same work twice.
     _parts: dict[str, jsonschema_rs.Validator] = field(repr=False, default_factory=dict)
+    _keywords: dict[str, jsonschema_rs.Validator] = field(repr=False, default_factory=dict)
+    _patterns: dict[str, jsonschema_rs.Validator] = field(repr=False, default_factory=dict)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -62,6 +65,22 @@ class AdmittedSchema:
             compiled = jsonschema_rs.validator_map_for(self.document, **_options())
             self._parts.update({place: compiled[_fragment(place)] for place in self.subschemas})
         return self._parts[pointer]
+
+    def keyword(self, pointer: str, keyword: str) -> jsonschema_rs.Validator:
+        """Return the validator of one keyword of the subschema at ``pointer``, all others left out.
+
+        Only for keywords that hold no subschema.
+        """
+        place = child(pointer, keyword)
+        if place not in self._keywords:
+            self._keywords[place] = _compiled({keyword: self.subschemas[pointer][keyword]})
+        return self._keywords[place]
+
+    def pattern(self, pattern: str) -> jsonschema_rs.Validator:
+        """Return what tells whether a string, such as a member's name, matches ``pattern``."""
+        if pattern not in self._patterns:
+            self._patterns[pattern] = _compiled({"pattern": pattern})
+        return self._patterns[pattern]
 
     def spelled(self, keyword_pointer: str) -> str:
         """Return where the caller's own schema says what the keyword at this pointer says."""
