@@ -1,0 +1,1 @@
+"""Settings: read by the composition root and the command line alone."""

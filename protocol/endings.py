@@ -80,7 +80,6 @@ class Ending:
     upstream_status: int | None = None
     validation: dict[str, Any] | None = None
     value: Any = field(default=None, repr=False)
-    has_value: bool = False
 
     @property
     def error(self) -> dict[str, Any] | None:

@@ -30,8 +30,6 @@ def _path_to_depth(value: Any) -> str | None:
         if depth > MAX_DEPTH:
             return pointer
         pairs = holder.items() if isinstance(holder, dict) else enumerate(holder)
-        below = [
-            (part, child(pointer, name), depth + 1) for name, part in pairs if isinstance(part, dict | list)
-        ]
+        below = [(part, child(pointer, name), depth + 1) for name, part in pairs if isinstance(part, dict | list)]
         waiting.extend(reversed(below))
     return None

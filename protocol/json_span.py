@@ -19,9 +19,7 @@ _FLAT = (
 )
 # An element with no container in its own members and the comma after it, in one step: most are such.
 _FLAT_ELEMENT = re.compile(_FLAT + rb"[ \t\r\n]*,[ \t\r\n]*", re.DOTALL)
-_FLAT_MEMBER = re.compile(
-    rb"(" + _STRING.pattern + rb")[ \t\r\n]*:[ \t\r\n]*" + _FLAT_ELEMENT.pattern, re.DOTALL
-)
+_FLAT_MEMBER = re.compile(rb"(" + _STRING.pattern + rb")[ \t\r\n]*:[ \t\r\n]*" + _FLAT_ELEMENT.pattern, re.DOTALL)
 _STRUCTURE = re.compile(rb'[\[{]|[\]}]|"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
 # The wanted pointers as a tree of names.

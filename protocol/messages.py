@@ -24,7 +24,12 @@ def text_json(text: str) -> bytes:
 
 def delta(stream: str, start: int, stop: int, text: bytes) -> bytes:
     """``delta``; ``text`` is already JSON (`text_json`)."""
-    return b'{"type":"delta","stream":"%b","from":%d,"to":%d,"text":%b}' % (stream.encode(), start, stop, text)
+    return b'{"type":"delta","stream":"%b","from":%d,"to":%d,"text":%b}' % (
+        stream.encode(),
+        start,
+        stop,
+        text,
+    )
 
 
 def attached(
@@ -55,7 +60,12 @@ def attached(
 
 def event(stream: str, at: int, n: int, members: dict[str, Any]) -> bytes:
     """``event``: one of the upstream's, one for one."""
-    return b'{"type":"event","stream":"%b","at":%d,"n":%d,"event":%b}' % (stream.encode(), at, n, dumps(members))
+    return b'{"type":"event","stream":"%b","at":%d,"n":%d,"event":%b}' % (
+        stream.encode(),
+        at,
+        n,
+        dumps(members),
+    )
 
 
 def derived(kind: str, stream: str, message: dict[str, Any]) -> bytes:

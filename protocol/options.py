@@ -1,8 +1,10 @@
 """The service's own options beside a request (wire contract, section 7); never sent upstream."""
 
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-import http_sfv
+from http_sfv.dictionary import Dictionary
+from http_sfv.item import Item
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from protocol.errors import Refusal
@@ -77,7 +79,7 @@ def parse_options_header(header: str | None) -> Options:
     """
     if not header:
         return Options()
-    dictionary = http_sfv.Dictionary()
+    dictionary = Dictionary()
     try:
         dictionary.parse(header.encode("ascii"))
     except ValueError as exc:
@@ -91,12 +93,13 @@ def parse_options_header(header: str | None) -> Options:
 
 
 def _bare(key: str, item: Any) -> Any:
-    if not isinstance(item, http_sfv.Item):
+    if not isinstance(item, Item):
         raise Refusal("option_invalid", f"{key}: a list is no value of an option")
     value = item.value
-    if isinstance(value, bool | int | str):
-        return str(value) if isinstance(value, str) else value
-    try:
-        return float(value)  # decimals
-    except (TypeError, ValueError) as exc:
-        raise Refusal("option_invalid", f"{key}: not a value of an option") from exc
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, bool | int):
+        return value
+    if isinstance(value, str):
+        return str(value)  # tokens are a kind of their own there
+    raise Refusal("option_invalid", f"{key}: not a value of an option")

@@ -82,9 +82,9 @@ class TextLog:
         """The text between two offsets, both on code-point boundaries."""
         return self._text[start:stop].decode()
 
-    def bytes(self, start: int = 0) -> bytes:
-        """The text from ``start`` to the head, as UTF-8."""
-        return bytes(memoryview(self._text)[start:])
+    def encoded(self, start: int = 0, stop: int | None = None) -> bytes:
+        """The text from ``start`` to ``stop`` (the head), as UTF-8."""
+        return bytes(self._text[start:stop])
 
     def is_boundary(self, offset: int) -> bool:
         """Whether ``offset`` is in the text and not inside a code point."""

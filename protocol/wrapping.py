@@ -19,14 +19,10 @@ _SPACE = rb"[ \t\r\n]{0,64}"
 _OBJECT = rb"\{(?=" + _SPACE + rb'["}])'
 _ARRAY = rb"\[(?=" + _SPACE + rb'["{\[\]])'
 _NUMBER_END = rb"(?=[ \t\r\n,\].eE])"
-_ARRAY_OF_SCALARS = (
-    rb"\[(?=" + _SPACE + rb"(?:-?(?:0|[1-9][0-9]{0,19})" + _NUMBER_END + rb"|(?:true|false|null)\b))"
-)
+_ARRAY_OF_SCALARS = rb"\[(?=" + _SPACE + rb"(?:-?(?:0|[1-9][0-9]{0,19})" + _NUMBER_END + rb"|(?:true|false|null)\b))"
 _FENCE = rb"```[A-Za-z0-9_+-]{0,32}" + _SPACE
 _DIRECT = re.compile(_OBJECT + rb"|" + _ARRAY + rb"|" + _ARRAY_OF_SCALARS)
-_WRAPPED = re.compile(
-    rb"(?P<fence>" + _FENCE + rb")(?P<fenced>" + _DIRECT.pattern + rb")|" + _OBJECT + rb"|" + _ARRAY
-)
+_WRAPPED = re.compile(rb"(?P<fence>" + _FENCE + rb")(?P<fenced>" + _DIRECT.pattern + rb")|" + _OBJECT + rb"|" + _ARRAY)
 _QUOTED = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\.)*"?')
 _BLANK = re.compile(rb"[ \t\r\n]*")
 

@@ -1,0 +1,172 @@
+"""One frozen object with every setting; environment first, then the TOML file that ``FANLIGHT_CONFIG`` names.
+
+Names in the environment carry the prefix ``FANLIGHT_``; in the file they stand in lower
+case without it. Units are in the names.
+"""
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+CLOUD = "https://api.twelvelabs.io/v1.3"
+EMBEDDED = "embedded"
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+def default_data_dir() -> Path:
+    """The user's data home (XDG base directories), in a directory of our own."""
+    home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(home) / "fanlight"
+
+
+class Settings(BaseSettings):
+    """Every setting, with its unit and default."""
+
+    model_config = SettingsConfigDict(env_prefix="FANLIGHT_", frozen=True, extra="forbid", populate_by_name=True)
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=0, le=65_535, description="port to listen on; 0 picks one and logs it")
+    public_url: str | None = Field(None, description="the address under which users reach the service")
+    hosts: Names = Field((), description="further names accepted in Host, comma-separated")
+    origins: Names = Field((), description="browser origins that may call, comma-separated")
+    api_keys: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict, description="who may call: comma-separated name:sha256hex, each name a tenant"
+    )
+    allow_open: bool = Field(False, description="listen beyond loopback without keys")
+
+    upstream_url: str | None = Field(
+        None,
+        description="an address ending in /v1.3, http+unix: for sockets, or 'embedded'; unset: see README",
+    )
+    upstream_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("FANLIGHT_UPSTREAM_KEY", "TWELVELABS_API_KEY", "upstream_key"),
+        description="the key sent to the upstream in place of the caller's",
+    )
+    forward_keys: bool = Field(False, description="send the caller's own x-api-key upstream instead")
+    data_dir: Path = Field(default_factory=default_data_dir, description="where the embedded engine keeps its files")
+    engine_workers: int = Field(2, ge=1, le=64, description="analyses that the embedded engine runs at once")
+    engine_private_urls: bool = Field(False, description="let the embedded engine fetch from private addresses")
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    connect_timeout_s: Seconds = Field(5.0, description="connecting to the upstream")
+    first_event_timeout_s: Seconds = Field(120.0, description="from connected to the first event")
+    idle_timeout_s: Seconds = Field(90.0, description="between events")
+    total_timeout_s: Seconds = Field(1800.0, description="a whole analysis, retries included")
+    max_line_bytes: Count = Field(1 << 20, description="longest line of the upstream's answer")
+    max_text_bytes: Count = Field(1 << 24, description="longest text of a stream")
+    max_events_per_s: Count = Field(50_000, description="events taken from one upstream call a second")
+    max_body_bytes: Count = Field(48 << 20, description="longest body of a JSON call; media in base64 are in it")
+    max_streams: Count = Field(2000, description="streams running at once")
+    max_streams_per_tenant: Count = Field(1000, description="streams of one tenant running at once")
+    max_kept_bytes: Count = Field(1 << 29, description="ended streams kept, in all")
+    max_kept_bytes_per_tenant: Count = Field(1 << 28, description="ended streams kept of one tenant")
+
+    send_deadline_s: Seconds = Field(15.0, description="a reader that takes no byte for so long is closed")
+    high_water_bytes: Count = Field(1 << 16, description="what a reader may leave unread before it is passed over")
+    rollup_ms: float = Field(0.0, ge=0, le=100, description="joins fragments for very large audiences")
+    drain_s: Seconds = Field(20.0, description="from SIGTERM to the exit")
+    header_timeout_s: Seconds = Field(10.0, description="a request's head must be there")
+    body_timeout_s: Seconds = Field(30.0, description="a JSON call's body must be there")
+    keep_alive_s: Seconds = Field(15.0, description="an idle connection is kept")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, and that over the file."""
+        path = os.environ.get("FANLIGHT_CONFIG")
+        if not path:
+            return init_settings, env_settings
+        if not Path(path).is_file():
+            raise ValueError(f"FANLIGHT_CONFIG names {path}, which is not a file")
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+
+    @field_validator("hosts", "origins", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _read_keys(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.strip().partition(":") for part in value.split(",") if part.strip()]
+        return {digest.lower(): name for name, _, digest in pairs}
+
+    @field_validator("api_keys")
+    @classmethod
+    def _check_keys(cls, value: dict[str, str]) -> dict[str, str]:
+        for digest, name in value.items():
+            hexadecimal = len(digest) == 64 and all(c in "0123456789abcdef" for c in digest)
+            if not name or not hexadecimal:
+                raise ValueError("each key is name:sha256hex, the digest with 64 hexadecimal digits")
+        return value
+
+    @field_validator("upstream_key", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @model_validator(mode="after")
+    def _guarded(self) -> "Settings":
+        if not self.api_keys and not self.allow_open and not self.forward_keys and not is_loopback(self.host):
+            raise ValueError(
+                f"listening on {self.host} without FANLIGHT_API_KEYS would let anybody in;"
+                " FANLIGHT_ALLOW_OPEN=1 says that this is meant"
+            )
+        return self
+
+    @property
+    def upstream(self) -> str:
+        """The upstream's address, or ``embedded``."""
+        if self.upstream_url:
+            return self.upstream_url
+        return CLOUD if self.upstream_key is not None or self.forward_keys else EMBEDDED
+
+    @property
+    def upstream_in_words(self) -> str:
+        """For the start line: which upstream is used, and what it costs."""
+        if self.upstream == EMBEDDED:
+            return "the embedded engine on this machine: no key, no network, no cost"
+        if self.upstream == CLOUD:
+            return f"the TwelveLabs cloud at {CLOUD}: every analysis costs money"
+        return f"the server at {self.upstream}"
+
+    def shown(self) -> dict[str, Any]:
+        """The effective settings with secrets masked."""
+        shown: dict[str, Any] = self.model_dump(mode="json")
+        shown["upstream_key"] = "**********" if self.upstream_key is not None else None
+        shown["api_keys"] = sorted(self.api_keys.values())
+        return shown | {"upstream": self.upstream}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host to listen on is this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

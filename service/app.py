@@ -1,0 +1,160 @@
+"""Composition: the one place that names concrete parts, opened in order and closed in reverse."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import urlsplit
+
+import structlog
+from aiohttp import web
+
+from config.settings import EMBEDDED, Settings, is_loopback
+from service.hub.clocks import ClockLimits
+from service.hub.hub import Hub, HubLimits
+from service.hub.pump import PumpLimits
+from service.hub.streams import Limits
+from service.upstream.address import Address, parse_address
+from service.upstream.embedded import EmbeddedEngine
+from service.upstream.http import HttpUpstream
+from service.web import keys
+from service.web.connection import Connections
+from service.web.gate import gate
+from service.web.guard import Guard
+from service.web.routes import add_routes
+
+log = structlog.get_logger()
+RECONNECT_MS = 1000
+
+
+def hub_limits(settings: Settings) -> HubLimits:
+    """The hub's bounds, out of the settings."""
+    return HubLimits(
+        stream=Limits(settings.max_text_bytes, settings.rollup_ms / 1000),
+        pump=PumpLimits(
+            ClockLimits(settings.first_event_timeout_s, settings.idle_timeout_s, settings.total_timeout_s),
+            settings.max_line_bytes,
+            settings.max_events_per_s,
+        ),
+        max_streams=settings.max_streams,
+        max_streams_per_tenant=settings.max_streams_per_tenant,
+        max_kept_bytes=settings.max_kept_bytes,
+        max_kept_bytes_per_tenant=settings.max_kept_bytes_per_tenant,
+    )
+
+
+def guard_of(settings: Settings) -> Guard:
+    """The door, out of the settings."""
+    hosts = {host.lower() for host in settings.hosts}
+    if settings.host not in ("0.0.0.0", "::", ""):  # noqa: S104
+        hosts.add(settings.host.lower())
+    if settings.public_url:
+        hosts.add((urlsplit(settings.public_url).hostname or "").lower())
+    origins = set(settings.origins)
+    if settings.public_url:
+        parts = urlsplit(settings.public_url)
+        origins.add(f"{parts.scheme}://{parts.netloc}")
+    return Guard(frozenset(hosts), frozenset(origins), settings.api_keys, settings.forward_keys)
+
+
+@asynccontextmanager
+async def application(settings: Settings) -> AsyncIterator[web.Application]:
+    """Open every part, and give the application that serves them."""
+    async with AsyncExitStack() as stack:
+        if settings.upstream == EMBEDDED:
+            arguments = ["--workers", str(settings.engine_workers), "--log-level", settings.log_level]
+            if settings.engine_private_urls:
+                arguments.append("--allow-private-urls")
+            engine = await stack.enter_async_context(EmbeddedEngine(settings.data_dir, arguments))
+            address = Address("http://localhost/v1.3", engine.socket)
+            ready = keys.Readiness(lambda: engine.ready)
+        else:
+            address = parse_address(settings.upstream)
+            ready = keys.Readiness(lambda: True)
+        key = settings.upstream_key.get_secret_value() if settings.upstream_key is not None else None
+        upstream = await stack.enter_async_context(
+            HttpUpstream(
+                address,
+                api_key=None if settings.forward_keys else key,
+                connect_timeout_s=settings.connect_timeout_s,
+                silence_timeout_s=settings.total_timeout_s,
+            )
+        )
+        connections = Connections(settings.high_water_bytes, settings.send_deadline_s)
+        connections.start()
+        stack.push_async_callback(connections.close)
+        hub = await stack.enter_async_context(Hub(upstream, hub_limits(settings)))
+        app = web.Application(middlewares=[gate(guard_of(settings))], client_max_size=settings.max_body_bytes)
+        app[keys.HUB] = hub
+        app[keys.UPSTREAM] = upstream
+        app[keys.CONNECTIONS] = connections
+        app[keys.READY] = ready
+        app[keys.FORWARD_KEYS] = settings.forward_keys
+        app[keys.MAX_BODY_BYTES] = settings.max_body_bytes
+        app[keys.BODY_TIMEOUT_S] = settings.body_timeout_s
+        if settings.public_url:
+            parts = urlsplit(settings.public_url)
+            app[keys.PUBLIC] = keys.PublicAddress(parts.scheme, parts.netloc)
+        add_routes(app)
+        yield app
+
+
+@asynccontextmanager
+async def served(settings: Settings) -> AsyncIterator[tuple[web.Application, str]]:
+    """Serve until the context is left; gives the application and its own address."""
+    async with application(settings) as app:
+        runner = web.AppRunner(
+            app,
+            handle_signals=False,
+            handler_cancellation=True,
+            access_log=None,
+            keepalive_timeout=settings.keep_alive_s,
+            shutdown_timeout=1.0,
+        )
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
+            await site.start()
+            host, port = runner.addresses[0][:2]
+            name = f"[{host}]" if ":" in host else host
+            yield app, f"http://{name}:{port}"
+        finally:
+            await runner.cleanup()
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and return; a second signal ends at once."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    now = asyncio.Event()
+
+    def asked_to_stop() -> None:
+        now.set() if stop.is_set() else stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked_to_stop)
+    async with served(settings) as (app, address):
+        log.info("serving", address=settings.public_url or address, upstream=settings.upstream_in_words)
+        if settings.allow_open and not settings.api_keys and not is_loopback(settings.host):
+            log.warning("open_to_all", note="anybody who reaches this address may use it")
+        await stop.wait()
+        await drain(app, settings.drain_s, now)
+    log.info("stopped")
+
+
+async def drain(app: web.Application, drain_s: float, now: asyncio.Event) -> None:
+    """Start nothing new, let what runs end within the grace, then say goodbye to who is left."""
+    hub, connections = app[keys.HUB], app[keys.CONNECTIONS]
+    hub.draining = True
+    log.info("draining", running=hub.running, readers=len(connections))
+    for connection in connections.open():
+        connection.announce_drain(RECONNECT_MS)
+    # A tenth of the grace is kept for the goodbyes.
+    try:
+        async with asyncio.timeout(drain_s * 0.8):
+            await hub.quiet(now)
+    except TimeoutError:
+        log.warning("drain_cut", running=hub.running)
+    for connection in connections.open():
+        connection.drain()
+    await connections.gone(min(1.0, drain_s * 0.1))

@@ -1,0 +1,418 @@
+"""The hub: every stream there is, who may have it, and the one task that pumps each.
+
+Admission, single-flight and idempotency are decided in plain functions without an
+await between check and set; then the pump does the I/O.
+"""
+
+import asyncio
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+from protocol.cursors import Cursor
+from protocol.endings import Status
+from protocol.errors import Refusal
+from protocol.options import Options
+from service.hub.breaker import Breaker
+from service.hub.channels import Channel, Listener
+from service.hub.pump import Pump, PumpLimits
+from service.hub.requests import Asked
+from service.hub.streams import Limits, Stream, Terms
+from service.upstream.contract import Upstream
+
+log = structlog.get_logger()
+
+TICK_S = 1.0
+SILENCE_S = 15.0  # then readers over HTTP are told that the stream lives
+FIRST_READER_GRACE_S = 30.0  # a start without a reader waits this long for its first
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What a way of starting means where its starter says nothing."""
+
+    on_abandon: str
+    grace_s: float
+
+    def terms(self, options: Options) -> Terms:
+        """The starter's terms."""
+        grace_s = self.grace_s if options.grace_s is None else options.grace_s
+        return Terms(options.on_abandon or self.on_abandon, grace_s, options.ttl_s)
+
+
+NATIVE = Dialect("finish", 10.0)
+UPSTREAM = Dialect("cancel", 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class HubLimits:
+    """Bounds of the whole hub; streams are counted while they run, bytes while they are kept."""
+
+    stream: Limits
+    pump: PumpLimits
+    max_streams: int = 2000
+    max_streams_per_tenant: int = 1000
+    max_kept_bytes: int = 1 << 29
+    max_kept_bytes_per_tenant: int = 1 << 28
+    max_kept_streams: int = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A stream and how its starter came to it: ``leader``, ``joined`` or ``replayed``."""
+
+    stream: Stream
+    join: str
+
+
+@dataclass(slots=True)
+class _Record:
+    """What the hub knows of a stream besides the stream."""
+
+    identity: bytes
+    pump: Pump
+    task: asyncio.Task[None]
+    idle_timer: asyncio.TimerHandle | None = None
+    keys: list[str] = field(default_factory=list)  # idempotency keys that lead here
+    kept_bytes: int = 0
+
+
+@dataclass(slots=True)
+class _Tenant:
+    streams: dict[str, Stream] = field(default_factory=dict)  # oldest first
+    joinable: dict[bytes, Stream] = field(default_factory=dict)  # running, by identity
+    kept: dict[bytes, Stream] = field(default_factory=dict)  # completed, by identity
+    keys: OrderedDict[str, tuple[bytes, Stream]] = field(default_factory=OrderedDict)  # idempotency
+    channels: dict[str, Channel] = field(default_factory=dict)  # while somebody listens
+    running: int = 0
+    kept_bytes: int = 0
+
+
+class Hub:
+    """Own every stream, and one pump task each; nobody else starts, cancels or awaits them.
+
+    An async context manager: on leaving, running streams end as ``interrupted``.
+    """
+
+    def __init__(self, upstream: Upstream, limits: HubLimits, *, wall: Callable[[], float] = time.time) -> None:
+        self._upstream = upstream
+        self._limits = limits
+        self._wall = wall
+        self._loop = asyncio.get_running_loop()
+        self._tenants: dict[str, _Tenant] = {}
+        self._running: dict[Stream, _Record] = {}
+        self._ended: OrderedDict[Stream, _Record] = OrderedDict()  # oldest first
+        self._kept_bytes = 0
+        self._ticker: asyncio.TimerHandle | None = None
+        self._ticks = 0
+        self.breaker = Breaker(self._loop.time)
+        self.draining = False
+
+    async def __aenter__(self) -> Self:
+        self._ticker = self._loop.call_later(TICK_S, self._tick)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.draining = True
+        if self._ticker is not None:
+            self._ticker.cancel()
+        tasks = [running.task for running in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        # Cancelling only asks; a pump writes its stream's ending on the way out.
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- starting
+
+    def start(
+        self,
+        tenant: str,
+        asked: Asked,
+        dialect: Dialect,
+        *,
+        headers: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Started:
+        """Start a stream, or come to one that is already there.
+
+        Args:
+            headers: sent upstream besides the upstream's own.
+
+        Raises:
+            Refusal: ``draining``, ``overloaded``, ``limit_reached``, ``idempotency_conflict``.
+        """
+        space = self._tenants.get(tenant) or _Tenant()
+        if idempotency_key is not None and (found := self._by_key(space, idempotency_key, asked)) is not None:
+            return Started(found, "joined" if found.ending is None else "replayed")
+        terms = dialect.terms(asked.options)
+        joined = self._join(space, asked, terms)
+        if joined is None:
+            joined = Started(self._lead(tenant, space, asked, terms, headers or {}), "leader")
+        if idempotency_key is not None:
+            space.keys[idempotency_key] = (asked.identity, joined.stream)
+            self._record(joined.stream).keys.append(idempotency_key)
+        self._announce(space, asked.options.channel, joined)
+        return joined
+
+    def _record(self, stream: Stream) -> _Record:
+        return self._running.get(stream) or self._ended[stream]
+
+    def _by_key(self, space: _Tenant, key: str, asked: Asked) -> Stream | None:
+        found = space.keys.get(key)
+        if found is None:
+            return None
+        identity, stream = found
+        if identity != asked.identity:
+            raise Refusal("idempotency_conflict", "this Idempotency-Key was used with another request")
+        return stream
+
+    def _join(self, space: _Tenant, asked: Asked, terms: Terms) -> Started | None:
+        join = asked.options.join
+        if join == "never":
+            return None
+        stream = space.joinable.get(asked.identity)
+        if stream is not None:
+            stream.terms.join(terms)
+            return Started(stream, "joined")
+        if join == "replay" and (kept := space.kept.get(asked.identity)) is not None:
+            return Started(kept, "replayed")
+        return None
+
+    def _lead(self, tenant: str, space: _Tenant, asked: Asked, terms: Terms, headers: Mapping[str, str]) -> Stream:
+        self._admit(space)
+        self._tenants[tenant] = space
+        stream = Stream(
+            f"st_{secrets.token_urlsafe(18)}",
+            tenant,
+            request=asked.shown,
+            options=asked.options,
+            terms=terms,
+            schema=asked.schema,
+            limits=self._limits.stream,
+            now=self._wall(),
+            clock=self._loop.time,
+            on_idle=self._idle,
+        )
+        pump = Pump(
+            stream,
+            self._upstream,
+            self.breaker,
+            body=asked.body,
+            headers=headers,
+            limits=self._limits.pump,
+            wall=self._wall,
+        )
+        task = self._loop.create_task(pump.run(), name=f"pump {stream.id}")
+        record = self._running[stream] = _Record(asked.identity, pump, task)
+        task.add_done_callback(lambda _task: self._done(stream))
+        space.streams[stream.id] = stream
+        space.running += 1
+        if asked.options.join != "never":
+            space.joinable[asked.identity] = stream
+        if terms.on_abandon == "cancel":
+            grace_s = max(FIRST_READER_GRACE_S, terms.grace_s)
+            record.idle_timer = self._loop.call_later(grace_s, self._abandon, stream)
+        return stream
+
+    def _admit(self, space: _Tenant) -> None:
+        if self.draining:
+            raise Refusal("draining", "the service is shutting down", retry_after_s=1)
+        if len(self._running) >= self._limits.max_streams:
+            raise Refusal("overloaded", "the service runs as many streams as it may", retry_after_s=1)
+        if space.running >= self._limits.max_streams_per_tenant:
+            raise Refusal("limit_reached", "you run as many streams as you may", retry_after_s=1)
+
+    def _announce(self, space: _Tenant, name: str | None, started: Started) -> None:
+        if name is not None and started.stream.ending is None:
+            started.stream.channels.add(name)
+            if (channel := space.channels.get(name)) is not None:
+                channel.announce(started.stream)
+
+    # -- ending
+
+    def cancel(self, stream: Stream, *, force: bool = False) -> None:
+        """Cancel a stream by call; one that has ended is left as it is.
+
+        Raises:
+            Refusal: ``shared``, where others started it too.
+        """
+        if stream.ending is None and stream.terms.starters > 1 and not force:
+            raise Refusal("shared", "others started this stream too; force cancels it for all")
+        self._stop(stream, "cancelled")
+
+    def _stop(self, stream: Stream, code: str) -> None:
+        record = self._running.get(stream)
+        if record is not None and stream.ending is None:
+            record.pump.cancel_code = code
+            record.task.cancel()
+
+    def _idle(self, stream: Stream) -> None:
+        """The last subscriber has left."""
+        record = self._running.get(stream)
+        if record is None or stream.ending is not None or stream.terms.on_abandon != "cancel":
+            return
+        if record.idle_timer is not None:
+            record.idle_timer.cancel()
+        if stream.terms.grace_s == 0:
+            self._stop(stream, "abandoned")
+        else:
+            record.idle_timer = self._loop.call_later(stream.terms.grace_s, self._abandon, stream)
+
+    def _abandon(self, stream: Stream) -> None:
+        # Asked again when the time has come: somebody may have attached, or started it too.
+        if stream.subscribers == 0 and stream.terms.on_abandon == "cancel":
+            self._stop(stream, "abandoned")
+
+    def _done(self, stream: Stream) -> None:
+        """A pump's task is over; a task cancelled before its first step has written no ending."""
+        record = self._running.pop(stream)
+        stream.finish(record.pump.cancel_code, now=self._wall())
+        if record.idle_timer is not None:
+            record.idle_timer.cancel()
+        space = self._tenants[stream.tenant]
+        space.running -= 1
+        if space.joinable.get(record.identity) is stream:
+            del space.joinable[record.identity]
+        self._log(stream)
+        self._keep(space, stream, record)
+
+    def _log(self, stream: Stream) -> None:
+        ending, times = stream.ending, stream.times
+        assert ending is not None
+        first = None if times.first_event is None else round((times.first_event - times.began) * 1000, 1)
+        log.info(
+            "stream_ended",
+            stream=stream.id,
+            tenant=stream.tenant,
+            status=str(ending.status),
+            code=ending.code,
+            upstream_status=ending.upstream_status,
+            finish_reason=ending.finish_reason,
+            usage=ending.usage,
+            valid=ending.validation and ending.validation["valid"],
+            gen=stream.gen,
+            events=stream.log.count,
+            bytes=ending.to,
+            retries=stream.retries,
+            starters=stream.terms.starters,
+            subscribers=stream.subscribers,
+            first_event_ms=first,
+            total_ms=round((stream.clock() - times.began) * 1000, 1),
+        )
+
+    # -- keeping
+
+    def _keep(self, space: _Tenant, stream: Stream, record: _Record) -> None:
+        if stream.status is Status.COMPLETED and stream.options.join != "never":
+            space.kept[record.identity] = stream
+        record.kept_bytes = stream.weight
+        self._ended[stream] = record
+        self._kept_bytes += record.kept_bytes
+        space.kept_bytes += record.kept_bytes
+        record.idle_timer = self._loop.call_later(stream.terms.ttl_s, self._forget, stream)
+        while self._ended and (
+            self._kept_bytes > self._limits.max_kept_bytes or len(self._ended) > self._limits.max_kept_streams
+        ):
+            self._forget(next(iter(self._ended)))
+        while space.kept_bytes > self._limits.max_kept_bytes_per_tenant:
+            self._forget(next(kept for kept in self._ended if kept.tenant == stream.tenant))
+
+    def _forget(self, stream: Stream) -> None:
+        """From now on the stream is as unknown as one that never was."""
+        record = self._ended.pop(stream, None)
+        if record is None:
+            return
+        if record.idle_timer is not None:
+            record.idle_timer.cancel()
+        space = self._tenants[stream.tenant]
+        self._kept_bytes -= record.kept_bytes
+        space.kept_bytes -= record.kept_bytes
+        del space.streams[stream.id]
+        if space.kept.get(record.identity) is stream:
+            del space.kept[record.identity]
+        for key in record.keys:
+            space.keys.pop(key, None)
+        self._tidy(stream.tenant)
+
+    def _tidy(self, tenant: str) -> None:
+        """Nothing is kept of a tenant that has nothing here."""
+        space = self._tenants[tenant]
+        if not space.streams and not space.channels:
+            del self._tenants[tenant]
+
+    # -- finding
+
+    def find(self, tenant: str, stream_id: str) -> Stream:
+        """The stream of that id.
+
+        Raises:
+            Refusal: ``not_found``, also for what belongs to another tenant.
+        """
+        space = self._tenants.get(tenant)
+        stream = space.streams.get(stream_id) if space is not None else None
+        if stream is None:
+            raise Refusal("not_found", "there is no such stream")
+        return stream
+
+    def list(self, tenant: str) -> list[Stream]:
+        """A tenant's streams, newest first."""
+        space = self._tenants.get(tenant)
+        return list(reversed(space.streams.values())) if space is not None else []
+
+    @property
+    def running(self) -> int:
+        """Streams that have no ending yet."""
+        return len(self._running)
+
+    async def quiet(self, enough: asyncio.Event) -> None:
+        """Wait until no stream runs, or until ``enough``."""
+        tasks = {record.task for record in self._running.values()}
+        if tasks:
+            waiter = asyncio.ensure_future(enough.wait())
+            everything = asyncio.ensure_future(asyncio.wait(tasks))
+            try:
+                await asyncio.wait({waiter, everything}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiter.cancel()
+                everything.cancel()
+
+    # -- channels
+
+    def listen(self, tenant: str, name: str, listener: Listener, cursor: Cursor | None, ref: Any = None) -> None:
+        """Attach to a channel."""
+        space = self._tenants.setdefault(tenant, _Tenant())
+        channel = space.channels.setdefault(name, Channel(name))
+        running = [s for s in space.streams.values() if s.ending is None and name in s.channels]
+        channel.listen(listener, running, cursor, ref)
+
+    def unlisten(self, tenant: str, name: str, listener: Listener) -> None:
+        """Leave a channel; idempotent."""
+        space = self._tenants.get(tenant)
+        channel = space.channels.get(name) if space is not None else None
+        if space is None or channel is None:
+            return
+        channel.listeners.discard(listener)
+        if not channel.listeners:
+            del space.channels[name]
+            self._tidy(tenant)
+
+    # -- the beat
+
+    def _tick(self) -> None:
+        self._ticker = self._loop.call_later(TICK_S, self._tick)
+        self._ticks += 1
+        for stream in list(self._running):
+            stream.beat(SILENCE_S)
+            stream.tell_presence()
+        if self._ticks % int(SILENCE_S / TICK_S) == 0:
+            for space in self._tenants.values():
+                for channel in space.channels.values():
+                    channel.beat()

@@ -1,0 +1,367 @@
+"""The pump: the single owner of a stream's upstream call.
+
+It turns every failure into the stream's ending, so that no error dies unseen in a
+task and nothing ever hangs: whatever happens, `Pump.run` leaves an ending behind.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+import structlog
+
+from protocol.decoder import Decoder
+from protocol.events import EndOfBytes, ErrorObject, Event, Fragment, Members, StreamEnd
+from protocol.ndjson import dumps
+from protocol.textlog import TextLog, TextTooLong
+from protocol.verdict import Verdict, judge
+from service.hub.breaker import Breaker
+from service.hub.clocks import ClockLimits, ClockRanOut, Clocks
+from service.hub.streams import Refused, Stream
+from service.upstream.contract import Answer, Broken, ConnectTimeout, Unreachable, Upstream, UpstreamFault
+
+log = structlog.get_logger()
+
+# Judging a text of this size takes about a millisecond: longer ones leave the loop.
+JUDGE_ON_LOOP_BYTES = 1 << 14
+# An upstream's error body, passed on to a caller of its dialect.
+MAX_REFUSAL_BYTES = 1 << 20
+# How long an answer may take to end after its stream_end; then its connection is closed.
+READ_OUT_S = 0.25
+# Statuses that say "not now" and not "not so"; anything else is told at once.
+WORTH_ANOTHER_TRY = frozenset({429, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class PumpLimits:
+    """What one call may take.
+
+    Attributes:
+        max_line_bytes: longest line of the upstream's answer.
+        max_events_per_s: events taken a second, averaged over a few seconds.
+        retries: further attempts before anything was published.
+        backoff_s: first pause before another attempt, doubled each time, with full jitter.
+        longest_retry_after_s: a ``Retry-After`` beyond it is not waited for.
+    """
+
+    clocks: ClockLimits
+    max_line_bytes: int
+    max_events_per_s: int = 50_000
+    retries: int = 2
+    backoff_s: float = 0.25
+    longest_retry_after_s: float = 10.0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How one attempt ended.
+
+    Attributes:
+        code: the ending's error code, None when all went well.
+        again: whether another attempt could help.
+        retry_after_s: what the upstream asked for; None where it did not, inf where unreadable.
+    """
+
+    code: str | None
+    end: StreamEnd | None = None
+    again: bool = False
+    retry_after_s: float | None = None
+    upstream_status: int | None = None
+
+
+class Pump:
+    """Run one stream's upstream call to its ending.
+
+    Args:
+        stream: what it fills; nobody else writes it.
+        body: the analyze request as it is sent.
+        headers: sent besides the upstream's own.
+        wall: wall-clock seconds, for ``ended_at``.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        upstream: Upstream,
+        breaker: Breaker,
+        *,
+        body: bytes,
+        headers: Mapping[str, str],
+        limits: PumpLimits,
+        wall: Callable[[], float],
+    ) -> None:
+        self._stream = stream
+        self._upstream = upstream
+        self._breaker = breaker
+        self._body = body
+        self._headers = headers
+        self._limits = limits
+        self._wall = wall
+        self._restarts = stream.options.restart
+        self.cancel_code = "interrupted"  # what a cancellation means
+        self._budget = limits.max_events_per_s * 4.0
+        self._budget_at = stream.clock()
+
+    async def run(self) -> None:
+        """Call the upstream until the stream has an ending."""
+        stream = self._stream
+        try:
+            outcome = await self._attempts()
+            verdict = await self._verdict(outcome)
+            self._finish(outcome, verdict)
+        except asyncio.CancelledError:
+            stream.finish(self.cancel_code, now=self._wall())
+            raise
+        except Exception:
+            log.exception("pump_failed", stream=stream.id)
+            stream.finish("internal", now=self._wall())
+        finally:
+            self._body = b""  # media in base64 must not outlive the call
+
+    def _finish(self, outcome: Outcome, verdict: Verdict | None) -> None:
+        status = outcome.upstream_status
+        try:
+            self._stream.finish(
+                outcome.code, now=self._wall(), end=outcome.end, verdict=verdict, upstream_status=status
+            )
+        except TextTooLong:
+            self._stream.finish("text_too_long", now=self._wall())
+
+    async def _attempts(self) -> Outcome:
+        stream = self._stream
+        total_at = stream.times.began + self._limits.clocks.total_s
+        while True:
+            source = _Direct(stream) if stream.log.count == 0 else _Again(stream)
+            outcome = await self._attempt(source, total_at)
+            if outcome.code in (None, "upstream_warning") or not outcome.again:
+                return outcome
+            pause = self._pause(outcome)
+            if pause is None or stream.clock() + pause >= total_at:
+                return outcome
+            stream.retries += 1
+            log.info("upstream_retry", stream=stream.id, code=outcome.code, attempt=stream.retries)
+            await asyncio.sleep(pause)
+            stream.refused = None
+
+    def _pause(self, outcome: Outcome) -> float | None:
+        """Seconds to wait before another attempt; None where there is to be none."""
+        if self._stream.log.count:
+            if self._restarts <= 0:
+                return None
+            self._restarts -= 1
+        elif self._stream.retries >= self._limits.retries:
+            return None
+        if outcome.retry_after_s is not None:
+            return outcome.retry_after_s if outcome.retry_after_s <= self._limits.longest_retry_after_s else None
+        return random.uniform(0, self._limits.backoff_s * 2**self._stream.retries)  # noqa: S311
+
+    async def _attempt(self, source: "_Source", total_at: float) -> Outcome:
+        """One upstream call; every way that it can go is an outcome."""
+        if not self._breaker.allows():
+            return Outcome("upstream_unreachable")
+        try:
+            async with Clocks(self._limits.clocks, total_at) as clocks:
+                call = self._upstream.analyze(self._body, self._headers, clocks.connected)
+                async with call as answer:
+                    self._breaker.reached()
+                    if answer.status != 200:
+                        return await self._refusal(answer)
+                    self._stream.answer_headers = answer.headers
+                    return await self._read(answer, source, clocks)
+        except ClockRanOut as exc:
+            return Outcome(exc.code, again=self._published)
+        except (Unreachable, ConnectTimeout) as exc:
+            self._breaker.missed()
+            return Outcome(exc.code, again=True)
+        except Broken as exc:
+            return Outcome(exc.code, again=True)
+        except UpstreamFault as exc:
+            return Outcome(exc.code, again=self._published)
+        except TextTooLong:
+            return Outcome("text_too_long")
+
+    async def _read(self, answer: Answer, source: "_Source", clocks: Clocks) -> Outcome:
+        decoder = Decoder(self._limits.max_line_bytes)
+        while data := await answer.read():
+            blanks = decoder.blank_lines
+            events, error = decoder.feed(data)
+            outcome = self._take(events, source, len(data))
+            if outcome is None and error is not None:
+                outcome = Outcome("upstream_protocol", again=self._published)
+            if outcome is not None:
+                if outcome.end is not None:
+                    # The ending first; then an answer that is read to its end
+                    # leaves its connection for the next call.
+                    self._finish(outcome, await self._verdict(outcome))
+                    await _read_out(answer)
+                return outcome
+            if events:
+                clocks.event()
+                if not self._affordable(len(events)):
+                    return Outcome("too_many_events")
+            elif decoder.blank_lines > blanks:
+                clocks.blank()
+        events, error = decoder.end()
+        outcome = self._take(events, source, 0)
+        if outcome is not None:
+            return outcome
+        return Outcome("upstream_truncated" if error is None else "upstream_protocol", again=self._published)
+
+    @property
+    def _published(self) -> bool:
+        """Whether readers have been shown anything; then only a restart may replace it."""
+        return self._stream.log.count > 0
+
+    def _take(self, events: list[Event], source: "_Source", wire_bytes: int) -> Outcome | None:
+        """Pass events on; an outcome when they hold the end."""
+        if not events:
+            return None
+        last = events[-1]
+        if isinstance(last, StreamEnd | ErrorObject | EndOfBytes):
+            source.take(events[:-1], wire_bytes)
+            if isinstance(last, EndOfBytes):
+                return None
+            if isinstance(last, StreamEnd):
+                source.settle()
+                return Outcome("upstream_warning" if last.warned else None, end=last)
+            if not self._stream.log.size:
+                self._stream.refused = Refused(502, {}, dumps(last.members))
+            return Outcome("upstream_error", again=self._published)
+        source.take(events, wire_bytes)
+        return None
+
+    def _affordable(self, events: int) -> bool:
+        """Whether the stream's event budget, refilled by time, still holds ``events`` more."""
+        now, rate = self._stream.clock(), self._limits.max_events_per_s
+        self._budget = min(rate * 4.0, self._budget + (now - self._budget_at) * rate) - events
+        self._budget_at = now
+        return self._budget >= 0
+
+    async def _refusal(self, answer: Answer) -> Outcome:
+        """An HTTP status in place of a stream; its body is kept for callers of the dialect."""
+        status, headers = answer.status, answer.headers
+        if 300 <= status < 400 or status < 300:
+            # Neither followed nor relayed: where it points is none of ours.
+            return Outcome("upstream_refused", upstream_status=status)
+        body = b""
+        with suppress(UpstreamFault):
+            while data := await answer.read():
+                body += data
+                if len(body) > MAX_REFUSAL_BYTES:
+                    body = b""
+                    break
+        self._stream.refused = Refused(status, headers, body)
+        return Outcome(
+            "upstream_refused",
+            again=status in WORTH_ANOTHER_TRY,
+            retry_after_s=_retry_after(headers.get("Retry-After"), self._wall()),
+            upstream_status=status,
+        )
+
+    async def _verdict(self, outcome: Outcome) -> Verdict | None:
+        stream = self._stream
+        if stream.schema is None or outcome.end is None:
+            return None
+        stream.log.finish()
+        text, reason = stream.log.encoded(), outcome.end.finish_reason or ""
+        if len(text) <= JUDGE_ON_LOOP_BYTES:
+            return judge(text, stream.schema, reason)
+        return await asyncio.to_thread(judge, text, stream.schema, reason)
+
+
+class _Source:
+    """Where an attempt's events go."""
+
+    def take(self, events: list[Event], wire_bytes: int) -> None:
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """``stream_end`` has come: what is held back is all there is."""
+
+
+class _Direct(_Source):
+    """Straight into the stream's log: nothing was published before."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def take(self, events: list[Event], wire_bytes: int) -> None:
+        if events:
+            self._stream.take(events, wire_bytes)
+
+
+class _Again(_Source):
+    """Another attempt after text was published.
+
+    Held back until it has passed the shown length: a text with the same prefix
+    goes on as if nothing had happened, another one is a new generation.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._shown = stream.log
+        self._draft: TextLog | None = TextLog(stream.limits.max_text_bytes)
+        self._equal = 0  # bytes found equal so far; never compared again
+
+    def take(self, events: list[Event], wire_bytes: int) -> None:
+        draft, shown = self._draft, self._shown
+        if draft is None:
+            self._stream.take(events, wire_bytes)
+            return
+        for event in events:
+            draft.append(event, wire_bytes)
+        stop = min(draft.size, shown.size)
+        if draft.encoded(self._equal, stop) != shown.encoded(self._equal, stop):
+            self._replace(draft)
+        elif draft.size > shown.size:
+            self._go_on(draft)
+        self._equal = stop
+
+    def settle(self) -> None:
+        draft = self._draft
+        if draft is not None:
+            draft.finish()
+            if draft.size != self._shown.size:
+                self._replace(draft)
+
+    def _go_on(self, draft: TextLog) -> None:
+        """The same text, and more: what is new is appended as the events that brought it."""
+        self._draft = None
+        shown = self._shown.size
+        first = draft.events_within(shown)
+        rest: list[Event] = [draft.slice(shown, draft.end_of(first))]
+        rest += [_as_event(draft.event(ordinal)) for ordinal in range(first + 1, draft.count)]
+        self._stream.take(rest, 0)
+
+    def _replace(self, draft: TextLog) -> None:
+        self._draft = None
+        self._stream.regenerate(draft, "restarted")
+
+
+def _as_event(members: Members) -> Event:
+    text = members.get("text", "")
+    return text if members.keys() == {"event_type", "text"} else Fragment(members, text)
+
+
+async def _read_out(answer: Answer) -> None:
+    """Read what little follows ``stream_end``, so that the connection can serve again."""
+    with suppress(UpstreamFault, TimeoutError):
+        async with asyncio.timeout(READ_OUT_S):
+            for _ in range(16):
+                if not await answer.read():
+                    return
+
+
+def _retry_after(header: str | None, now: float) -> float | None:
+    """Seconds that the upstream asks to wait (RFC 9110, section 10.2.3); inf where unreadable."""
+    if header is None:
+        return None
+    if header.strip().isascii() and header.strip().isdigit():
+        return float(header)
+    try:
+        return max(0.0, parsedate_to_datetime(header).timestamp() - now)
+    except (ValueError, OverflowError):
+        return float("inf")

@@ -1,0 +1,72 @@
+"""A start as it is asked for: checked, measured and ready to be sent, before anything is spent."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from protocol.errors import Refusal
+from protocol.identity import identity
+from protocol.options import Options
+from protocol.schemas import AdmittedSchema, SchemaInvalid, admit
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One start.
+
+    Attributes:
+        body: what is sent upstream.
+        shown: the request as the resource shows it.
+        identity: equal for requests that mean the same.
+        schema: the output's schema, admitted.
+    """
+
+    body: bytes
+    shown: Mapping[str, Any]
+    identity: bytes
+    options: Options
+    schema: AdmittedSchema | None
+
+
+def ask(request: Mapping[str, Any], options: Options) -> Asked:
+    """Check a request and make it ready. Takes time with large media: then call it in a thread.
+
+    Raises:
+        Refusal: ``invalid_request`` or ``schema_invalid``.
+    """
+    if not isinstance(request.get("stream", True), bool):
+        raise Refusal("invalid_request", "stream must be true or false")
+    try:
+        # Upstream we always stream: one call serves those who stream and those who wait.
+        body = orjson.dumps({**request, "stream": True})
+        same = identity(request, options.identity())
+    except (TypeError, RecursionError) as exc:
+        raise Refusal("invalid_request", "the request cannot be written as JSON") from exc
+    return Asked(body, _shown(request), same, options, _schema(request.get("response_format")))
+
+
+def _schema(response_format: object) -> AdmittedSchema | None:
+    if not isinstance(response_format, Mapping) or "json_schema" not in response_format:
+        return None  # whatever else it is, the upstream answers for it
+    try:
+        return admit(response_format["json_schema"])
+    except SchemaInvalid as exc:
+        raise Refusal("schema_invalid", f"response_format.json_schema{exc.pointer}: {exc.message}"[:1000]) from exc
+
+
+def _shown(request: Mapping[str, Any]) -> dict[str, Any]:
+    video = request.get("video")
+    media = video.get("base64_string") if isinstance(video, Mapping) else None
+    if not isinstance(media, str):
+        return dict(request)
+    try:
+        raw = base64.b64decode(media)
+    except (binascii.Error, ValueError):
+        raw = media.encode(errors="replace")
+    digest = {"sha256": hashlib.sha256(raw).hexdigest(), "bytes": len(raw)}
+    return {**request, "video": {**(video or {}), "base64_string": digest}}

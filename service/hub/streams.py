@@ -1,0 +1,357 @@
+"""A stream: one analysis, from request to ending, and everything that is known of it.
+
+Plain state with the rules that keep it whole; it starts no task and waits for
+nothing. The pump writes it, the audiences read it.
+"""
+
+import asyncio
+from array import array
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from protocol import messages
+from protocol.cursors import Cursor
+from protocol.endings import CODES, Ending, Status, status_of_finish
+from protocol.events import Event, StreamEnd
+from protocol.frames import Framing
+from protocol.options import Options
+from protocol.schemas import AdmittedSchema
+from protocol.textlog import TextLog
+from protocol.verdict import Verdict
+from service.hub.audience import Audience, Rollup
+from service.hub.subscribers import Outlet, Subscriber
+from service.hub.views import EndView, MessageView, RawView, TextView, View
+
+VIEWS: dict[str, Callable[["Stream"], MessageView]] = {"text": TextView, "raw": RawView, "end": EndView}
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The upstream's answer in place of a stream, to be passed on as it was."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(slots=True)
+class Terms:
+    """What the starters of one stream, together, want done about it."""
+
+    on_abandon: str
+    grace_s: float
+    ttl_s: float
+    starters: int = 1
+
+    def join(self, other: "Terms") -> None:
+        """Another starter: ``finish`` and the longest times win."""
+        if "finish" in (self.on_abandon, other.on_abandon):
+            self.on_abandon = "finish"
+        self.grace_s = max(self.grace_s, other.grace_s)
+        self.ttl_s = max(self.ttl_s, other.ttl_s)
+        self.starters += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one stream, and its roll-up window in seconds."""
+
+    max_text_bytes: int
+    rollup_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Times:
+    """When things happened to a stream.
+
+    Attributes:
+        created, ended: wall-clock seconds since the epoch.
+        began: on the loop's clock, as `first_event` and `done` are.
+    """
+
+    created: float
+    began: float
+    ended: float | None = None
+    first_event: float | None = None
+    done: float | None = None
+
+
+@dataclass(slots=True)
+class Pace:
+    """When each batch arrived, in milliseconds since the stream began: for replay at the original pace."""
+
+    millis: "array[int]" = field(default_factory=lambda: array("L"))
+    counts: "array[int]" = field(default_factory=lambda: array("Q"))  # events in the log after that batch
+
+
+class Stream:
+    """One analysis.
+
+    Attributes:
+        log: the text and events of the current generation.
+        shown: the analyze request as the resource shows it, media replaced by a digest.
+        ending: None until it is written, once.
+        refused: the upstream's HTTP error, where that was the answer.
+    """
+
+    def __init__(
+        self,
+        stream_id: str,
+        tenant: str,
+        *,
+        request: Mapping[str, Any],
+        options: Options,
+        terms: Terms,
+        schema: AdmittedSchema | None,
+        limits: Limits,
+        now: float,
+        clock: Callable[[], float],
+        on_idle: Callable[["Stream"], None],
+    ) -> None:
+        self.id = stream_id
+        self.tenant = tenant
+        self.request = request
+        self.options = options
+        self.terms = terms
+        self.schema = schema
+        self.limits = limits
+        self.times = Times(now, clock())
+        self.clock = clock
+        self.loop = asyncio.get_running_loop()
+        self.gen = 1
+        self.reset_reason = ""
+        self.log = TextLog(limits.max_text_bytes)
+        self.pace = Pace()
+        self.ending: Ending | None = None
+        self.refused: Refused | None = None
+        self.answer_headers: Mapping[str, str] = {}  # the upstream's, of the answer being read
+        self.retries = 0
+        self.channels: set[str] = {options.channel} if options.channel else set()
+        self._on_idle = on_idle
+        self._audiences: dict[tuple[str, str], Audience] = {}
+        self._views: dict[str, View] = {}
+        self._subscribers = 0
+        self._watching: set[Subscriber] = set()  # those who asked for presence
+        self._told_presence: dict[str, int] = {}
+        self._rollup = Rollup(self.loop, limits.rollup_s, self._advance)
+        self._opened = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Stream {self.id} {self.status} gen {self.gen} {self.log} {self._subscribers} subscribers>"
+
+    # -- what it is
+
+    @property
+    def status(self) -> Status:
+        if self.ending is not None:
+            return self.ending.status
+        return Status.RUNNING if self._opened.is_set() else Status.STARTING
+
+    @property
+    def subscribers(self) -> int:
+        """How many are attached, over any transport."""
+        return self._subscribers
+
+    @property
+    def announcement(self) -> dict[str, Any]:
+        """What ``attached`` says besides: the channel that the stream was started under."""
+        return {"channel": self.options.channel} if self.options.channel else {}
+
+    @property
+    def weight(self) -> int:
+        """Bytes that keeping it costs, estimated."""
+        return 4096 + self.log.size + 32 * self.log.count
+
+    def partial(self) -> Any:
+        """The JSON tree so far; null while there is none."""
+        return None
+
+    def presence(self) -> dict[str, int]:
+        """Subscribers by view."""
+        counts: Counter[str] = Counter()
+        for audience in self._audiences.values():
+            if len(audience):
+                counts[audience.view.name] += len(audience)
+        return dict(counts)
+
+    def tell_presence(self) -> None:
+        """Tell those who asked who else is here, where that has changed."""
+        if not self._watching or (counts := self.presence()) == self._told_presence:
+            return
+        self._told_presence = counts
+        payload = messages.presence(self.id, counts)
+        for subscriber in self._watching:
+            if not subscriber.outlet.paused:
+                framing = subscriber.outlet.framing
+                subscriber.write(framing.body(framing.message(payload, None)))
+
+    # -- what the pump does to it
+
+    def take(self, events: list[Event], wire_bytes: int) -> None:
+        """Append events of the upstream and tell the audiences.
+
+        Raises:
+            TextTooLong: what came before the event that passed the cap is kept and told.
+        """
+        log = self.log
+        try:
+            for event in events:
+                log.append(event, wire_bytes)
+        finally:
+            self.note_arrival()
+            self.publish()
+
+    def note_arrival(self) -> None:
+        """Remember when this batch came."""
+        now = self.clock()
+        if self.times.first_event is None:
+            self.times.first_event = now
+            self._opened.set()
+        self.pace.millis.append(int((now - self.times.first_event) * 1000))
+        self.pace.counts.append(self.log.count)
+
+    def publish(self) -> None:
+        """Tell the audiences what is new, now or at the end of the roll-up window."""
+        self._rollup.touch()
+
+    def regenerate(self, log: TextLog, reason: str) -> None:
+        """Replace the text that was published by another: a new generation."""
+        self.gen += 1
+        self.reset_reason = reason
+        self.log = log
+        self._rollup.flush()
+
+    def finish(
+        self,
+        code: str | None,
+        *,
+        now: float,
+        end: StreamEnd | None = None,
+        verdict: Verdict | None = None,
+        upstream_status: int | None = None,
+    ) -> None:
+        """Write the ending, once; a second call changes nothing.
+
+        Args:
+            code: a key of `CODES`, None when all went well.
+            now: wall-clock seconds.
+            end: the upstream's ``stream_end``, where it came.
+        """
+        if self.ending is not None:
+            return
+        self.log.finish()
+        well = end is not None and code in (None, "upstream_warning")
+        status = status_of_finish(end.finish_reason) if well and end is not None else CODES[code or "internal"].status
+        if well and end is not None:
+            self.log.append(end)
+        self.ending = Ending(
+            status=status,
+            gen=self.gen,
+            to=self.log.size,
+            sha256=self.log.sha256(),
+            code=code,
+            finish_reason=end.finish_reason if end is not None else None,
+            usage=end.usage if end is not None else None,
+            upstream_status=upstream_status,
+            validation=verdict.members() if verdict is not None else None,
+            value=verdict.value if verdict is not None else None,
+        )
+        self.times.ended, self.times.done = now, self.clock()
+        self.pace.millis.append(self.pace.millis[-1] if self.pace.millis else 0)
+        self.pace.counts.append(self.log.count)
+        self._ended.set()
+        self._opened.set()
+        self._rollup.flush()
+
+    def _advance(self) -> None:
+        for audience in list(self._audiences.values()):
+            audience.advance()
+
+    # -- who sees it
+
+    def view(self, name: str) -> MessageView:
+        """The projection of that name; made when first asked for."""
+        view = self._views.get(name)
+        if view is None:
+            view = self._views[name] = VIEWS[name](self)
+        return view  # type: ignore[return-value]
+
+    def audience(self, view: View, framing: Framing) -> Audience:
+        """Those who see ``view`` through ``framing``."""
+        key = (view.name, framing.name)
+        audience = self._audiences.get(key)
+        if audience is None:
+            audience = self._audiences[key] = Audience(self, view, framing)
+        return audience
+
+    def attach(
+        self, outlet: Outlet, view: str, cursor: Cursor | None, *, presence: bool = False, ref: Any = None
+    ) -> Subscriber:
+        """Attach a reader of messages: ``attached``, then everything past its place, with no gap."""
+        subscriber = Subscriber(self, outlet, presence=presence, ref=ref)
+        shown = self.view(view)
+        message, position = shown.attach(cursor, ref)
+        # Nothing is awaited between the decision and the seat: replay meets live.
+        framing = outlet.framing
+        resumes = str(shown.cursor(self.gen, position))
+        outlet.attached(subscriber)
+        outlet.write(framing.body(framing.message(message, resumes)))
+        self.seat(subscriber, shown, position)
+        return subscriber
+
+    def seat(self, subscriber: Subscriber, view: View, position: int) -> None:
+        """Seat a subscriber that stands at ``position`` of the current generation."""
+        self._subscribers += 1
+        if subscriber.presence:
+            self._watching.add(subscriber)
+            self._told_presence = {}  # a newcomer is told, whatever the others know
+        self.audience(view, subscriber.outlet.framing).add(subscriber, self.gen, position)
+
+    def left(self, subscriber: Subscriber) -> None:
+        """A subscriber has gone (told by its audience)."""
+        self._subscribers -= 1
+        self._watching.discard(subscriber)
+        if self._subscribers == 0:
+            self._on_idle(self)
+
+    def hold(self) -> "Held":
+        """Be present without reading, as one who waits for the ending does."""
+        return Held(self)
+
+    def beat(self, silence_s: float) -> None:
+        """Write keep-alives to those who were told nothing for ``silence_s``."""
+        now = self.clock()
+        for audience in self._audiences.values():
+            if now - audience.last_write >= silence_s and len(audience):
+                audience.beat()
+
+    # -- waiting for it
+
+    async def opened(self) -> None:
+        """Wait for the first event, or the ending."""
+        await self._opened.wait()
+
+    async def ended(self) -> Ending:
+        """Wait for the ending."""
+        await self._ended.wait()
+        assert self.ending is not None
+        return self.ending
+
+
+class Held:
+    """Presence without a cursor, for as long as the context is open."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def __enter__(self) -> Stream:
+        self._stream._subscribers += 1
+        return self._stream
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stream._subscribers -= 1
+        if self._stream._subscribers == 0:
+            self._stream._on_idle(self._stream)

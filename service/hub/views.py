@@ -1,0 +1,274 @@
+"""What each view shows of a stream.
+
+A view is a deterministic projection of the stream, computed once for all who see it.
+Its contract:
+
+* a position is an integer that only grows within a generation; `head` is the newest;
+* `since` tells what lies past a position, at most about one message's size at a time, and
+  the position after it; at the head it tells nothing. Messages come with the cursor at
+  which a reader resumes who has seen them, or None inside a group that belongs together;
+* `end` and `reset` tell the ending and a new generation; None where the view has no words
+  for them, so that its readers' connections can only be broken off.
+
+Views that speak in messages (`MessageView`) also `attach`: they decide, without waiting,
+where a subscriber stands and what it is told first.
+"""
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from protocol import messages
+from protocol.cursors import Cursor, Mode
+from protocol.endings import Status
+from protocol.events import Members, StreamEnd
+from protocol.ndjson import dumps
+
+if TYPE_CHECKING:
+    from service.hub.streams import Stream
+
+Message = tuple[bytes, str | None]
+# Text that a delta or a snapshot carries at most. JSON may make it longer: then less.
+MAX_TEXT_BYTES = messages.MAX_MESSAGE_BYTES - messages.ENVELOPE_BYTES
+# What one who has fallen behind is given at a time: memory for each slow reader is
+# the high-water mark and this.
+EVENTS_AT_ONCE_BYTES = 1 << 16
+
+
+class View(Protocol):
+    """See the module's text."""
+
+    name: str
+
+    def head(self) -> int: ...
+
+    def since(self, position: int) -> tuple[list[Message], int]: ...
+
+    def reset(self) -> Message | None: ...
+
+    def end(self) -> Message | None: ...
+
+    def cursor(self, gen: int, position: int) -> Cursor: ...
+
+
+class MessageView(View, Protocol):
+    """A view that speaks in the messages of the wire contract, section 3."""
+
+    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int]:
+        """The ``attached`` message and the position after it."""
+
+
+def text_place(stream: "Stream", cursor: Cursor | None) -> tuple[Mode, int]:
+    """Where a cursor in the text stands in a stream; one that does not fit is a snapshot."""
+    log = stream.log
+    if cursor is None or cursor.raw or cursor.gen != stream.gen or not log.is_boundary(cursor.position):
+        return Mode.SNAPSHOT, 0
+    return (Mode.LIVE if cursor.position == log.size else Mode.SUFFIX), cursor.position
+
+
+class _Told:
+    """What all views that speak in messages have in common."""
+
+    name: str
+
+    def __init__(self, stream: "Stream") -> None:
+        self._stream = stream
+
+    def reset(self) -> Message | None:
+        stream = self._stream
+        return messages.reset(stream.id, stream.gen, stream.reset_reason), f"{stream.gen}.0"
+
+    def end(self) -> Message | None:
+        ending = self._stream.ending
+        assert ending is not None
+        return messages.end(self._stream.id, ending), f"{ending.gen}.{ending.to}.end"
+
+    def cursor(self, gen: int, position: int) -> Cursor:
+        return Cursor(gen, position)
+
+    def _attached(self, ref: Any, mode: Mode, start: int, stop: int, text: bytes = b'""', **extra: Any) -> bytes:
+        stream = self._stream
+        return messages.attached(
+            stream.id,
+            gen=stream.gen,
+            mode=mode,
+            start=start,
+            stop=stop,
+            status=stream.status,
+            view=self.name,
+            text=text,
+            ref=ref,
+            extra=stream.announcement | extra,
+        )
+
+
+class TextView(_Told):
+    """The text as it grows; the position is the offset."""
+
+    name = "text"
+
+    def __init__(self, stream: "Stream") -> None:
+        super().__init__(stream)
+        self._last: tuple[tuple[int, int, int], bytes, int] | None = None
+
+    def head(self) -> int:
+        return self._stream.log.size
+
+    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int]:
+        mode, start = text_place(self._stream, cursor)
+        text, stop = self._text(start)
+        attached = self._attached(ref, mode, start, stop, text)
+        return attached, stop
+
+    def since(self, position: int) -> tuple[list[Message], int]:
+        stream = self._stream
+        found: list[Message] = []
+        stop = position
+        if position < stream.log.size:
+            text, stop = self._text(position)
+            found.append((messages.delta(stream.id, position, stop, text), f"{stream.gen}.{stop}"))
+        return found, stop
+
+    def _text(self, start: int) -> tuple[bytes, int]:
+        """The text from ``start`` as JSON, as much as fits a message; and where it stops.
+
+        The last answer is kept: who stands at the same place shares the same bytes.
+        """
+        log = self._stream.log
+        size = log.size
+        key = (self._stream.gen, start, size)
+        if self._last is not None and self._last[0] == key:
+            return self._last[1], self._last[2]
+        stop = size
+        if size - start > MAX_TEXT_BYTES:
+            stop = log.boundary_before(start + MAX_TEXT_BYTES)
+        text = messages.text_json(log.slice(start, stop))
+        while len(text) > MAX_TEXT_BYTES:
+            stop = log.boundary_before(start + (stop - start) * MAX_TEXT_BYTES // (len(text) + 1))
+            text = messages.text_json(log.slice(start, stop))
+        self._last = key, text, stop
+        return text, stop
+
+
+class EndView(_Told):
+    """The ending alone."""
+
+    name = "end"
+
+    def head(self) -> int:
+        return 0
+
+    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int]:
+        mode, start = text_place(self._stream, cursor)
+        return self._attached(ref, mode, start, self._stream.log.size), 0
+
+    def since(self, position: int) -> tuple[list[Message], int]:
+        return [], 0
+
+
+class RawView(_Told):
+    """The upstream's events one for one; the position is the next ordinal."""
+
+    name = "raw"
+
+    def head(self) -> int:
+        return self._stream.log.count
+
+    def cursor(self, gen: int, position: int) -> Cursor:
+        return Cursor(gen, position, raw=True)
+
+    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int]:
+        stream = self._stream
+        fits = cursor is not None and cursor.raw and cursor.gen == stream.gen and cursor.position <= self.head()
+        start = cursor.position if fits and cursor is not None else 0
+        mode = Mode.SNAPSHOT if not fits else Mode.LIVE if start == self.head() else Mode.SUFFIX
+        return self._attached(ref, mode, start, start), start
+
+    def since(self, position: int) -> tuple[list[Message], int]:
+        stream, log = self._stream, self._stream.log
+        found: list[Message] = []
+        size = 0
+        while position < log.count and size < EVENTS_AT_ONCE_BYTES:
+            payload = messages.event(stream.id, log.end_of(position), position, log.event(position))
+            position += 1
+            found.append((payload, f"{stream.gen}.{position}r"))
+            size += len(payload)
+        return found, position
+
+
+class BareView:
+    """The text itself, for the ``text`` endpoint: no message, so only a good end can be told."""
+
+    name = "bare"
+
+    def __init__(self, stream: "Stream") -> None:
+        self._stream = stream
+
+    def head(self) -> int:
+        return self._stream.log.size
+
+    def since(self, position: int) -> tuple[list[Message], int]:
+        log = self._stream.log
+        stop = log.boundary_before(min(log.size, position + EVENTS_AT_ONCE_BYTES))
+        return ([(log.encoded(position, stop), None)] if stop > position else []), stop
+
+    def reset(self) -> Message | None:
+        return None
+
+    def end(self) -> Message | None:
+        ending = self._stream.ending
+        assert ending is not None
+        return (b"", None) if ending.status in (Status.COMPLETED, Status.LENGTH) else None
+
+    def cursor(self, gen: int, position: int) -> Cursor:
+        return Cursor(gen, position)
+
+
+class DialectView:
+    """The upstream's own events, for callers of its dialect: only ``stream_end`` ends them well.
+
+    Args:
+        validation: whether ``stream_end.metadata`` gains the verdict.
+    """
+
+    def __init__(self, stream: "Stream", *, validation: bool) -> None:
+        self._stream = stream
+        self._validation = validation
+        self.name = "dialect" if validation else "dialect/untouched"
+
+    def head(self) -> int:
+        return self._stream.log.count
+
+    def since(self, position: int) -> tuple[list[Message], int]:
+        log = self._stream.log
+        found: list[Message] = []
+        size = 0
+        while position < log.count and size < EVENTS_AT_ONCE_BYTES:
+            payload = dumps(self._shown(log.event(position)))
+            position += 1
+            found.append((payload, None))
+            size += len(payload)
+        return found, position
+
+    def _shown(self, members: Members) -> Members:
+        stream = self._stream
+        if not self._validation or stream.schema is None or members.get("event_type") != "stream_end":
+            return members
+        validation = stream.ending.validation if stream.ending is not None else None
+        return with_validation(members, validation)
+
+    def reset(self) -> Message | None:
+        return None
+
+    def end(self) -> Message | None:
+        ending = self._stream.ending
+        assert ending is not None
+        return (b"", None) if ending.status in (Status.COMPLETED, Status.LENGTH) else None
+
+    def cursor(self, gen: int, position: int) -> Cursor:
+        return Cursor(gen, position, raw=True)
+
+
+def with_validation(members: Members, validation: dict[str, Any] | None) -> Members:
+    """A ``stream_end`` whose metadata has gained the verdict, the only change ever made to an event."""
+    metadata = StreamEnd(members).members.get("metadata")
+    told = dict(metadata) if isinstance(metadata, dict) else {}
+    return {**members, "metadata": {**told, "validation": validation}}

@@ -1,0 +1,140 @@
+"""The embedded engine's process: started, watched, and ended with the service.
+
+To the hub it is an upstream like any other, at the address of a Unix socket. The child
+lives in a session of its own, so that Ctrl-C reaches the gateway first; it ends when
+the pipe to it closes, so that it can never be left behind.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+import structlog
+
+log = structlog.get_logger()
+
+STOP_S = 5.0
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+
+
+class EmbeddedEngine:
+    """Keep one engine process running; an async context manager.
+
+    Args:
+        data_dir: where it keeps its files; its socket stands in it.
+        arguments: further command line arguments.
+        sleep: how to wait between starts.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        arguments: Sequence[str] = (),
+        *,
+        sleep: Callable[[float], "asyncio.Future[None]"] | None = None,
+    ) -> None:
+        # Paths of sockets are short (108 bytes on Linux): long data directories need a link.
+        self.socket = socket_path(data_dir)
+        self._data_dir = data_dir
+        self._arguments = arguments
+        self._sleep = sleep or asyncio.sleep
+        self._process: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self.ready = False
+
+    async def __aenter__(self) -> Self:
+        self._data_dir.mkdir(parents=True, exist_ok=True)
+        self._keeper = asyncio.create_task(self._keep(), name="engine keeper")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._keeper is not None
+        self._keeper.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._keeper
+
+    async def _keep(self) -> None:
+        pause = FIRST_PAUSE_S
+        while True:
+            began = asyncio.get_running_loop().time()
+            code = await self._run_once()
+            self.ready = False
+            lived = asyncio.get_running_loop().time() - began
+            pause = FIRST_PAUSE_S if lived > 10 else min(pause * 2, LONGEST_PAUSE_S)
+            log.error("engine_ended", exit_code=code, again_in_s=pause)
+            await self._sleep(pause)
+
+    async def _run_once(self) -> int:
+        """Run the engine to its end; cancelling ends it."""
+        command = [sys.executable, "-m", "engine", "--socket", self.socket, "--data-dir", str(self._data_dir)]
+        process = self._process = await asyncio.create_subprocess_exec(
+            *command,
+            "--parent-pipe",
+            *self._arguments,
+            stdin=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            env=_environment(),
+        )
+        try:
+            probe = asyncio.create_task(self._probe(), name="engine probe")
+            try:
+                return await process.wait()
+            finally:
+                probe.cancel()
+                with suppress(asyncio.CancelledError):
+                    await probe
+        finally:
+            await self._stop(process)
+
+    async def _stop(self, process: asyncio.subprocess.Process) -> None:
+        if process.returncode is not None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()  # its sign to leave
+        with suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await process.wait()
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    async def _probe(self) -> None:
+        """Ask for a page of assets until the engine answers."""
+        connector = aiohttp.UnixConnector(self.socket)
+        async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
+            while not self.ready:
+                with suppress(aiohttp.ClientError, OSError):
+                    async with session.get("http://localhost/v1.3/assets?page_limit=1") as answer:
+                        self.ready = answer.status == 200
+                if not self.ready:
+                    await self._sleep(0.05)
+        log.info("engine_ready")
+
+
+def socket_path(data_dir: Path) -> str:
+    """Where the engine's socket stands."""
+    path = str(data_dir.resolve() / "engine.sock")
+    if len(path.encode()) < 100:
+        return path
+    import hashlib
+    import tempfile
+
+    name = hashlib.sha256(path.encode()).hexdigest()[:16]
+    return str(Path(tempfile.gettempdir()) / f"fanlight-{os.getuid()}-{name}.sock")
+
+
+def _environment() -> dict[str, str]:
+    """The child's environment: nothing secret goes to where media of unknown origin are read."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("FANLIGHT_", "TWELVELABS_"))}

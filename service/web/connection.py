@@ -1,0 +1,372 @@
+"""Connections that carry streams, after aiohttp has done the handshake.
+
+A reader may stay for hours and needs nothing of an HTTP server's machinery: so its
+transport is given a protocol of our own, a fraction of the size, and the fan-out
+writes straight to it. WebSockets and readers of endless bodies leave aiohttp for good
+(`detach`); a caller of the upstream dialect has its connection borrowed for one answer
+and given back for the next request (`borrow`).
+
+This module is the one place that knows aiohttp's server from inside.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, cast
+
+from aiohttp import web
+
+from protocol import messages
+from protocol.frames import LAST_CHUNK, Framing
+from service.hub.subscribers import Subscriber
+
+
+class Sent(web.StreamResponse):
+    """What a handler returns for an answer that is on its transport already."""
+
+    def __init__(self, *, keep_alive: bool) -> None:
+        super().__init__()
+        self._keep_alive = keep_alive
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return None
+
+
+def head(status: str, headers: Iterable[tuple[str, str]]) -> bytes:
+    """The head of an HTTP/1.1 answer."""
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers), "", ""]
+    return "\r\n".join(lines).encode("latin-1")
+
+
+def detach(request: web.Request, connection: "Connection") -> bytes:
+    """Take the transport away from aiohttp for good; return what was read beyond the request.
+
+    Nothing may be awaited between this and the handler's return.
+    """
+    protocol = request.protocol
+    transport = request.transport
+    assert transport is not None
+    tail = bytes(protocol._message_tail)
+    # To aiohttp the connection is lost: it lets go of everything, and closes nothing.
+    protocol.transport = None
+    transport.set_protocol(connection)
+    protocol.connection_lost(None)
+    if not transport.is_reading():
+        transport.resume_reading()
+    connection.connection_made(transport)
+    return tail
+
+
+@asynccontextmanager
+async def borrow(request: web.Request, connection: "BorrowedConnection") -> "AsyncIterator[BorrowedConnection]":
+    """Have a caller's connection for one answer; it goes back to aiohttp at the end."""
+    protocol, transport = request.protocol, request.transport
+    if transport is None:
+        raise ConnectionResetError("the caller has left")
+    transport.set_protocol(connection)
+    connection.connection_made(transport)
+    try:
+        yield connection
+    finally:
+        connection.give_back(protocol)
+
+
+class Connections:
+    """Every connection that was taken over; the send deadline and the heartbeats are kept here.
+
+    Args:
+        high_water_bytes: what a peer may leave unread before it is passed over.
+        send_deadline_s: a peer that takes no byte for that long is given up.
+    """
+
+    def __init__(self, high_water_bytes: int, send_deadline_s: float) -> None:
+        self.high_water_bytes = high_water_bytes
+        self.send_deadline_s = send_deadline_s
+        self._open: set[Connection] = set()
+        self._stuck: dict[Connection, tuple[int, float]] = {}  # bytes waiting, since when
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._ticks = 0
+        self._emptied = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def open(self) -> "list[Connection]":
+        """Those that are open now."""
+        return list(self._open)
+
+    def start(self) -> None:
+        """Begin to keep time."""
+        self._timer = self._loop.call_later(self._tick_s, self._tick)
+
+    async def gone(self, patience_s: float) -> None:
+        """Wait until every connection has closed, but no longer than that."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                while self._open:
+                    self._emptied.clear()
+                    await self._emptied.wait()
+
+    async def close(self) -> None:
+        """Break off what is still open."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for connection in list(self._open):
+            connection.drop()
+        await self.gone(1.0)
+
+    @property
+    def _tick_s(self) -> float:
+        return min(1.0, self.send_deadline_s / 4)
+
+    def add(self, connection: "Connection") -> None:
+        self._open.add(connection)
+
+    def discard(self, connection: "Connection") -> None:
+        self._open.discard(connection)
+        if not self._open:
+            self._emptied.set()
+        self._stuck.pop(connection, None)
+
+    def stuck(self, connection: "Connection") -> None:
+        """A peer has stopped taking bytes: from now on its progress is watched."""
+        self._stuck.setdefault(connection, (connection.waiting_bytes, self._loop.time()))
+
+    def flowing(self, connection: "Connection") -> None:
+        """All that waited has been taken."""
+        self._stuck.pop(connection, None)
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(self._tick_s, self._tick)
+        self._ticks += 1
+        now = self._loop.time()
+        for connection, (waiting, since) in list(self._stuck.items()):
+            left = connection.waiting_bytes
+            if left < waiting:
+                self._stuck[connection] = (left, now)
+            elif now - since >= self.send_deadline_s:
+                self._stuck[connection] = (left, now)
+                connection.too_slow()
+        # A twentieth of the connections each second: nobody waits for a burst of pings.
+        every = max(1, round(20.0 / self._tick_s))
+        for connection in [c for c in self._open if c.slot % every == self._ticks % every]:
+            connection.beat()
+
+
+class Connection(asyncio.Protocol):
+    """One taken-over connection; an `Outlet` for its subscribers.
+
+    Subclasses say how a transport ends and what it does with what the peer sends.
+    """
+
+    framing: Framing
+    _slots = 0
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._transport: asyncio.Transport | None = None
+        self.write: Callable[[bytes], None] = _nowhere
+        self.paused = False
+        self.subscribers: dict[str, Subscriber] = {}
+        Connection._slots += 1
+        self.slot = Connection._slots
+
+    def __repr__(self) -> str:
+        state = "paused" if self.paused else "open" if self._transport is not None else "closed"
+        return f"<{type(self).__name__} {state}, {len(self.subscribers)} subscribers>"
+
+    # -- the transport's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are not of asyncio's classes, only of their kind.
+        self._transport = transport = cast(asyncio.Transport, transport)
+        transport.set_write_buffer_limits(high=self._connections.high_water_bytes)
+        self.write = transport.write
+        self._connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self.write = _nowhere
+        self._connections.discard(self)
+        self.leave_all()
+
+    def pause_writing(self) -> None:
+        self.paused = True
+        self._connections.stuck(self)
+        for subscriber in list(self.subscribers.values()):
+            subscriber.stall()
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        self._connections.flowing(self)
+        for subscriber in list(self.subscribers.values()):
+            if not self.paused:
+                subscriber.resume()
+
+    def data_received(self, data: bytes) -> None:
+        """A reader over HTTP has nothing more to say."""
+
+    def eof_received(self) -> bool:
+        """A peer that has closed its half has left: a reader that only stops sending is not worth the guess."""
+        return False
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that the kernel has not accepted yet."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    # -- the hub's side
+
+    def attached(self, subscriber: Subscriber) -> None:
+        self.subscribers[subscriber.stream.id] = subscriber
+
+    def ended(self, subscriber: Subscriber, clean: bool) -> None:
+        self.subscribers.pop(subscriber.stream.id, None)
+        self.finish(clean=clean)
+
+    def leave_all(self) -> None:
+        """Leave every stream."""
+        subscribers, self.subscribers = self.subscribers, {}
+        for subscriber in subscribers.values():
+            subscriber.leave()
+
+    # -- how it ends
+
+    def finish(self, *, clean: bool) -> None:
+        """Everything was told (or cannot be): end as the transport ends."""
+        raise NotImplementedError
+
+    def too_slow(self) -> None:
+        """The peer took no byte for the send deadline."""
+        self.drop()
+
+    def beat(self) -> None:
+        """Called about every 20 s."""
+
+    def announce_drain(self, retry_after_ms: int) -> None:
+        """The service is going down; what runs may still end."""
+
+    def drain(self) -> None:
+        """The service is down in a moment."""
+        self.drop()
+
+    def close(self) -> None:
+        """Close once what is queued has left; the send deadline watches over that."""
+        if self._transport is not None:
+            self._transport.close()
+            if self.waiting_bytes:
+                self._connections.stuck(self)
+
+    def drop(self) -> None:
+        """Break the connection off."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _nowhere(_data: bytes) -> None:
+    """Where the bytes of a closed connection go."""
+
+
+class BodyConnection(Connection):
+    """A reader of an endless HTTP body: SSE, NDJSON or bare text."""
+
+    def __init__(self, connections: Connections, framing: Framing, *, chunked: bool) -> None:
+        super().__init__(connections)
+        self.framing = framing
+        self._chunked = chunked
+
+    def finish(self, *, clean: bool) -> None:
+        if not clean:
+            # Without its last chunk the body is cut, and every client knows;
+            # a body that only ends with its connection must be torn.
+            self.close() if self._chunked else self.drop()
+            return
+        if self._chunked:
+            self.write(LAST_CHUNK)
+        self.close()
+
+    def drain(self) -> None:
+        # Not the ending, and a body that is cut says so.
+        self.leave_all()
+        self.finish(clean=False)
+
+    def announce_drain(self, retry_after_ms: int) -> None:
+        if self.framing.name.startswith("text"):
+            return
+        for subscriber in self.subscribers.values():
+            cursor = str(subscriber.cursor)
+            told = messages.draining(subscriber.stream.id, retry_after_ms, {subscriber.stream.id: cursor})
+            self.write(self.framing.body(self.framing.message(told, None)))
+
+
+class BorrowedConnection(Connection):
+    """A caller's connection for the length of one answer (see `borrow`)."""
+
+    def __init__(self, connections: Connections, framing: Framing, *, chunked: bool) -> None:
+        super().__init__(connections)
+        self.framing = framing
+        self._chunked = chunked
+        self._kept: list[bytes] = []  # what the caller sent meanwhile
+        self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes) -> None:
+        # The next request, sent early: it waits, within reason.
+        self._kept.append(data)
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._settle(False)
+
+    def finish(self, *, clean: bool) -> None:
+        if clean and self._chunked:
+            self.write(LAST_CHUNK)
+        elif not clean and not self._chunked:
+            self.drop()  # a body that only ends with its connection must be torn
+        self._settle(clean)
+
+    def too_slow(self) -> None:
+        self.drop()
+
+    def drain(self) -> None:
+        """Its stream is ended with the hub, and so is it."""
+
+    def _settle(self, clean: bool) -> None:
+        if not self.done.done():
+            self.done.set_result(clean)
+
+    def give_back(self, protocol: Any) -> bool:
+        """Return the transport to aiohttp; False where it is gone."""
+        transport, self._transport = self._transport, None
+        self.write = _nowhere
+        self._connections.discard(self)
+        self.leave_all()
+        if transport is None:
+            protocol.connection_lost(None)
+            return False
+        transport.set_protocol(protocol)
+        if self.paused:
+            protocol.pause_writing()
+        if self._kept:
+            if not transport.is_closing():
+                transport.resume_reading()
+            protocol.data_received(b"".join(self._kept))
+        return True
+
+
+class ChannelBodyConnection(BodyConnection):
+    """A reader of a channel's body: streams come and go, the body stays."""
+
+    on_lost: Callable[[], None] = staticmethod(lambda: None)
+
+    def ended(self, subscriber: Subscriber, clean: bool) -> None:
+        self.subscribers.pop(subscriber.stream.id, None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.on_lost()

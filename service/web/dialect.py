@@ -1,0 +1,130 @@
+"""``POST /v1.3/analyze``: the upstream's own dialect, through the hub.
+
+The caller's status waits for the first upstream event, so that an upstream error is a
+real HTTP error. Once the answer has begun, a run that ends in any way but
+``stream_end`` never becomes a clean end of body.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from protocol.endings import CLOCKS, CODES, Ending, Status
+from protocol.frames import NDJSON
+from protocol.ndjson import dumps
+from protocol.options import parse_options_header
+from service.hub.hub import UPSTREAM as DIALECT
+from service.hub.hub import Started
+from service.hub.streams import Refused, Stream
+from service.hub.subscribers import Subscriber
+from service.hub.views import DialectView
+from service.web.bodies import asked_of, read_object
+from service.web.connection import BorrowedConnection, Sent, borrow, head
+from service.web.keys import CONNECTIONS, CORS, HUB, TENANT
+from service.web.upstream_headers import analyze_headers, relayed
+
+log = structlog.get_logger()
+# An empty 429 body would cost an SDK's caller the typed error.
+TOO_MANY = {"code": "too_many_requests", "message": "The upstream's rate limit is reached."}
+
+
+async def analyze(request: web.Request) -> web.StreamResponse:
+    """Run, join or replay one analysis for a caller of the upstream dialect."""
+    options = parse_options_header(request.headers.get("Fanlight-Options"))
+    value, size = await read_object(request)
+    asked = await asked_of(value, options, size)
+    hub = request.app[HUB]
+    started = hub.start(request[TENANT], asked, DIALECT, headers=analyze_headers(request))
+    stream = started.stream
+    told = {"Fanlight-Stream": stream.id, "Fanlight-Join": started.join}
+    with stream.hold():
+        await stream.opened()
+        if (refused := _refusal_of(stream)) is not None:
+            return _refuse(refused, told)
+        if value.get("stream", True):
+            return await _relay(request, started, told, validation=options.validate_ == "on")
+        return _whole(stream, await stream.ended(), told, validation=options.validate_ == "on")
+
+
+def _refusal_of(stream: Stream) -> Refused | None:
+    """What to answer where the run has ended before anything could be relayed."""
+    ending = stream.ending
+    if ending is None or ending.status in (Status.COMPLETED, Status.LENGTH):
+        return None
+    if stream.refused is not None and ending.code in ("upstream_refused", "upstream_error"):
+        return stream.refused
+    return None if stream.log.count else _failed(ending)
+
+
+def _failed(ending: Ending) -> Refused:
+    """A run that did not end well, as an HTTP error of our own."""
+    code = ending.code or "internal"
+    status = 504 if code in CLOCKS else 502
+    return Refused(status, {}, dumps({"code": code, "message": CODES[code].message}))
+
+
+def _refuse(refused: Refused, told: Mapping[str, str]) -> web.Response:
+    body = refused.body
+    headers = {**relayed(refused.headers), **told}
+    if refused.status == 429 and not body:
+        body, headers["Content-Type"] = dumps(TOO_MANY), "application/json"
+    headers.setdefault("Content-Type", "application/json")
+    return web.Response(status=refused.status, body=body, headers=headers)
+
+
+def _whole(stream: Stream, ending: Ending, told: Mapping[str, str], *, validation: bool) -> web.Response:
+    """The answer to ``stream: false``."""
+    if (refused := _refusal_of(stream)) is not None:
+        return _refuse(refused, told)
+    if ending.status not in (Status.COMPLETED, Status.LENGTH):
+        return _refuse(_failed(ending), told)
+    body = _object(stream, ending, stream.log.event(stream.log.count - 1), validation=validation)
+    return web.Response(body=dumps(body), content_type="application/json", headers=dict(told))
+
+
+def _object(stream: Stream, ending: Ending, last: Mapping[str, Any], *, validation: bool) -> dict[str, Any]:
+    """``{id, data, finish_reason, usage}`` and what else ``stream_end`` said."""
+    metadata = last.get("metadata")
+    known = {"event_type", "finish_reason", "metadata"}
+    body: dict[str, Any] = {
+        "id": metadata.get("generation_id") if isinstance(metadata, Mapping) else None,
+        "data": stream.log.slice(0, stream.log.size),
+        "finish_reason": ending.finish_reason,
+        "usage": ending.usage,
+        **{key: value for key, value in last.items() if key not in known},
+    }
+    if validation and stream.schema is not None:
+        body["validation"] = ending.validation
+    return body
+
+
+async def _relay(
+    request: web.Request, started: Started, told: Mapping[str, str], *, validation: bool
+) -> web.StreamResponse:
+    """Write the upstream's events to the caller's own connection, one for one."""
+    stream = started.stream
+    chunked = request.version >= (1, 1)
+    keep_alive = bool(request.keep_alive) and chunked
+    always: dict[str, str] = request[CORS]
+    headers = {
+        "Content-Type": "application/x-ndjson",
+        **relayed(stream.answer_headers),
+        "Cache-Control": "no-store",
+        "X-Accel-Buffering": "no",
+        **told,
+        **always,
+        **({"Transfer-Encoding": "chunked"} if chunked else {}),
+        "Connection": "keep-alive" if keep_alive else "close",
+    }
+    connection = BorrowedConnection(request.app[CONNECTIONS], NDJSON[chunked], chunked=chunked)
+    async with borrow(request, connection) as borrowed:
+        connection.write(head("200 OK", headers.items()))
+        subscriber = Subscriber(stream, connection)
+        connection.attached(subscriber)
+        stream.seat(subscriber, DialectView(stream, validation=validation), 0)
+        clean = await borrowed.done
+    # Where it is not clean aiohttp closes the connection: the caller has what
+    # there was, and no last chunk, and so it knows.
+    return Sent(keep_alive=keep_alive and clean)

@@ -1,0 +1,93 @@
+"""What happens to every request before its handler, and to every failure after it."""
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from protocol.errors import Refusal
+from service.web.errors import refusal_response
+from service.web.guard import Guard, cors_headers, preflight
+from service.web.keys import CORS, TENANT
+
+log = structlog.get_logger()
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+# Operations must answer a probe that knows no key and no name.
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
+
+
+def gate(guard: Guard) -> Middleware:
+    """The middleware: request id, Host, Origin, tenant, and refusals as answers."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        asked = request.headers.get("X-Request-Id", "")
+        request_id = asked if _REQUEST_ID.fullmatch(asked) else secrets.token_hex(8)
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        began = time.perf_counter()
+        request[CORS] = {"X-Request-Id": request_id}
+        response: web.StreamResponse
+        try:
+            response = await _admitted(guard, request, handler)
+        except Refusal as refusal:
+            response = refusal_response(refusal, request.path)
+        except web.HTTPException as exc:
+            response = refusal_response(_as_refusal(exc), request.path)
+            if "Allow" in exc.headers:
+                response.headers["Allow"] = exc.headers["Allow"]
+                response.set_status(405)
+        except asyncio.CancelledError:
+            # 499 in the access logs of nginx: the caller left before its answer.
+            log.info("caller_left", method=request.method, route=_route(request))
+            raise
+        except Exception:
+            log.exception("request_failed", method=request.method, route=_route(request))
+            response = refusal_response(Refusal("internal", "the service failed"), request.path)
+        if not response.prepared:
+            response.headers.update(request[CORS])
+        if log.is_enabled_for(10):
+            millis = round((time.perf_counter() - began) * 1000, 1)
+            log.debug("request", method=request.method, route=_route(request), status=response.status, millis=millis)
+        return response
+
+    return middleware
+
+
+async def _admitted(guard: Guard, request: web.Request, handler: Handler) -> web.StreamResponse:
+    if request.path in OPEN_PATHS:
+        return await handler(request)
+    guard.check_host(request)
+    origin = guard.check_origin(request)
+    if origin is not None:
+        request[CORS].update(cors_headers(origin))
+        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+            return preflight(request, origin)
+    try:
+        request[TENANT] = guard.tenant(request)
+    except Refusal:
+        # A browser cannot see the status of a refused handshake: there the
+        # handler upgrades, and closes with the code.
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            raise
+    return await handler(request)
+
+
+def _route(request: web.Request) -> str:
+    """The route as it was declared: no ids, no query."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "unknown"
+
+
+def _as_refusal(exc: web.HTTPException) -> Refusal:
+    if exc.status == 413:
+        return Refusal("too_large", "the body is larger than the service takes")
+    if exc.status in (404, 405):
+        return Refusal("not_found" if exc.status == 404 else "invalid_request", exc.reason)
+    return Refusal("invalid_request" if exc.status < 500 else "internal", exc.reason)

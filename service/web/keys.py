@@ -1,0 +1,38 @@
+"""What the application and its requests carry, by typed key."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from service.hub.hub import Hub
+from service.upstream.http import HttpUpstream
+from service.web.connection import Connections
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether the upstream can be asked, where that is known without asking it."""
+
+    ready: Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class PublicAddress:
+    """Under which users reach the service, where that differs from what ``Host`` says."""
+
+    scheme: str
+    host: str
+
+
+HUB = web.AppKey("hub", Hub)
+UPSTREAM = web.AppKey("upstream", HttpUpstream)
+CONNECTIONS = web.AppKey("connections", Connections)
+MAX_BODY_BYTES = web.AppKey("max_body_bytes", int)
+READY = web.AppKey("ready", Readiness)
+PUBLIC = web.AppKey("public", PublicAddress)
+FORWARD_KEYS = web.AppKey("forward_keys", bool)
+BODY_TIMEOUT_S = web.AppKey("body_timeout_s", float)
+
+TENANT = web.RequestKey("tenant", str)
+CORS = web.RequestKey("cors", dict[str, str])  # headers that every answer to this request carries

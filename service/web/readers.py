@@ -1,0 +1,156 @@
+"""Readers over HTTP: Server-Sent Events, NDJSON and bare text, on a stream or a channel.
+
+Each is a subscriber like a WebSocket's, through the same loop; only the framing differs.
+"""
+
+import re
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from protocol.commands import VIEWS
+from protocol.cursors import Cursor, parse_cursor
+from protocol.errors import Refusal
+from protocol.frames import BARE, NDJSON, SSE, Framing
+from protocol.options import CHANNEL_PATTERN
+from service.hub.channels import Listener
+from service.hub.streams import Stream
+from service.hub.subscribers import Subscriber
+from service.hub.views import BareView, text_place
+from service.web.connection import BodyConnection, ChannelBodyConnection, Sent, detach, head
+from service.web.keys import CONNECTIONS, CORS, HUB, TENANT
+from service.web.streams import found
+
+SSE_RETRY = b"retry: 1000\n\n"
+
+
+def asked_view(request: web.Request) -> str:
+    """The view that the query names.
+
+    Raises:
+        Refusal: ``invalid_request``.
+    """
+    view = request.query.get("view", "text")
+    if view not in VIEWS:
+        raise Refusal("invalid_request", f"view: one of {', '.join(VIEWS)}")
+    return view
+
+
+def asked_channel(request: web.Request) -> str:
+    """The channel that the path names.
+
+    Raises:
+        Refusal: ``invalid_request``.
+    """
+    name = request.match_info["name"]
+    if not re.fullmatch(CHANNEL_PATTERN, name):
+        raise Refusal("invalid_request", "that is no name for a channel")
+    return name
+
+
+def _cursor(request: web.Request) -> Cursor | None:
+    return parse_cursor(request.headers.get("Last-Event-ID") or request.query.get("cursor"))
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    """``GET /v1/streams/{id}/events``: Server-Sent Events."""
+    stream, cursor = found(request), _cursor(request)
+    ending = stream.ending
+    if cursor is not None and cursor.after_end and ending and (cursor.gen, cursor.position) == (ending.gen, ending.to):
+        # The reader has seen the ending: 204 tells an EventSource to stay away.
+        return web.Response(status=204)
+    return _read(request, stream, SSE, "text/event-stream", cursor, SSE_RETRY)
+
+
+async def ndjson(request: web.Request) -> web.StreamResponse:
+    """``GET /v1/streams/{id}/ndjson``: one message a line."""
+    return _read(request, found(request), NDJSON, "application/x-ndjson", _cursor(request), b"")
+
+
+async def text(request: web.Request) -> web.StreamResponse:
+    """``GET /v1/streams/{id}/text``: the bare text; only a good ending ends the body cleanly."""
+    stream = found(request)
+    mode, start = text_place(stream, _cursor(request))
+    connection = _open(
+        request, BARE, "text/plain; charset=utf-8", {"Fanlight-Attached": f"{mode} {stream.gen}.{start}"}
+    )
+    if connection is not None:
+        subscriber = Subscriber(stream, connection)
+        connection.attached(subscriber)
+        stream.seat(subscriber, BareView(stream), start)
+    return Sent(keep_alive=False)
+
+
+async def channel_events(request: web.Request) -> web.StreamResponse:
+    """``GET /v1/channels/{name}/events``."""
+    return _listen(request, SSE, "text/event-stream", SSE_RETRY)
+
+
+async def channel_ndjson(request: web.Request) -> web.StreamResponse:
+    """``GET /v1/channels/{name}/ndjson``."""
+    return _listen(request, NDJSON, "application/x-ndjson", b"")
+
+
+def _read(
+    request: web.Request,
+    stream: Stream,
+    framings: Mapping[bool, Framing],
+    content_type: str,
+    cursor: Cursor | None,
+    first: bytes,
+) -> Sent:
+    view = asked_view(request)
+    connection = _open(request, framings, content_type, {})
+    if connection is not None:
+        if first:
+            connection.write(connection.framing.body(first))
+        stream.attach(connection, view, cursor)
+    return Sent(keep_alive=False)
+
+
+def _listen(request: web.Request, framings: Mapping[bool, Framing], content_type: str, first: bytes) -> Sent:
+    name, view, hub, tenant = asked_channel(request), asked_view(request), request.app[HUB], request[TENANT]
+    chunked = request.version >= (1, 1)
+    connection = ChannelBodyConnection(request.app[CONNECTIONS], framings[chunked], chunked=chunked)
+    listener = Listener(connection, view)
+    connection.on_lost = lambda: hub.unlisten(tenant, name, listener)
+    _take_over(request, connection, content_type, chunked, {})
+    if first:
+        connection.write(connection.framing.body(first))
+    hub.listen(tenant, name, listener, _cursor(request))
+    return Sent(keep_alive=False)
+
+
+def _open(
+    request: web.Request, framings: Mapping[bool, Framing], content_type: str, headers: dict[str, str]
+) -> BodyConnection | None:
+    """Begin an endless body; None where only the head was asked for."""
+    chunked = request.version >= (1, 1)
+    connection = BodyConnection(request.app[CONNECTIONS], framings[chunked], chunked=chunked)
+    _take_over(request, connection, content_type, chunked, headers)
+    if request.method == "HEAD":
+        connection.close()
+        return None
+    return connection
+
+
+def _take_over(
+    request: web.Request,
+    connection: BodyConnection,
+    content_type: str,
+    chunked: bool,
+    headers: dict[str, str],
+) -> None:
+    if request.transport is None:
+        raise ConnectionResetError("the reader has left")
+    detach(request, connection)
+    told = {
+        "Content-Type": content_type,
+        "Cache-Control": "no-store",
+        "X-Accel-Buffering": "no",
+        **headers,
+        **request[CORS],
+        **({"Transfer-Encoding": "chunked"} if chunked else {}),
+        "Connection": "close",
+    }
+    connection.write(head("200 OK", told.items()))

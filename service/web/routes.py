@@ -1,0 +1,26 @@
+"""Every address of the service, and its handler."""
+
+from aiohttp import web
+
+from service.web import dialect, operations, passthrough, readers, streams, websocket
+
+
+def add_routes(app: web.Application) -> None:
+    """Put every route on the application."""
+    router = app.router
+    router.add_get("/livez", operations.livez)
+    router.add_get("/readyz", operations.readyz)
+    router.add_post("/v1/streams", streams.start)
+    router.add_get("/v1/streams", streams.listing)
+    router.add_get("/v1/streams/{id}", streams.show)
+    router.add_delete("/v1/streams/{id}", streams.cancel)
+    router.add_get("/v1/streams/{id}/ws", websocket.on_stream, allow_head=False)
+    router.add_get("/v1/streams/{id}/events", readers.events)
+    router.add_get("/v1/streams/{id}/ndjson", readers.ndjson)
+    router.add_get("/v1/streams/{id}/text", readers.text)
+    router.add_get("/v1/ws", websocket.on_many, allow_head=False)
+    router.add_get("/v1/channels/{name}/ws", websocket.on_channel, allow_head=False)
+    router.add_get("/v1/channels/{name}/events", readers.channel_events)
+    router.add_get("/v1/channels/{name}/ndjson", readers.channel_ndjson)
+    router.add_post("/v1.3/analyze", dialect.analyze)
+    router.add_route("*", "/v1.3/{path:.*}", passthrough.pass_through, expect_handler=passthrough.expect)

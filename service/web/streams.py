@@ -1,0 +1,121 @@
+"""The native API's resources: start, list, show, cancel."""
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+from protocol.endings import Status
+from protocol.errors import Refusal
+from protocol.options import parse_options
+from service.hub.hub import NATIVE
+from service.hub.streams import Stream
+from service.web.bodies import asked_of, read_object
+from service.web.errors import json_response
+from service.web.keys import HUB, TENANT
+from service.web.resources import resource, row
+from service.web.upstream_headers import analyze_headers
+
+MAX_WAIT_S = 60.0
+MAX_LIMIT = 200
+ENDINGS = (Status.COMPLETED, Status.LENGTH, Status.TRUNCATED, Status.FAILED, Status.CANCELLED)
+
+
+def found(request: web.Request) -> Stream:
+    """The stream that the path names.
+
+    Raises:
+        Refusal: ``not_found``.
+    """
+    return request.app[HUB].find(request[TENANT], request.match_info["id"])
+
+
+async def start(request: web.Request) -> web.Response:
+    """``POST /v1/streams``: answers as soon as the stream is admitted."""
+    value, size = await read_object(request)
+    options = parse_options(value.pop("fanlight", None))
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not 1 <= len(key) <= 255:
+        raise Refusal("invalid_request", "Idempotency-Key has 1 to 255 characters")
+    asked = await asked_of(value, options, size)
+    started = request.app[HUB].start(
+        request[TENANT], asked, NATIVE, headers=analyze_headers(request), idempotency_key=key
+    )
+    stream = started.stream
+    headers = {
+        "Location": f"/v1/streams/{stream.id}",
+        "Fanlight-Join": started.join,
+        "Fanlight-Stream": stream.id,
+    }
+    return json_response(resource(stream), 201 if started.join == "leader" else 200, headers)
+
+
+async def listing(request: web.Request) -> web.Response:
+    """``GET /v1/streams``: newest first."""
+    status = request.query.get("status")
+    limit = _number(request, "limit", 50, 1, MAX_LIMIT)
+    streams = request.app[HUB].list(request[TENANT])
+    after = request.query.get("after")
+    if after is not None:
+        position = next((n for n, stream in enumerate(streams) if stream.id == after), None)
+        if position is None:
+            raise Refusal("invalid_request", "after: there is no such stream")
+        streams = streams[position + 1 :]
+    if status is not None:
+        if status not in tuple(Status):
+            raise Refusal("invalid_request", "status: not a status of a stream")
+        streams = [stream for stream in streams if stream.status == status]
+    page = streams[:limit]
+    more = len(streams) > limit
+    return json_response({"streams": [row(stream) for stream in page], "next": page[-1].id if more else None})
+
+
+async def show(request: web.Request) -> web.Response:
+    """``GET /v1/streams/{id}``; with ``?wait=S`` it answers at the ending, at the latest after S seconds."""
+    stream = found(request)
+    wait_s = _seconds(request, "wait", MAX_WAIT_S)
+    if wait_s and stream.ending is None:
+        with stream.hold():
+            try:
+                async with asyncio.timeout(wait_s):
+                    await stream.ended()
+            except TimeoutError:
+                pass  # then as it stands
+    shown: dict[str, Any] = resource(stream)
+    if _flag(request, "partial"):
+        shown["partial"] = stream.partial()
+    return json_response(shown)
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """``DELETE /v1/streams/{id}``: 202 while running, 200 when ended."""
+    stream = found(request)
+    ended = stream.ending is not None
+    request.app[HUB].cancel(stream, force=_flag(request, "force"))
+    return json_response(row(stream), 200 if ended else 202)
+
+
+def _number(request: web.Request, name: str, default: int, least: int, most: int) -> int:
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
+        raise Refusal("invalid_request", f"{name}: a whole number from {least} to {most}")
+    return int(text)
+
+
+def _seconds(request: web.Request, name: str, most: float) -> float:
+    text = request.query.get(name)
+    if text is None:
+        return 0.0
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= most:
+        raise Refusal("invalid_request", f"{name}: seconds from 0 to {most:g}")
+    return seconds
+
+
+def _flag(request: web.Request, name: str) -> bool:
+    return request.query.get(name, "") in ("1", "true")

@@ -1,0 +1,39 @@
+"""Which headers cross the service, and in which direction."""
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from service.web.guard import presented_key
+from service.web.keys import FORWARD_KEYS
+
+# RFC 9110, section 7.6.1, and what older clients send.
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+RELAYED = frozenset({"retry-after", "x-api-version", "content-type"})
+
+
+def relayed(headers: Mapping[str, str]) -> dict[str, str]:
+    """What a caller of ``/v1.3/analyze`` is told of the upstream's headers."""
+    return {
+        name: value
+        for name, value in headers.items()
+        if name.lower() in RELAYED or name.lower().startswith("x-ratelimit-")
+    }
+
+
+def analyze_headers(request: web.Request) -> dict[str, str]:
+    """What is sent upstream with an analyze call besides the upstream's own."""
+    key = presented_key(request) if request.app[FORWARD_KEYS] else None
+    return {"x-api-key": key} if key else {}

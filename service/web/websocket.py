@@ -1,0 +1,381 @@
+"""WebSockets: the handshake, what clients say, and how a socket ends (wire contract, sections 4 and 5)."""
+
+import asyncio
+from collections import deque
+
+from aiohttp import web
+
+from protocol import messages
+from protocol.commands import (
+    MAX_COMMAND_BYTES,
+    Cancel,
+    Command,
+    Ping,
+    Start,
+    Subscribe,
+    Unsubscribe,
+    parse_command,
+    usable_ref,
+)
+from protocol.cursors import parse_cursor
+from protocol.errors import Refusal
+from protocol.frames import CLOSE, CLOSE_TIMEOUT_S, PING, PONG, WEBSOCKET, Framing, ws_close, ws_frame
+from protocol.options import parse_options
+from protocol.websocket import Message, WebSocketReader, accept_key
+from service.hub.channels import Listener
+from service.hub.hub import NATIVE, Hub
+from service.hub.requests import ask
+from service.hub.streams import Stream
+from service.hub.subscribers import Subscriber
+from service.web.connection import Connection, Connections, Sent, detach, head
+from service.web.keys import CONNECTIONS, CORS, HUB, TENANT
+from service.web.readers import asked_channel, asked_view
+from service.web.streams import found
+from service.web.upstream_headers import analyze_headers
+
+PROTOCOL = "fanlight.v1"
+MAX_FAULTS = 20  # malformed messages in `FAULTS_WINDOW_S`; one more is close code 1008
+FAULTS_WINDOW_S = 10.0
+
+
+def handshake(request: web.Request) -> bytes:
+    """The head that accepts an upgrade (RFC 6455, section 4.2).
+
+    Raises:
+        Refusal: ``invalid_request``; the answer is plain HTTP.
+    """
+    headers = request.headers
+    tokens = {token.strip().lower() for token in headers.get("Connection", "").split(",")}
+    if headers.get("Upgrade", "").lower() != "websocket" or "upgrade" not in tokens:
+        raise Refusal("invalid_request", "this address speaks WebSocket")
+    if headers.get("Sec-WebSocket-Version") != "13":
+        raise Refusal("invalid_request", "WebSocket version 13 is spoken here")
+    if request.content_length or "Transfer-Encoding" in headers:
+        raise Refusal("invalid_request", "a WebSocket handshake has no body")
+    try:
+        accept = accept_key(headers.get("Sec-WebSocket-Key", ""))
+    except ValueError as exc:
+        raise Refusal("invalid_request", "Sec-WebSocket-Key is malformed") from exc
+    answer = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)]
+    offered = [name.strip() for name in headers.get("Sec-WebSocket-Protocol", "").split(",")]
+    if PROTOCOL in offered:
+        answer.append(("Sec-WebSocket-Protocol", PROTOCOL))
+    return head("101 Switching Protocols", [*answer, *request[CORS].items()])
+
+
+class WebSocketConnection(Connection):
+    """A socket after its handshake: reads messages, answers pings, closes as the protocol asks."""
+
+    framing: Framing = WEBSOCKET
+
+    def __init__(self, connections: Connections) -> None:
+        super().__init__(connections)
+        self._reader = WebSocketReader(MAX_COMMAND_BYTES)
+        self._inbox: deque[Message] = deque()
+        self._faults: deque[float] = deque()
+        self._closing: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    # -- what the peer sends
+
+    def data_received(self, data: bytes) -> None:
+        read, error = self._reader.feed(data)
+        self._inbox.extend(read)
+        self._handle()
+        if error is not None:
+            self.close_with(error.code, error.reason)
+
+    def _handle(self) -> None:
+        """Take messages in order, for as long as the peer also takes the answers."""
+        while self._inbox and not self.paused:
+            message = self._inbox.popleft()
+            if message.opcode == CLOSE:
+                self._closed_by_peer(message.payload)
+            elif message.opcode == PING:
+                if self._closing is None:
+                    self.write(ws_frame(PONG, message.payload))
+            elif message.opcode != PONG and self._closing is None:
+                self._told(message.payload)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._transport is not None:
+            # Who does not read the answers asks no further questions.
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._handle()
+        if not self.paused and self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _told(self, payload: bytes) -> None:
+        try:
+            self.command(parse_command(payload))
+        except Refusal as refusal:
+            answer = refusal.answer
+            self.say(messages.error(refusal.code, refusal.message, answer.retryable, ref=usable_ref(payload)))
+            if refusal.code != "not_found":
+                self._fault()
+
+    def _fault(self) -> None:
+        now = self._loop.time()
+        self._faults.append(now)
+        while self._faults[0] < now - FAULTS_WINDOW_S:
+            self._faults.popleft()
+        if len(self._faults) > MAX_FAULTS:
+            self.close_with(1008, "invalid_request")
+
+    def command(self, command: Command) -> None:
+        """Do what a message asks.
+
+        Raises:
+            Refusal: it cannot be done; the socket stays open.
+        """
+        raise NotImplementedError
+
+    def say(self, payload: bytes) -> None:
+        """Send one message."""
+        self.write(WEBSOCKET.message(payload, None))
+
+    # -- how it ends
+
+    def close_with(self, code: int, reason: str) -> None:
+        """Begin the closing handshake; whoever does not answer it in time is aborted."""
+        if self._closing is not None or self._transport is None:
+            return
+        self.leave_all()
+        self.write(ws_close(code, reason))
+        self._closing = self._loop.call_later(CLOSE_TIMEOUT_S, self.drop)
+        self._transport.resume_reading()
+
+    def _closed_by_peer(self, payload: bytes) -> None:
+        if self._closing is None:
+            self.leave_all()
+            code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1000
+            valid = code in (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011) or 3000 <= code <= 4999
+            self.write(ws_close(code if valid else 1002))
+            self._closing = self._loop.call_later(CLOSE_TIMEOUT_S, self.drop)
+        self._inbox.clear()
+        self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._closing is not None:
+            self._closing.cancel()
+        self._inbox.clear()
+        super().connection_lost(exc)
+
+    def finish(self, *, clean: bool) -> None:
+        self.close_with(1000, "")
+
+    def too_slow(self) -> None:
+        self.close_with(1013, "too_slow")
+
+    def drain(self) -> None:
+        self.close_with(1001, "draining")
+
+    def beat(self) -> None:
+        # A missing pong alone is no reason to close: the send deadline sees
+        # whether bytes are still taken.
+        if self._closing is None and not self.paused:
+            self.write(ws_frame(PING, b""))
+
+
+class StreamSocket(WebSocketConnection):
+    """The socket on one stream: closes 1000 after the ending."""
+
+    def __init__(self, connections: Connections, hub: Hub, stream: Stream) -> None:
+        super().__init__(connections)
+        self._hub = hub
+        self._stream = stream
+
+    def command(self, command: Command) -> None:
+        if isinstance(command, Ping):
+            self.say(messages.pong(command.ref))
+            return
+        if isinstance(command, Subscribe | Start):
+            raise Refusal("invalid_request", "this socket shows one stream; /v1/ws shows many")
+        if command.stream not in (None, self._stream.id):
+            raise Refusal("not_found", "this socket shows another stream")
+        if isinstance(command, Cancel):
+            self._hub.cancel(self._stream, force=command.force)
+        elif subscriber := self.subscribers.pop(self._stream.id, None):
+            subscriber.leave()
+
+    def announce_drain(self, retry_after_ms: int) -> None:
+        subscriber = self.subscribers.get(self._stream.id)
+        if subscriber is not None:
+            cursors = {self._stream.id: str(subscriber.cursor)}
+            self.say(messages.draining(self._stream.id, retry_after_ms, cursors))
+
+
+class ManySocket(WebSocketConnection):
+    """The socket for many streams: subscribe, start and cancel by message."""
+
+    def __init__(self, connections: Connections, hub: Hub, tenant: str, headers: dict[str, str]) -> None:
+        super().__init__(connections)
+        self._hub = hub
+        self._tenant = tenant
+        self._headers = headers
+        self._listeners: dict[str, Listener] = {}
+
+    def command(self, command: Command) -> None:
+        match command:
+            case Ping():
+                self.say(messages.pong(command.ref))
+            case Subscribe():
+                self._subscribe(command)
+            case Unsubscribe():
+                self._unsubscribe(command)
+            case Start():
+                self._start(command)
+            case Cancel():
+                self._cancel(command)
+
+    def _subscribe(self, command: Subscribe) -> None:
+        if (command.stream is None) == (command.channel is None):
+            raise Refusal("invalid_request", "subscribe: either stream or channel")
+        if command.channel is not None:
+            self._listen(command)
+            return
+        stream = self._hub.find(self._tenant, command.stream or "")
+        with stream.hold():  # replacing one's only subscription is not leaving
+            self._drop_subscription(stream.id)
+            stream.attach(self, command.view, parse_cursor(command.cursor), presence=command.presence, ref=command.ref)
+
+    def _listen(self, command: Subscribe) -> None:
+        name = command.channel or ""
+        self._unlisten(name)
+        listener = self._listeners[name] = Listener(self, command.view, command.presence)
+        self._hub.listen(self._tenant, name, listener, parse_cursor(command.cursor), command.ref)
+
+    def listen(self, name: str, listener: Listener, cursor: str | None) -> None:
+        """Attach the socket to a channel from its beginning."""
+        self._listeners[name] = listener
+        self._hub.listen(self._tenant, name, listener, parse_cursor(cursor))
+
+    def _unlisten(self, name: str) -> None:
+        listener = self._listeners.pop(name, None)
+        if listener is not None:
+            self._hub.unlisten(self._tenant, name, listener)
+
+    def _unsubscribe(self, command: Unsubscribe) -> None:
+        if (command.stream is None) == (command.channel is None):
+            raise Refusal("invalid_request", "unsubscribe: either stream or channel")
+        if command.channel is not None:
+            self._unlisten(command.channel)
+            return
+        self._drop_subscription(command.stream or "")
+
+    def _drop_subscription(self, stream_id: str) -> None:
+        subscriber = self.subscribers.pop(stream_id, None)
+        if subscriber is not None:
+            subscriber.leave()
+
+    def _start(self, command: Start) -> None:
+        request = dict(command.request)
+        asked = ask(request, parse_options(request.pop("fanlight", None)))
+        started = self._hub.start(
+            self._tenant, asked, NATIVE, headers=self._headers, idempotency_key=command.idempotency_key
+        )
+        self._subscribe(
+            Subscribe(
+                type="subscribe",
+                stream=started.stream.id,
+                view=command.view,
+                presence=command.presence,
+                ref=command.ref,
+            )
+        )
+
+    def _cancel(self, command: Cancel) -> None:
+        if command.stream is None:
+            raise Refusal("invalid_request", "cancel: which stream?")
+        self._hub.cancel(self._hub.find(self._tenant, command.stream), force=command.force)
+
+    def ended(self, subscriber: Subscriber, clean: bool) -> None:
+        """A stream's ending is not the socket's."""
+        if self.subscribers.get(subscriber.stream.id) is subscriber:
+            del self.subscribers[subscriber.stream.id]
+
+    def attached(self, subscriber: Subscriber) -> None:
+        # A channel may announce a stream that is subscribed to already.
+        self._drop_subscription(subscriber.stream.id)
+        super().attached(subscriber)
+
+    def leave_all(self) -> None:
+        for name in list(self._listeners):
+            self._unlisten(name)
+        super().leave_all()
+
+    def announce_drain(self, retry_after_ms: int) -> None:
+        cursors = {stream_id: str(subscriber.cursor) for stream_id, subscriber in self.subscribers.items()}
+        self.say(messages.draining(None, retry_after_ms, cursors))
+
+
+class _Refused(WebSocketConnection):
+    """A socket that is closed with a code as soon as it is open."""
+
+    def command(self, command: Command) -> None:
+        """Nobody is served here."""
+
+
+def _upgrade(request: web.Request, accepted: bytes, connection: WebSocketConnection) -> bytes:
+    tail = detach(request, connection)
+    connection.write(accepted)
+    return tail
+
+
+async def on_stream(request: web.Request) -> web.StreamResponse:
+    """``GET /v1/streams/{id}/ws``: a WebSocket on this stream."""
+    accepted = handshake(request)
+    try:
+        if TENANT not in request:
+            raise Refusal("unauthenticated", "an API key is needed")
+        stream, view = found(request), asked_view(request)
+    except Refusal as refusal:
+        return _refuse(request, accepted, refusal)
+    connection = StreamSocket(request.app[CONNECTIONS], request.app[HUB], stream)
+    tail = _upgrade(request, accepted, connection)
+    cursor = parse_cursor(request.query.get("cursor"))
+    stream.attach(connection, view, cursor, presence=request.query.get("presence") == "1")
+    return _begun(connection, tail)
+
+
+async def on_many(request: web.Request) -> web.StreamResponse:
+    """``GET /v1/ws``: a WebSocket for many streams."""
+    accepted = handshake(request)
+    if TENANT not in request:
+        return _refuse(request, accepted, Refusal("unauthenticated", "an API key is needed"))
+    connection = ManySocket(request.app[CONNECTIONS], request.app[HUB], request[TENANT], analyze_headers(request))
+    return _begun(connection, _upgrade(request, accepted, connection))
+
+
+async def on_channel(request: web.Request) -> web.StreamResponse:
+    """``GET /v1/channels/{name}/ws``: attached before the stream is started."""
+    accepted = handshake(request)
+    try:
+        if TENANT not in request:
+            raise Refusal("unauthenticated", "an API key is needed")
+        name, view = asked_channel(request), asked_view(request)
+    except Refusal as refusal:
+        return _refuse(request, accepted, refusal)
+    connection = ManySocket(request.app[CONNECTIONS], request.app[HUB], request[TENANT], analyze_headers(request))
+    tail = _upgrade(request, accepted, connection)
+    connection.listen(
+        name, Listener(connection, view, request.query.get("presence") == "1"), request.query.get("cursor")
+    )
+    return _begun(connection, tail)
+
+
+def _begun(connection: WebSocketConnection, tail: bytes) -> Sent:
+    if tail:
+        connection.data_received(tail)
+    return Sent(keep_alive=False)
+
+
+def _refuse(request: web.Request, accepted: bytes, refusal: Refusal) -> Sent:
+    connection = _Refused(request.app[CONNECTIONS])
+    _upgrade(request, accepted, connection)
+    connection.close_with(refusal.answer.close, refusal.code)
+    return Sent(keep_alive=False)
