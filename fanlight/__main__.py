@@ -1,0 +1,184 @@
+"""``fanlight``: serve, analyze, watch, sample, config."""
+
+import argparse
+import asyncio
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+
+from fanlight.client import DEFAULT_URL, Client, ClientError, Delta, Derived, Ending, Reset
+from fanlight.upload import fetch, upload
+
+DEFAULT_PROMPT = "Summarize this video, with chapters and what is said."
+# What the exit code tells.
+WELL, FAILED, USAGE, INVALID, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (ClientError, aiohttp.ClientError, OSError) as exc:
+        print(f"fanlight: {exc}", file=sys.stderr)
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fanlight", description="One video analysis, many viewers.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    serve = commands.add_parser("serve", help="run the service (settings: FANLIGHT_… in the environment)")
+    serve.set_defaults(run=_serve)
+
+    analyze = commands.add_parser("analyze", help="upload a video and read its analysis live")
+    analyze.add_argument("video", help="a file, an http(s) address, or asset:ID")
+    analyze.add_argument("--prompt", default=DEFAULT_PROMPT, help="what to ask")
+    analyze.add_argument("--schema", type=Path, help="a JSON Schema file: the answer is JSON, and judged")
+    analyze.set_defaults(run=lambda parsed: asyncio.run(_analyze(parsed)))
+
+    watch = commands.add_parser("watch", help="read a stream, from its beginning to its ending")
+    watch.add_argument("stream", help="the stream's id, st_…")
+    watch.add_argument("--view", default="text", choices=["text", "json", "patch", "captions", "raw", "end"])
+    watch.set_defaults(run=lambda parsed: asyncio.run(_watch(parsed)))
+    for command in (analyze, watch):
+        command.add_argument("--url", default=os.environ.get("FANLIGHT_URL", DEFAULT_URL), help="the service")
+        command.add_argument("--api-key", default=os.environ.get("FANLIGHT_KEY"), help="key for the service")
+
+    sample = commands.add_parser("sample", help="render a short clip with cuts, text and sound")
+    sample.add_argument("path", nargs="?", type=Path, default=Path("sample.mp4"))
+    sample.set_defaults(run=_sample)
+
+    config = commands.add_parser("config", help="print the effective settings, secrets masked")
+    config.set_defaults(run=_config)
+    return parser
+
+
+def _serve(_parsed: argparse.Namespace) -> int:
+    from service.__main__ import main as serve
+
+    return serve()
+
+
+def _config(_parsed: argparse.Namespace) -> int:
+    from config.settings import Settings
+    from service.__main__ import faults
+
+    try:
+        settings = Settings()
+    except ValueError as exc:
+        print(f"fanlight: {faults(exc)}", file=sys.stderr)
+        return USAGE
+    print(orjson.dumps(settings.shown(), option=orjson.OPT_INDENT_2).decode())
+    return WELL
+
+
+def _sample(parsed: argparse.Namespace) -> int:
+    # The engine is a program of its own, and this is its affair.
+    code = subprocess.run([sys.executable, "-m", "engine.sample", str(parsed.path)], check=False).returncode  # noqa: S603
+    if code == 0:
+        print(parsed.path)
+    return code
+
+
+async def _analyze(parsed: argparse.Namespace) -> int:
+    request: dict[str, Any] = {"prompt": parsed.prompt}
+    if parsed.schema is not None:
+        try:
+            schema = orjson.loads(parsed.schema.read_bytes())
+        except orjson.JSONDecodeError as exc:
+            print(f"fanlight: {parsed.schema}: {exc}", file=sys.stderr)
+            return USAGE
+        request["response_format"] = {"type": "json_schema", "json_schema": schema}
+    async with Client(parsed.url, api_key=parsed.api_key) as client:
+        request["video"] = {"type": "asset_id", "asset_id": await _asset(client, parsed.video)}
+        stream = await client.start(request)
+        print(f"stream {stream}", file=sys.stderr)
+        try:
+            return await _show(client, stream, live=parsed.schema is None or sys.stdout.isatty())
+        except asyncio.CancelledError:
+            # Ctrl-C: what was asked for costs nothing any longer.
+            with suppress(ClientError, aiohttp.ClientError):
+                await asyncio.shield(client.cancel(stream))
+            print("\ncancelled", file=sys.stderr)
+            raise
+
+
+async def _asset(client: Client, video: str) -> str:
+    if video.startswith("asset:"):
+        return video.removeprefix("asset:")
+    if video.startswith(("http://", "https://")):
+        return await fetch(client, video)
+    path = Path(video)
+    asset = await upload(client, path, _progress if sys.stderr.isatty() else lambda sent, size: None)
+    print(f"asset {asset}", file=sys.stderr)
+    return asset
+
+
+def _progress(sent: int, size: int) -> None:
+    width = 30
+    full = width * sent // max(size, 1)
+    end = "\n" if sent >= size else ""
+    bar = "#" * full + "-" * (width - full)
+    print(f"\rupload [{bar}] {sent >> 20}/{size >> 20} MiB", end=end, file=sys.stderr, flush=True)
+
+
+async def _watch(parsed: argparse.Namespace) -> int:
+    async with Client(parsed.url, api_key=parsed.api_key) as client:
+        if parsed.view == "text":
+            return await _show(client, parsed.stream, live=True)
+        async for message in client.watch(parsed.stream, view=parsed.view):
+            if isinstance(message, Derived):
+                print(orjson.dumps(message.members).decode(), flush=True)
+            elif isinstance(message, Ending):
+                print(orjson.dumps(message.members).decode())
+                return _code(message)
+    return FAILED
+
+
+async def _show(client: Client, stream: str, *, live: bool) -> int:
+    """Print a stream's text as it grows; at its end the JSON once more, pretty, with the verdict."""
+    async for message in client.watch(stream):
+        if isinstance(message, Delta) and live:
+            print(message.text, end="", flush=True)
+        elif isinstance(message, Reset):
+            print(f"\n-- the text restarts ({message.reason}) --", file=sys.stderr)
+        elif isinstance(message, Ending):
+            print(flush=True)
+            if message.validation is not None:
+                shown = await client.call("GET", f"/v1/streams/{stream}")
+                print(orjson.dumps(shown["value"], option=orjson.OPT_INDENT_2).decode())
+            _tell(message)
+            return _code(message)
+    return FAILED
+
+
+def _tell(ending: Ending) -> None:
+    members = ending.members
+    usage = members["usage"] or {}
+    print(f"{ending.status}, {members['to']} bytes, {usage.get('output_tokens')} tokens", file=sys.stderr)
+    if ending.error is not None:
+        print(f"{ending.error['code']}: {ending.error['message']}", file=sys.stderr)
+    if ending.validation is not None:
+        verdict = "valid" if ending.validation["valid"] else "not valid"
+        print(f"schema: {verdict}", file=sys.stderr)
+        for error in ending.validation["errors"]:
+            print(f"  {error['pointer'] or '/'}: {error['message']}", file=sys.stderr)
+
+
+def _code(ending: Ending) -> int:
+    if ending.status not in ("completed", "length"):
+        return FAILED
+    return INVALID if ending.validation is not None and not ending.validation["valid"] else WELL
+
+
+if __name__ == "__main__":
+    sys.exit(main())
