@@ -11,7 +11,10 @@ from array import array
 from bisect import bisect_right
 
 from protocol.events import EndOfBytes, ErrorObject, Event, Fragment, Members
+from protocol.ndjson import dumps
 
+# Room for events beside even the smallest text.
+BESIDE_BYTES = 1 << 20
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -23,16 +26,17 @@ class TextLog:
     """Append-only text with the events that made it. Offsets are in UTF-8 bytes.
 
     Args:
-        max_bytes: cap on the text, and again on everything else that is kept
-            for events (a stream of empty events must not grow without bound).
+        max_bytes: cap on the text, and again (but at least `BESIDE_BYTES`) on what
+            is kept for events: a stream of empty ones must not grow without bound.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
+        self._max_beside = max(max_bytes, BESIDE_BYTES)
         self._text = bytearray()
         self._ends = array("Q")  # the text's size after each event
         self._others: dict[int, Members] = {}  # events that are no plain fragments, by ordinal
-        self._beside = 0  # bytes kept beside the text, estimated
+        self._beside = 0  # bytes kept beside the text
         self._high = ""  # a high surrogate whose pair may come with the next fragment
         self._sha256 = hashlib.sha256()
         self._hashed = 0
@@ -50,26 +54,22 @@ class TextLog:
         """Events so far; the ordinal of the next one."""
         return len(self._ends)
 
-    def append(self, event: Event, wire_bytes: int = 64) -> None:
+    def append(self, event: Event) -> None:
         """Take one event; `EndOfBytes` and error objects are endings, not events of the log.
-
-        Args:
-            event: what the upstream said.
-            wire_bytes: its size as it came, for the bound on what is kept.
 
         Raises:
             TextTooLong: nothing of the event was taken.
         """
         if type(event) is str:
             encoded = event.encode() if not self._high else self._join(event)
-            if len(self._text) + len(encoded) > self._max_bytes or 8 * len(self._ends) > self._max_bytes:
+            if len(self._text) + len(encoded) > self._max_bytes or 8 * len(self._ends) > self._max_beside:
                 raise TextTooLong
             self._text += encoded
         elif isinstance(event, EndOfBytes | ErrorObject):
             return
         else:
             assert not isinstance(event, str)
-            self._append_other(event.members, event.text if isinstance(event, Fragment) else "", wire_bytes)
+            self._append_other(event.members, event.text if isinstance(event, Fragment) else "")
         self._ends.append(len(self._text))
 
     def finish(self) -> None:
@@ -120,10 +120,10 @@ class TextLog:
         self._hashed = len(self._text)
         return self._sha256.hexdigest()
 
-    def _append_other(self, members: Members, text: str, wire_bytes: int) -> None:
-        beside = self._beside + wire_bytes
+    def _append_other(self, members: Members, text: str) -> None:
+        beside = self._beside + len(dumps(members))
         encoded = self._join(text)
-        if beside > self._max_bytes or len(self._text) + len(encoded) > self._max_bytes:
+        if beside > self._max_beside or len(self._text) + len(encoded) > self._max_bytes:
             raise TextTooLong
         self._others[len(self._ends)] = members
         self._beside = beside

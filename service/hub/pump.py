@@ -188,7 +188,7 @@ class Pump:
         while data := await answer.read():
             blanks = decoder.blank_lines
             events, error = decoder.feed(data)
-            outcome = self._take(events, source, len(data))
+            outcome = self._take(events, source)
             if outcome is None and error is not None:
                 outcome = Outcome("upstream_protocol", again=self._published)
             if outcome is not None:
@@ -205,7 +205,7 @@ class Pump:
             elif decoder.blank_lines > blanks:
                 clocks.blank()
         events, error = decoder.end()
-        outcome = self._take(events, source, 0)
+        outcome = self._take(events, source)
         if outcome is not None:
             return outcome
         return Outcome("upstream_truncated" if error is None else "upstream_protocol", again=self._published)
@@ -215,13 +215,13 @@ class Pump:
         """Whether readers have been shown anything; then only a restart may replace it."""
         return self._stream.log.count > 0
 
-    def _take(self, events: list[Event], source: "_Source", wire_bytes: int) -> Outcome | None:
+    def _take(self, events: list[Event], source: "_Source") -> Outcome | None:
         """Pass events on; an outcome when they hold the end."""
         if not events:
             return None
         last = events[-1]
         if isinstance(last, StreamEnd | ErrorObject | EndOfBytes):
-            source.take(events[:-1], wire_bytes)
+            source.take(events[:-1])
             if isinstance(last, EndOfBytes):
                 return None
             if isinstance(last, StreamEnd):
@@ -230,7 +230,7 @@ class Pump:
             if not self._stream.log.size:
                 self._stream.refused = Refused(502, {}, dumps(last.members))
             return Outcome("upstream_error", again=self._published)
-        source.take(events, wire_bytes)
+        source.take(events)
         return None
 
     def _affordable(self, events: int) -> bool:
@@ -275,7 +275,7 @@ class Pump:
 class _Source:
     """Where an attempt's events go."""
 
-    def take(self, events: list[Event], wire_bytes: int) -> None:
+    def take(self, events: list[Event]) -> None:
         raise NotImplementedError
 
     def settle(self) -> None:
@@ -288,9 +288,9 @@ class _Direct(_Source):
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
 
-    def take(self, events: list[Event], wire_bytes: int) -> None:
+    def take(self, events: list[Event]) -> None:
         if events:
-            self._stream.take(events, wire_bytes)
+            self._stream.take(events)
 
 
 class _Again(_Source):
@@ -306,13 +306,13 @@ class _Again(_Source):
         self._draft: TextLog | None = TextLog(stream.limits.max_text_bytes)
         self._equal = 0  # bytes found equal so far; never compared again
 
-    def take(self, events: list[Event], wire_bytes: int) -> None:
+    def take(self, events: list[Event]) -> None:
         draft, shown = self._draft, self._shown
         if draft is None:
-            self._stream.take(events, wire_bytes)
+            self._stream.take(events)
             return
         for event in events:
-            draft.append(event, wire_bytes)
+            draft.append(event)
         stop = min(draft.size, shown.size)
         if draft.encoded(self._equal, stop) != shown.encoded(self._equal, stop):
             self._replace(draft)
@@ -334,7 +334,7 @@ class _Again(_Source):
         first = draft.events_within(shown)
         rest: list[Event] = [draft.slice(shown, draft.end_of(first))]
         rest += [_as_event(draft.event(ordinal)) for ordinal in range(first + 1, draft.count)]
-        self._stream.take(rest, 0)
+        self._stream.take(rest)
 
     def _replace(self, draft: TextLog) -> None:
         self._draft = None

@@ -190,7 +190,7 @@ class Stream:
 
     # -- what the pump does to it
 
-    def take(self, events: list[Event], wire_bytes: int) -> None:
+    def take(self, events: list[Event]) -> None:
         """Append events of the upstream and tell the audiences.
 
         Raises:
@@ -199,7 +199,7 @@ class Stream:
         log = self.log
         try:
             for event in events:
-                log.append(event, wire_bytes)
+                log.append(event)
         finally:
             self.note_arrival()
             self.publish()
