@@ -1,0 +1,199 @@
+"""The engine's command line: ``python -m engine (--socket PATH | --host H --port P) --data-dir DIR``."""
+
+import argparse
+import asyncio
+import fcntl
+import os
+import signal
+import socket
+import stat
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from engine.app import Settings, create_app
+
+log = structlog.get_logger()
+
+# A request that is being answered gets this long when the engine is told to end.
+SHUTDOWN_S = 1.0
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class Unusable(Exception):
+    """The engine cannot start here; the message says why. Exit code 2."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    _log_to_stderr(LEVELS[options.log_level])
+    try:
+        lock = lock_directory(options.data_dir)
+        listener = listen(options.socket, options.host, options.port)
+    except Unusable as exc:
+        sys.stderr.write(f"engine: {exc}\n")
+        return 2
+    try:
+        settings = Settings(options.data_dir, options.workers, options.allow_private_urls)
+        asyncio.run(serve(settings, listener, options.parent_pipe))
+    finally:
+        listener.close()
+        if options.socket:
+            options.socket.unlink(missing_ok=True)
+        os.close(lock)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m engine",
+        description="Serve the TwelveLabs v1.3 API from this machine.",
+        epilog="Exit code 2: the data directory or the address is taken or cannot be used.",
+    )
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--socket", type=Path, help="listen on this Unix socket")
+    where.add_argument("--host", help="listen on this address")
+    parser.add_argument("--port", type=int, default=8765, help="with --host; 0 picks one")
+    parser.add_argument("--data-dir", type=Path, required=True, help="where everything is kept")
+    parser.add_argument("--parent-pipe", action="store_true", help="end when standard input does")
+    parser.add_argument("--allow-private-urls", action="store_true", help="fetch from private addresses too")
+    parser.add_argument("--workers", type=_at_least_one, default=os.cpu_count() or 1, help="analyses at once")
+    parser.add_argument("--log-level", choices=LEVELS, default="info")
+    return parser
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def _log_to_stderr(level: int) -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def lock_directory(data_dir: Path) -> int:
+    """Make the data directory and lock it for this process; the lock goes with the process.
+
+    Raises:
+        Unusable: another engine has it, or it cannot be written.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise Unusable(f"the data directory {data_dir} cannot be used: {exc.strerror}") from exc
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        os.close(lock)
+        raise Unusable(f"the data directory {data_dir} is in use by another engine") from exc
+    return lock
+
+
+def listen(path: Path | None, host: str | None, port: int) -> socket.socket:
+    """Return a listening socket.
+
+    Raises:
+        Unusable: somebody listens there already, or it cannot be bound.
+    """
+    try:
+        return _listen_unix(path) if path else _listen_tcp(host or "127.0.0.1", port)
+    except OSError as exc:
+        where = path or f"{host}:{port}"
+        raise Unusable(f"cannot listen on {where}: {exc.strerror or exc}") from exc
+
+
+def _listen_tcp(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=128)
+
+
+def _listen_unix(path: Path) -> socket.socket:
+    _remove_stale(path)
+    listener = socket.socket(socket.AF_UNIX)
+    before = os.umask(0o177)  # nobody else may connect, not even for the moment before a chmod
+    try:
+        listener.bind(str(path))
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.umask(before)
+    listener.listen(128)
+    return listener
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket that nobody answers; a live one, or another kind of file, is left alone."""
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise Unusable(f"{path} exists and is no socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX) as knock:
+        knock.settimeout(1.0)
+        try:
+            knock.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+            return
+    raise Unusable(f"another server listens on {path}")
+
+
+async def serve(settings: Settings, listener: socket.socket, parent_pipe: bool) -> None:
+    """Serve until a signal comes, or the parent's end of standard input is closed."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if parent_pipe:
+        await _watch_parent(stop)
+    runner = web.AppRunner(
+        create_app(settings),
+        access_log=None,
+        handle_signals=False,
+        handler_cancellation=True,  # a caller who goes away takes the worker along
+        shutdown_timeout=SHUTDOWN_S,
+    )
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener).start()
+        log.info("engine_listening", address=_address(listener), workers=settings.workers, pid=os.getpid())
+        await stop.wait()
+        log.info("engine_stopping")
+    finally:
+        await runner.cleanup()
+
+
+async def _watch_parent(stop: asyncio.Event) -> None:
+    class Pipe(asyncio.Protocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            stop.set()
+
+    with suppress(ValueError):  # standard input is a plain file: it cannot close
+        await asyncio.get_running_loop().connect_read_pipe(Pipe, sys.stdin)
+        return
+    stop.set()
+
+
+def _address(listener: socket.socket) -> str:
+    name = listener.getsockname()
+    return name if isinstance(name, str) else f"http://{name[0]}:{name[1]}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""From a request to its answer: what must be examined, what can be had, and who tells it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.errors import invalid
+from engine.examine import Order, examine
+from engine.facts import KINDS, Clip, Examination, Examinations
+from engine.intent import Intent, read_intent
+from engine.media import check_limits, open_media, read_clip
+from engine.narrate import NEEDS, narrate
+from engine.phrases import MODEL
+from engine.speech import Ears, missing_package
+from engine.timeline import Timeline
+
+# Around a moment that is asked for, this much is looked at.
+_BEFORE_S, _AFTER_S = 3.0, 4.0
+# A long video is told in parts, so that something can be said before it ends.
+_SHORTEST_PART_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer that was accepted; reading ``fragments`` does the work."""
+
+    clip: Clip
+    examinations: Examinations
+    fragments: Iterator[str]
+
+    def told(self) -> dict[str, Any]:
+        """Return what the caller learns beside the text."""
+        return {
+            "model_name": MODEL,
+            "examinations": {
+                kind: {name: value for name, value in asdict(exam).items() if value}
+                for kind, exam in self.examinations.items()
+            },
+        }
+
+
+@contextmanager
+def answer(path: Path, prompt: str, schema: dict[str, Any] | None, ears: Ears | None) -> Iterator[Reply]:
+    """Open a media file and prepare the answer to a prompt.
+
+    Raises:
+        ApiError: the file cannot be used, or the schema cannot be filled from it.
+    """
+    with open_media(path) as container:
+        clip = read_clip(container)
+        check_limits(clip)
+        if clip.still_image:
+            raise invalid("The video parameter names an image; this call takes video or audio.")
+        intent = read_intent(prompt)
+        needs = frozenset[str]().union(*(NEEDS[topic] for topic in intent.topics))
+        examinations = examinations_of(clip, needs)
+        order = _order(clip, examinations, intent, ears)
+        timeline = Timeline(clip, examinations, examine(container, clip, order), (order.start, order.end))
+        yield Reply(clip, examinations, narrate(timeline, intent))
+
+
+def examinations_of(clip: Clip, needs: frozenset[str]) -> Examinations:
+    """Say of each examination whether it will be made for this clip, and if not, why."""
+    lacks = {
+        "picture": "" if clip.has_picture else "the file has no picture",
+        "sound": "" if clip.has_sound else "the file has no sound track",
+        "speech": _speech_lack(clip),
+        "on_screen_text": "no reader of on-screen text is installed",
+    }
+    return {
+        kind: Examination("not_available", lacks[kind])
+        if lacks[kind]
+        else Examination("made" if kind in needs else "not_needed")
+        for kind in KINDS
+    }
+
+
+def _speech_lack(clip: Clip) -> str:
+    if not clip.has_sound:
+        return "the file has no sound track"
+    package = missing_package()
+    return f"the package {package} is not installed" if package else ""
+
+
+def _order(clip: Clip, examinations: Examinations, intent: Intent, ears: Ears | None) -> Order:
+    start, end = intent.span or (0.0, clip.duration)
+    if intent.span:
+        start, end = max(0.0, start - _BEFORE_S), min(clip.duration, end + _AFTER_S)
+    return Order(
+        picture=examinations["picture"].outcome == "made",
+        sound=examinations["sound"].outcome == "made",
+        ears=ears if examinations["speech"].outcome == "made" else None,
+        start=start,
+        end=end,
+        part_s=max(_SHORTEST_PART_S, clip.duration / 12),
+    )

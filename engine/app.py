@@ -1,0 +1,54 @@
+"""The server put together: who owns what, and in which order it opens and closes."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from engine.analyze import AnalyzeRoute
+from engine.assets import AssetRoutes
+from engine.fetch import Fetcher
+from engine.intake import Intake
+from engine.library import Library
+from engine.pool import Pool
+from engine.web import add_headers, errors_as_json, log_requests
+
+# 30 MB of media as base64, and the rest of the request.
+MAX_BODY_BYTES = 48 * 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the command line says.
+
+    Attributes:
+        workers: how many analyses run at once.
+    """
+
+    data_dir: Path
+    workers: int
+    allow_private_urls: bool = False
+
+
+def create_app(settings: Settings) -> web.Application:
+    """Build the application; nothing is opened before it starts."""
+    library = Library(settings.data_dir)
+    pool = Pool(settings.workers)
+    intake = Intake(library, pool, Fetcher(settings.allow_private_urls))
+
+    async def lifetime(_: web.Application) -> AsyncIterator[None]:
+        await library.open()
+        await pool.open()
+        await intake.open()
+        yield
+        await intake.close()
+        await pool.close()
+        await library.close()
+
+    app = web.Application(middlewares=[log_requests, errors_as_json], client_max_size=MAX_BODY_BYTES)
+    app.cleanup_ctx.append(lifetime)
+    app.on_response_prepare.append(add_headers)
+    app.add_routes(AssetRoutes(library, intake).routes())
+    app.add_routes(AnalyzeRoute(intake, pool).routes())
+    return app

@@ -1,0 +1,270 @@
+"""What the engine keeps: rows in SQLite, media as files named by the hash of their bytes.
+
+The database runs in WAL mode with full syncs, in one thread of its own: a row that was
+answered is there after a crash, and no disk stalls the server's loop.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+import sqlite3
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import astuple, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from engine.errors import ApiError, unknown
+
+T = TypeVar("T")
+Values = Sequence[Any] | dict[str, Any]
+
+MAX_ASSET_BYTES = 4 * 1024**3
+# Left free on the disk, so that the database can still be written.
+_RESERVE_BYTES = 256 * 1024**2
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS assets (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    method TEXT NOT NULL,
+    status TEXT NOT NULL,
+    filename TEXT,
+    file_type TEXT,
+    created_at TEXT NOT NULL,
+    url TEXT,
+    sha256 TEXT,
+    error_code TEXT,
+    error_message TEXT
+);
+CREATE INDEX IF NOT EXISTS assets_by_content ON assets (sha256);
+"""
+_CHOSEN = """
+(:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
+AND (:kinds IS NULL OR substr(file_type, 1, instr(file_type, '/') - 1) IN (SELECT value FROM json_each(:kinds)))
+"""
+_COUNT = f"SELECT count(*) FROM assets WHERE {_CHOSEN}"  # noqa: S608 -- all of it stands here
+_PAGE = f"SELECT * FROM assets WHERE {_CHOSEN} ORDER BY seq DESC LIMIT :limit OFFSET :skip"  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One row: a file that was brought in, or is on its way (``processing``)."""
+
+    id: str
+    method: str
+    status: str
+    filename: str | None
+    file_type: str | None
+    created_at: str
+    url: str | None = None
+    sha256: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+def new_id() -> str:
+    """Return 24 hexadecimal digits."""
+    return secrets.token_hex(12)
+
+
+def now() -> str:
+    """Return the present time as the API writes it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Library:
+    """The one owner of a data directory's rows and files."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._media = data_dir / "media"
+        self._incoming = data_dir / "incoming"
+        self._path = data_dir / "engine.sqlite3"
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="library")
+        self._db: sqlite3.Connection | None = None
+
+    async def open(self) -> None:
+        """Open or make the database; what was half written when the engine last ended goes."""
+        await self._call(self._open)
+
+    async def close(self) -> None:
+        await self._call(self._close)
+        self._thread.shutdown()
+
+    # -- rows --------------------------------------------------------------
+
+    async def add(self, asset: Asset) -> None:
+        sql = "INSERT INTO assets VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        await self._call(self._write, sql, astuple(asset))
+
+    async def get(self, asset_id: str) -> Asset:
+        """Return an asset.
+
+        Raises:
+            ApiError: ``resource_not_exist``.
+        """
+        rows = await self._call(self._read, "SELECT * FROM assets WHERE id = ?", [asset_id])
+        if not rows:
+            raise unknown("asset", asset_id)
+        return Asset(*rows[0][1:])
+
+    async def processing(self) -> list[Asset]:
+        """Return the assets whose intake was not finished."""
+        sql = "SELECT * FROM assets WHERE status = 'processing' ORDER BY seq"
+        return [Asset(*row[1:]) for row in await self._call(self._read, sql, [])]
+
+    async def page(
+        self, page: int, limit: int, ids: Sequence[str] = (), kinds: Sequence[str] = ()
+    ) -> tuple[list[Asset], int]:
+        """Return one page, newest first, and how many assets there are in all."""
+        values = {
+            "ids": json.dumps(ids) if ids else None,
+            "kinds": json.dumps(kinds) if kinds else None,
+            "limit": limit,
+            "skip": (page - 1) * limit,
+        }
+        count = await self._call(self._read, _COUNT, values)
+        rows = await self._call(self._read, _PAGE, values)
+        return [Asset(*row[1:]) for row in rows], int(count[0][0])
+
+    async def set_content(self, asset_id: str, sha256: str, filename: str | None) -> None:
+        """Say which bytes an asset consists of."""
+        sql = "UPDATE assets SET sha256 = ?, filename = coalesce(filename, ?) WHERE id = ?"
+        await self._call(self._write, sql, [sha256, filename, asset_id])
+
+    async def set_ready(self, asset_id: str, file_type: str) -> None:
+        sql = "UPDATE assets SET status = 'ready', file_type = ? WHERE id = ?"
+        await self._call(self._write, sql, [file_type, asset_id])
+
+    async def set_failed(self, asset_id: str, error: ApiError) -> None:
+        sql = "UPDATE assets SET status = 'failed', error_code = ?, error_message = ? WHERE id = ?"
+        await self._call(self._write, sql, [error.code, error.message, asset_id])
+
+    async def delete(self, asset_id: str) -> None:
+        """Forget an asset, and its bytes when no other asset consists of them.
+
+        Raises:
+            ApiError: ``resource_not_exist``.
+        """
+        if not await self._call(self._delete, asset_id):
+            raise unknown("asset", asset_id)
+
+    # -- files -------------------------------------------------------------
+
+    def path_of(self, sha256: str) -> Path:
+        """Return where the bytes with this hash are kept."""
+        return self._media / sha256[:2] / sha256
+
+    def incoming(self) -> "Incoming":
+        """Open a temporary file for bytes on their way in."""
+        return Incoming(self._incoming)
+
+    async def keep(self, incoming: "Incoming") -> str:
+        """Move a finished incoming file among the media; return its hash."""
+        return await asyncio.to_thread(self._keep, incoming)
+
+    def _keep(self, incoming: "Incoming") -> str:
+        digest = incoming.finish()
+        target = self.path_of(digest)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        incoming.path.replace(target)
+        _sync_directory(target.parent)
+        return digest
+
+    # -- the database's thread ---------------------------------------------
+
+    async def _call(self, work: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
+
+    def _open(self) -> None:
+        self._media.mkdir(parents=True, exist_ok=True)
+        self._incoming.mkdir(exist_ok=True)
+        for leftover in self._incoming.iterdir():
+            leftover.unlink()
+        self._db = sqlite3.connect(self._path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA foreign_keys = ON")
+        self._db.executescript(_SCHEMA)
+
+    def _close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _connection(self) -> sqlite3.Connection:
+        assert self._db is not None, "the library is not open"
+        return self._db
+
+    def _read(self, sql: str, values: Values) -> list[tuple[Any, ...]]:
+        return self._connection().execute(sql, values).fetchall()
+
+    def _write(self, sql: str, values: Values) -> int:
+        return self._connection().execute(sql, values).rowcount
+
+    def _delete(self, asset_id: str) -> bool:
+        row = self._connection().execute("SELECT sha256 FROM assets WHERE id = ?", [asset_id]).fetchone()
+        if row is None:
+            return False
+        self._write("DELETE FROM assets WHERE id = ?", [asset_id])
+        if row[0] and not self._read("SELECT 1 FROM assets WHERE sha256 = ? LIMIT 1", [row[0]]):
+            # A reader that has the file open keeps it until it is done.
+            self.path_of(row[0]).unlink(missing_ok=True)
+        return True
+
+
+class Incoming:
+    """A temporary file that is hashed and bounded while it is written."""
+
+    def __init__(self, directory: Path) -> None:
+        descriptor, name = tempfile.mkstemp(dir=directory)
+        self.path = Path(name)
+        self.size = 0
+        self._file: BinaryIO = os.fdopen(descriptor, "wb")
+        self._hash = hashlib.sha256()
+
+    async def write(self, chunk: bytes) -> None:
+        """Append bytes.
+
+        Raises:
+            ApiError: the asset grows past 4 GB, or the disk would be full.
+        """
+        self.size += len(chunk)
+        if self.size > MAX_ASSET_BYTES:
+            raise ApiError("video_filesize_too_large", "The file is larger than 4 GB.")
+        await asyncio.to_thread(self._write, chunk)
+
+    def _write(self, chunk: bytes) -> None:
+        try:
+            if os.fstatvfs(self._file.fileno()).f_bavail * 4096 < _RESERVE_BYTES:
+                raise OSError("the reserve is reached")
+            self._file.write(chunk)
+        except OSError as exc:
+            raise ApiError("usage_limit_exceeded", "The engine's disk is full.", 507) from exc
+        self._hash.update(chunk)
+
+    def finish(self) -> str:
+        """Bring the bytes to the disk; return their hash."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        return self._hash.hexdigest()
+
+    def discard(self) -> None:
+        """Remove the file, if it is still here."""
+        with suppress(OSError):
+            self._file.close()
+        self.path.unlink(missing_ok=True)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,147 @@
+"""Answer a free-text prompt in prose, as the facts come in.
+
+Each function is a reader of the timeline that yields text. What is known from the
+file's headers is said first, so that nobody waits for the first words; ``[mm:ss]``
+opens each line that belongs to a time, and nothing follows the last such line, so that a
+caption reader takes no closing remark for speech.
+"""
+
+from collections.abc import Callable, Iterator
+
+from engine.intent import Intent, Topic
+from engine.phrases import (
+    LIMITS,
+    about_clip,
+    capital,
+    colours_in,
+    counted,
+    examined,
+    length,
+    light_word,
+    listed,
+    loudness_word,
+    mark,
+    motion_of,
+    motion_word,
+    quote,
+    said,
+    seen,
+    title_of,
+)
+from engine.timeline import Timeline, mean_look, weighed
+
+# What must be examined for each topic.
+NEEDS: dict[Topic, frozenset[str]] = {
+    "summary": frozenset({"picture", "sound", "speech"}),
+    "chapters": frozenset({"picture", "sound", "speech"}),
+    "moment": frozenset({"picture", "sound", "speech"}),
+    "transcript": frozenset({"speech"}),
+    "look": frozenset({"picture"}),
+    "sound": frozenset({"sound"}),
+}
+
+
+def narrate(timeline: Timeline, intent: Intent) -> Iterator[str]:
+    """Yield the answer to a prompt in fragments."""
+    yield f"{LIMITS} {examined(timeline.examinations)}\n\n"
+    if intent.beyond:
+        yield (
+            "The question asks for more than that: it would take a model that recognises what is shown. "
+            "What was measured is this.\n\n"
+        )
+    for index, topic in enumerate(intent.topics):
+        yield "\n" if index else ""
+        yield from _TOLD[topic](timeline)
+
+
+def _summary(timeline: Timeline) -> Iterator[str]:
+    yield about_clip(timeline.clip) + "\n"
+    for section in timeline.sections():
+        yield f"\n[{mark(section.start)}] {seen(section)}"
+        yield from said(timeline.said_in(section))
+    yield "\n"
+
+
+def _chapters(timeline: Timeline) -> Iterator[str]:
+    yield about_clip(timeline.clip) + "\n"
+    for section in timeline.sections():
+        utterances = list(timeline.said_in(section))
+        yield f"\n[{mark(section.start)}] {title_of(section, utterances)} "
+        yield f"({length(section.end - section.start)}). {seen(section)}"
+        yield from said(utterances)
+    yield "\n"
+
+
+def _transcript(timeline: Timeline) -> Iterator[str]:
+    if timeline.examinations["speech"].outcome != "made":
+        yield f"There is no transcript: {timeline.examinations['speech'].reason}.\n"
+        return
+    heard = False
+    for utterance in timeline.utterances():
+        heard = True
+        yield f"[{mark(utterance.start)}] {quote(utterance)}\n"
+    if not heard:
+        yield "No speech was found in this clip.\n"
+
+
+def _moment(timeline: Timeline) -> Iterator[str]:
+    section = timeline.whole()
+    if timeline.start >= timeline.clip.duration:
+        yield f"The clip lasts only {length(timeline.clip.duration)}: there is nothing at that time.\n"
+        return
+    yield f"[{mark(section.start)}] What was measured up to {mark(section.end)}: "
+    if section.shots:
+        yield f"{_changes(len(section.shots) - 1)} "
+    yield seen(section)
+    yield from said(timeline.utterances())
+    yield "\n"
+
+
+def _changes(number: int) -> str:
+    return "one shot, without a change." if number <= 0 else f"{counted(number, 'change')} of shot."
+
+
+def _look(timeline: Timeline) -> Iterator[str]:
+    if timeline.examinations["picture"].outcome != "made":
+        yield f"Nothing can be said of the picture: {timeline.examinations['picture'].reason}.\n"
+        return
+    yield about_clip(timeline.clip) + "\n"
+    for section in timeline.sections():
+        look = mean_look(section.shots)
+        colours = listed([f"{colour.name} {colour.hex} ({colour.share:.0%})" for colour in look.colours])
+        motion = motion_word(weighed(section.shots, lambda shot: shot.motion))
+        yield f"\n[{mark(section.start)}] {capital(light_word(look.light))} and {motion}: {colours}. "
+        yield motion_of(section.motions)
+    whole = mean_look(timeline.whole().shots)
+    yield f"\n\nOver the whole clip the picture is {light_word(whole.light)}, {colours_in(whole)}.\n"
+
+
+def _sound(timeline: Timeline) -> Iterator[str]:
+    if timeline.examinations["sound"].outcome != "made":
+        yield f"Nothing can be said of the sound: {timeline.examinations['sound'].reason}.\n"
+        return
+    whole = timeline.whole()
+    if not whole.levels:
+        yield "The sound track holds no samples.\n"
+        return
+    loudest = max(whole.levels, key=lambda level: level.dbfs)
+    silent = sum(silence.end - silence.start for silence in whole.silences)
+    yield (
+        f"At its loudest, near {mark(loudest.start)}, the sound is {loudness_word(loudest.dbfs)} "
+        f"({-loudest.dbfs:.0f} dB below full scale). "
+    )
+    yield f"It is silent for {length(silent)} of {length(timeline.clip.duration)}.\n"
+    for silence in whole.silences[:20]:
+        yield f"[{mark(silence.start)}] Silence until {mark(silence.end)}.\n"
+    for tone in whole.tones[:20]:
+        yield f"[{mark(tone.start)}] A steady tone of {tone.hz:.0f} Hz until {mark(tone.end)}.\n"
+
+
+_TOLD: dict[Topic, Callable[[Timeline], Iterator[str]]] = {
+    "summary": _summary,
+    "chapters": _chapters,
+    "transcript": _transcript,
+    "moment": _moment,
+    "look": _look,
+    "sound": _sound,
+}

@@ -1,0 +1,197 @@
+"""A row of facts that grows while it is read, and cursors into it.
+
+Readers are plain loops: asking for the next fact drives the decoder as far as needed,
+and a second reader starts again from the first fact without decoding anything twice.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from engine.facts import (
+    Clip,
+    Colour,
+    Examinations,
+    Fact,
+    Heard,
+    Level,
+    Look,
+    Motion,
+    Seen,
+    Shot,
+    Silence,
+    Tone,
+    Utterance,
+)
+
+# A clip is told in about a dozen sections at most, however long it is.
+_SECTIONS = 12
+_SHORTEST_SECTION_S = 2.0
+
+
+@dataclass(slots=True)
+class Section:
+    """Neighbouring shots told as one, with all that was measured in them but speech."""
+
+    index: int
+    start: float
+    end: float = 0.0
+    shots: list[Shot] = field(default_factory=list)
+    motions: list[Motion] = field(default_factory=list)
+    levels: list[Level] = field(default_factory=list)
+    silences: list[Silence] = field(default_factory=list)
+    tones: list[Tone] = field(default_factory=list)
+
+    def add(self, fact: Fact) -> None:
+        """Put a fact where it belongs, and reach to its end if it is a shot."""
+        match fact:
+            case Shot():
+                self.shots.append(fact)
+                self.end = fact.end
+            case Motion():
+                self.motions.append(fact)
+            case Level():
+                self.levels.append(fact)
+            case Silence():
+                self.silences.append(fact)
+            case Tone():
+                self.tones.append(fact)
+
+
+class Timeline:
+    """The facts of one clip, measured on demand.
+
+    Args:
+        clip: what the file's headers say.
+        examinations: what is examined, and what is not.
+        source: yields facts in order of their ends; drained at most once.
+        span: the part of the clip that is examined, in seconds; all of it by default.
+    """
+
+    def __init__(
+        self,
+        clip: Clip,
+        examinations: Examinations,
+        source: Iterator[Fact],
+        span: tuple[float, float] | None = None,
+    ) -> None:
+        self.clip = clip
+        self.start, self.end = span or (0.0, clip.duration)
+        self.examinations = examinations
+        self._source = source
+        self._facts: list[Fact] = []
+
+    def facts(self) -> Iterator[Fact]:
+        """Yield all facts from the first on, measuring as needed."""
+        index = 0
+        while True:
+            if index == len(self._facts):
+                fact = next(self._source, None)
+                if fact is None:
+                    return
+                self._facts.append(fact)
+            yield self._facts[index]
+            index += 1
+
+    def whole(self) -> Section:
+        """Look to the end and return everything as one section; speech may still be out."""
+        section = Section(0, self.start)
+        for fact in self._seen():
+            section.add(fact)
+        section.end = self.end
+        return section
+
+    def utterances(self, start: float = 0.0, end: float = math.inf) -> Iterator[Utterance]:
+        """Yield the utterances that start in a span, each as soon as it is recognised."""
+        for fact in self.facts():
+            if isinstance(fact, Utterance) and start <= fact.start < end:
+                yield fact
+            if isinstance(fact, Utterance | Heard) and fact.end >= end:
+                return
+
+    def said_in(self, section: Section) -> Iterator[Utterance]:
+        """Yield the utterances of a section."""
+        return self.utterances(section.start, math.inf if section.end >= self.end else section.end)
+
+    def shots(self) -> Iterator[Shot]:
+        """Yield shots whole: parts of a long one are joined again."""
+        return _joined(fact for fact in self._seen() if isinstance(fact, Shot))
+
+    def sections(self) -> Iterator[Section]:
+        """Yield the clip as about a dozen sections, each as soon as it is over."""
+        shortest = max(_SHORTEST_SECTION_S, (self.end - self.start) / _SECTIONS)
+        seen = self.examinations["picture"].outcome == "made"
+        section = Section(0, self.start)
+        for fact in self._seen():
+            section.add(fact)
+            closes = isinstance(fact, Shot) if seen else isinstance(fact, Silence | Level)
+            if closes and fact.end - section.start >= shortest:
+                section.end = fact.end
+                yield section
+                section = Section(section.index + 1, fact.end)
+        if section.shots or not seen:
+            section.end = self.end
+            if section.end > section.start:
+                yield section
+
+    def _seen(self) -> Iterator[Fact]:
+        """Yield all facts but speech; does not wait for what is still being recognised."""
+        for fact in self.facts():
+            if isinstance(fact, Seen):
+                return
+            if not isinstance(fact, Utterance | Heard):
+                yield fact
+
+
+def _joined(parts: Iterator[Shot]) -> Iterator[Shot]:
+    """Join parts that continue each other, weighing what they measured by their lengths."""
+    whole: Shot | None = None
+    for part in parts:
+        if whole is None:
+            whole = part
+        elif part.opening == "continues":
+            whole = _join(whole, part)
+        else:
+            yield whole
+            whole = part
+    if whole is not None:
+        yield whole
+
+
+def _join(one: Shot, other: Shot) -> Shot:
+    return Shot(
+        start=one.start,
+        end=other.end,
+        opening=one.opening,
+        look=mean_look([one, other]),
+        motion=weighed([one, other], lambda shot: shot.motion),
+        fade_in=one.fade_in,
+        fade_out=other.fade_out,
+    )
+
+
+def weighed(shots: list[Shot], value: Callable[[Shot], float]) -> float:
+    """Return the mean of a value over shots, each counting by its length."""
+    total = sum(shot.end - shot.start for shot in shots)
+    if total <= 0:
+        return value(shots[0])
+    return sum(value(shot) * (shot.end - shot.start) for shot in shots) / total
+
+
+def mean_look(shots: list[Shot]) -> Look:
+    """Return the look of several shots together."""
+    shares: dict[str, float] = {}
+    largest: dict[str, Colour] = {}
+    total = sum(shot.end - shot.start for shot in shots) or 1.0
+    for shot in shots:
+        for colour in shot.look.colours:
+            shares[colour.name] = shares.get(colour.name, 0.0) + colour.share * (shot.end - shot.start) / total
+            known = largest.get(colour.name)
+            if known is None or colour.share > known.share:
+                largest[colour.name] = colour
+    names = sorted(shares, key=lambda name: -shares[name])[:4]
+    return Look(
+        colours=tuple(Colour(name, largest[name].hex, shares[name]) for name in names),
+        light=weighed(shots, lambda shot: shot.look.light),
+        saturation=weighed(shots, lambda shot: shot.look.saturation),
+    )

@@ -1,0 +1,106 @@
+"""What all routes share: errors as the API writes them, headers, one log line a request."""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from engine.errors import ApiError, invalid
+
+log = structlog.get_logger()
+
+API_VERSION = "1.3"
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def error_response(error: ApiError) -> web.Response:
+    headers = {"Retry-After": "5"} if error.status == 429 else None
+    return web.json_response(error.body(), status=error.status, headers=headers)
+
+
+@web.middleware
+async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every failure into the API's error object; tracebacks go to the log only."""
+    try:
+        return await handler(request)
+    except ApiError as exc:
+        return error_response(exc)
+    except web.HTTPRequestEntityTooLarge:
+        return error_response(ApiError("parameter_invalid", "The request body is too large.", 413))
+    except web.HTTPNotFound:
+        return error_response(ApiError("resource_not_exist", "There is no such path.", 404))
+    except web.HTTPMethodNotAllowed as exc:
+        response = error_response(ApiError("parameter_invalid", "The path does not take this method.", 405))
+        response.headers["Allow"] = ", ".join(sorted(exc.allowed_methods))
+        return response
+    except (asyncio.CancelledError, ConnectionError):
+        raise
+    except Exception:
+        log.exception("request_broke", method=request.method)
+        return error_response(ApiError("internal_error", "The engine failed.", 500))
+
+
+@web.middleware
+async def log_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Write one line a request: the route, never the query or the body."""
+    began = time.monotonic()
+    status: int | str = "gone"
+    try:
+        response = await handler(request)
+        status = response.status
+        return response
+    finally:
+        resource = request.match_info.route.resource
+        log.info(
+            "request",
+            method=request.method,
+            route=resource.canonical if resource else None,
+            status=status,
+            seconds=round(time.monotonic() - began, 3),
+        )
+
+
+async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers["X-Api-Version"] = API_VERSION
+
+
+async def read_object(request: web.Request) -> dict[str, Any]:
+    """Return the JSON object in the body.
+
+    Raises:
+        ApiError: ``parameter_invalid``, the body is none.
+    """
+    try:
+        body = json.loads(await request.read())
+    except (ValueError, RecursionError) as exc:
+        raise invalid("The request body is not valid JSON.") from exc
+    if not isinstance(body, dict):
+        raise invalid("The request body must be a JSON object.")
+    return body
+
+
+def positive(request: web.Request, name: str, default: int, most: int | None = None) -> int:
+    """Return a query parameter that must be a whole number from 1 on.
+
+    Raises:
+        ApiError: ``parameter_invalid``.
+    """
+    text = request.query.get(name, str(default))
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if number < 1 or (most is not None and number > most):
+        raise invalid(f"The {name} parameter must be a whole number from 1{f' to {most}' if most else ''}.")
+    return number
+
+
+def page_info(page: int, limit: int, total: int) -> dict[str, int]:
+    """Return the API's description of one page."""
+    return {
+        "limit_per_page": limit,
+        "page": page,
+        "total_page": -(-total // limit),
+        "total_results": total,
+    }

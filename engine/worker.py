@@ -1,0 +1,117 @@
+"""A process that does one job on one media file: ``python -m engine.worker [--ears]``.
+
+The job comes as one line of JSON on standard input, the answers go as lines of JSON to
+standard output:
+
+    {"kind": "probe", "path"}                       -> {"clip", "format"}
+    {"kind": "analyze", "path", "prompt", "schema"} -> {"accepted"}, {"text"}..., {"end": true}
+
+or ``{"error": {"status", "code", "message"}}`` at any point. When standard input ends the
+engine is gone, and so is the worker.
+"""
+
+import argparse
+import json
+import math
+import os
+import resource
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from engine import confine
+from engine.errors import ApiError
+from engine.speech import Ears, missing_package
+
+# Kernel limits on CPU time: to open a file, and for each second of a clip.
+_OPEN_CPU_S = 60
+_CPU_PER_SECOND = 8
+_MAX_CPU_S = 8 * 3600
+_TEXT_PIECE = 8192  # code points a message
+
+
+class Wire:
+    """Standard output as a row of messages; a reader that is gone ends the process."""
+
+    def __init__(self, sink: BinaryIO) -> None:
+        self._sink = sink
+
+    def send(self, message: dict[str, Any]) -> None:
+        self._sink.write(json.dumps(message).encode() + b"\n")
+        self._sink.flush()
+
+    def text(self, fragments: Iterator[str]) -> None:
+        for fragment in fragments:
+            for at in range(0, len(fragment), _TEXT_PIECE):
+                self.send({"text": fragment[at : at + _TEXT_PIECE]})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="engine.worker")
+    parser.add_argument("--ears", action="store_true", help="warm the speech recogniser up")
+    confine.be_nice()
+    wire = Wire(_own_stdout())
+    ears = Ears() if parser.parse_args().ears and not missing_package() else None
+    _warm_up()
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    confine.limit(memory_bytes=confine.WORKER_MEMORY, cpu_s=None)
+    _allow_cpu(_OPEN_CPU_S)
+    try:
+        _do(json.loads(line), wire, ears)
+    except ApiError as exc:
+        wire.send({"error": exc.to_wire()})
+    except MemoryError:
+        wire.send({"error": ApiError("internal_error", "The media took more memory than it may.", 500).to_wire()})
+    # Threads may be deep in a read: nothing here needs an orderly end.
+    os._exit(0)
+
+
+def _own_stdout() -> BinaryIO:
+    """Keep standard output for messages; whatever a library prints goes to standard error."""
+    own = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return own
+
+
+def _warm_up() -> None:
+    """Import what costs time, before there is a job."""
+    import engine.answer  # noqa: F401
+
+
+def _leave_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+def _allow_cpu(seconds: float) -> None:
+    limit = int(min(_MAX_CPU_S, math.ceil(seconds)))
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
+
+
+def _do(job: dict[str, Any], wire: Wire, ears: Ears | None) -> None:
+    from engine.media import probe
+
+    if job["kind"] == "probe":
+        clip, container = probe(Path(job["path"]))
+        wire.send({"clip": asdict(clip), "format": container})
+        return
+    from engine.answer import answer
+
+    with answer(Path(job["path"]), job["prompt"], job["schema"], ears) as reply:
+        _allow_cpu(_OPEN_CPU_S + _CPU_PER_SECOND * reply.clip.duration)
+        wire.send({"accepted": reply.told()})
+        wire.text(reply.fragments)
+    wire.send({"end": True})
+
+
+if __name__ == "__main__":
+    main()
