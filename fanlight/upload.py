@@ -22,11 +22,11 @@ async def upload(client: Client, path: Path, progress: Callable[[int, int], None
     Raises:
         Refused: the upstream said no, or cannot use the file.
     """
-    size = path.stat().st_size
+    size = (await asyncio.to_thread(path.stat)).st_size
 
     async def pieces() -> AsyncIterator[bytes]:
         sent = 0
-        with path.open("rb") as file:
+        with await asyncio.to_thread(path.open, "rb") as file:
             while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
                 yield piece
                 sent += len(piece)

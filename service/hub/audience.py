@@ -92,7 +92,8 @@ class Audience:
 
     def remove(self, subscriber: Subscriber) -> None:
         """Let one go."""
-        self.step_out(subscriber)
+        if subscriber.index >= 0:
+            self._vacate(subscriber)
         self._apart.discard(subscriber)
         subscriber.audience = None
         self.stream.left(subscriber)
@@ -100,11 +101,15 @@ class Audience:
     def step_out(self, subscriber: Subscriber) -> None:
         """Move one out of the row, keeping its place; idempotent."""
         seat = subscriber.index
-        if seat < 0:
-            return
+        if seat < 0 or (self._fate is not None and seat < self._next_seat):
+            return  # who has been told the ending has nothing left to wait for
         subscriber.gen, subscriber.position = self.place_of(subscriber)
-        subscriber.index = -1
         self._apart.add(subscriber)
+        self._vacate(subscriber)
+
+    def _vacate(self, subscriber: Subscriber) -> None:
+        """Take one's seat out of the row."""
+        seat, subscriber.index = subscriber.index, -1
         if self._frame is not None:  # seats must not move under a pass
             self._row[seat], self._writes[seat] = None, _gone
             self._gaps += 1
@@ -152,6 +157,7 @@ class Audience:
             return False
         if not self._row:
             self.gen, self.position = step.gen, step.position
+            self._serve_apart()
             return False
         self._frame, self._next_seat, self._target, self._fate = (
             step.framed,
@@ -163,13 +169,16 @@ class Audience:
 
     def _land(self) -> None:
         """The pass is done: the row stands at its target."""
-        self._frame = None
+        self._frame, fate, self._fate = None, self._fate, None
         self.gen, self.position = self._target
         self.last_write = self.stream.clock()
         if self._gaps:
             self._close_gaps()
-        if self._fate is not None:
-            self._dismiss(clean=self._fate)
+        if fate is not None:
+            self._dismiss(clean=fate)
+        self._serve_apart()
+
+    def _serve_apart(self) -> None:
         for subscriber in list(self._apart):
             self.catch_up(subscriber)
 

@@ -198,7 +198,7 @@ class Hub:
             schema=asked.schema,
             limits=self._limits.stream,
             now=self._wall(),
-            clock=self._loop.time,
+            loop=self._loop,
             on_idle=self._idle,
         )
         pump = Pump(

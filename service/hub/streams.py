@@ -107,7 +107,7 @@ class Stream:
         schema: AdmittedSchema | None,
         limits: Limits,
         now: float,
-        clock: Callable[[], float],
+        loop: asyncio.AbstractEventLoop,
         on_idle: Callable[["Stream"], None],
     ) -> None:
         self.id = stream_id
@@ -117,9 +117,9 @@ class Stream:
         self.terms = terms
         self.schema = schema
         self.limits = limits
-        self.times = Times(now, clock())
-        self.clock = clock
-        self.loop = asyncio.get_running_loop()
+        self.loop = loop
+        self.clock = loop.time
+        self.times = Times(now, loop.time())
         self.gen = 1
         self.reset_reason = ""
         self.log = TextLog(limits.max_text_bytes)

@@ -186,7 +186,7 @@ class ScriptedServer:
         head = await reader.readuntil(b"\r\n\r\n")
         line, *rest = head.decode("latin-1").split("\r\n")[:-2]
         headers = [(name, value.strip()) for name, _, value in (item.partition(":") for item in rest)]
-        size = int(dict((name.lower(), value) for name, value in headers).get("content-length", 0))
+        size = int({name.lower(): value for name, value in headers}.get("content-length", 0))
         self.seen.append(Seen(line, headers, await reader.readexactly(size)))
         play = self._plays.pop(0) if len(self._plays) > 1 else self._plays[0]
         watch = asyncio.ensure_future(self._gone(reader))
