@@ -20,6 +20,7 @@ from engine.errors import ApiError, invalid, missing
 from engine.fetch import check_url
 from engine.intake import Intake
 from engine.pool import Pool, Worker
+from engine.schema_fill import check_fillable
 from engine.web import read_object
 
 log = structlog.get_logger()
@@ -223,6 +224,8 @@ class AnalyzeRoute:
 
     async def analyze(self, request: web.Request) -> web.StreamResponse:
         asked = read_request(await read_object(request))
+        if asked.schema is not None:
+            check_fillable(asked.prompt, asked.schema)
         async with self._media(asked) as path, self._pool.analysis() as worker:
             run = Run(worker, asked)
             await run.begin(path, asked)

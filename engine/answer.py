@@ -12,14 +12,17 @@ from engine.facts import KINDS, Clip, Examination, Examinations
 from engine.intent import Intent, read_intent
 from engine.media import check_limits, open_media, read_clip
 from engine.narrate import NEEDS, narrate
+from engine.packages import missing_package
 from engine.phrases import MODEL
-from engine.speech import Ears, missing_package
+from engine.schema_fill import fill, plan
+from engine.speech import Ears
 from engine.timeline import Timeline
 
 # Around a moment that is asked for, this much is looked at.
 _BEFORE_S, _AFTER_S = 3.0, 4.0
 # A long video is told in parts, so that something can be said before it ends.
 _SHORTEST_PART_S = 15.0
+_NO_READER = "no reader of on-screen text is installed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +32,20 @@ class Reply:
     clip: Clip
     examinations: Examinations
     fragments: Iterator[str]
+    omitted: tuple[str, ...] = ()
 
     def told(self) -> dict[str, Any]:
         """Return what the caller learns beside the text."""
-        return {
+        told: dict[str, Any] = {
             "model_name": MODEL,
             "examinations": {
                 kind: {name: value for name, value in asdict(exam).items() if value}
                 for kind, exam in self.examinations.items()
             },
         }
+        if self.omitted:
+            told["omitted"] = list(self.omitted)
+        return told
 
 
 @contextmanager
@@ -54,11 +61,29 @@ def answer(path: Path, prompt: str, schema: dict[str, Any] | None, ears: Ears | 
         if clip.still_image:
             raise invalid("The video parameter names an image; this call takes video or audio.")
         intent = read_intent(prompt)
-        needs = frozenset[str]().union(*(NEEDS[topic] for topic in intent.topics))
+        filled = plan(schema, intent, lacking(clip)) if schema is not None else None
+        needs = filled.uses if filled else frozenset[str]().union(*(NEEDS[topic] for topic in intent.topics))
         examinations = examinations_of(clip, needs)
         order = _order(clip, examinations, intent, ears)
         timeline = Timeline(clip, examinations, examine(container, clip, order), (order.start, order.end))
-        yield Reply(clip, examinations, narrate(timeline, intent))
+        if filled is None:
+            yield Reply(clip, examinations, narrate(timeline, intent))
+        else:
+            yield Reply(clip, examinations, fill(filled, timeline), filled.omitted)
+
+
+def lacking(clip: Clip) -> dict[str, str]:
+    """Say which examinations cannot tell anything about this clip.
+
+    A clip without a sound track is not among them: that nobody speaks in it is certain.
+    """
+    package = missing_package()
+    lacks = {"on_screen_text": _NO_READER}
+    if not clip.has_picture:
+        lacks["picture"] = "the file has no picture"
+    if package and clip.has_sound:
+        lacks["speech"] = f"the package {package} is not installed"
+    return lacks
 
 
 def examinations_of(clip: Clip, needs: frozenset[str]) -> Examinations:
@@ -67,7 +92,7 @@ def examinations_of(clip: Clip, needs: frozenset[str]) -> Examinations:
         "picture": "" if clip.has_picture else "the file has no picture",
         "sound": "" if clip.has_sound else "the file has no sound track",
         "speech": _speech_lack(clip),
-        "on_screen_text": "no reader of on-screen text is installed",
+        "on_screen_text": _NO_READER,
     }
     return {
         kind: Examination("not_available", lacks[kind])

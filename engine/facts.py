@@ -66,6 +66,7 @@ class Shot:
 
     Attributes:
         motion: mean change of the picture, 0 (still) .. 1.
+        more: the shot goes on in a next part.
         fade_in: seconds of fading in from black at its start; 0 for none.
     """
 
@@ -76,6 +77,7 @@ class Shot:
     motion: float
     fade_in: float = 0.0
     fade_out: float = 0.0
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)

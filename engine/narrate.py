@@ -49,6 +49,11 @@ def narrate(timeline: Timeline, intent: Intent) -> Iterator[str]:
             "The question asks for more than that: it would take a model that recognises what is shown. "
             "What was measured is this.\n\n"
         )
+    yield from topics(timeline, intent)
+
+
+def topics(timeline: Timeline, intent: Intent) -> Iterator[str]:
+    """Yield the answer itself, topic by topic."""
     for index, topic in enumerate(intent.topics):
         yield "\n" if index else ""
         yield from _TOLD[topic](timeline)

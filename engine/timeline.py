@@ -113,26 +113,29 @@ class Timeline:
         """Yield the utterances of a section."""
         return self.utterances(section.start, math.inf if section.end >= self.end else section.end)
 
-    def shots(self) -> Iterator[Shot]:
-        """Yield shots whole: parts of a long one are joined again."""
-        return _joined(fact for fact in self._seen() if isinstance(fact, Shot))
+    def scenes(self) -> Iterator[Section]:
+        """Yield every shot as a section of its own, however short or long."""
+        return self._grouped(lambda section: bool(section.shots) and not section.shots[-1].more)
 
     def sections(self) -> Iterator[Section]:
         """Yield the clip as about a dozen sections, each as soon as it is over."""
         shortest = max(_SHORTEST_SECTION_S, (self.end - self.start) / _SECTIONS)
-        seen = self.examinations["picture"].outcome == "made"
+        return self._grouped(lambda section: section.end - section.start >= shortest)
+
+    def _grouped(self, is_over: Callable[[Section], bool]) -> Iterator[Section]:
+        """Group what is seen; without a picture, seconds of sound take the place of shots."""
+        closing: type[Fact] = Shot if self.examinations["picture"].outcome == "made" else Level
         section = Section(0, self.start)
         for fact in self._seen():
             section.add(fact)
-            closes = isinstance(fact, Shot) if seen else isinstance(fact, Silence | Level)
-            if closes and fact.end - section.start >= shortest:
+            if isinstance(fact, closing):
                 section.end = fact.end
-                yield section
-                section = Section(section.index + 1, fact.end)
-        if section.shots or not seen:
+                if is_over(section):
+                    yield section
+                    section = Section(section.index + 1, fact.end)
+        if section.end > section.start:
             section.end = self.end
-            if section.end > section.start:
-                yield section
+            yield section
 
     def _seen(self) -> Iterator[Fact]:
         """Yield all facts but speech; does not wait for what is still being recognised."""
@@ -141,33 +144,6 @@ class Timeline:
                 return
             if not isinstance(fact, Utterance | Heard):
                 yield fact
-
-
-def _joined(parts: Iterator[Shot]) -> Iterator[Shot]:
-    """Join parts that continue each other, weighing what they measured by their lengths."""
-    whole: Shot | None = None
-    for part in parts:
-        if whole is None:
-            whole = part
-        elif part.opening == "continues":
-            whole = _join(whole, part)
-        else:
-            yield whole
-            whole = part
-    if whole is not None:
-        yield whole
-
-
-def _join(one: Shot, other: Shot) -> Shot:
-    return Shot(
-        start=one.start,
-        end=other.end,
-        opening=one.opening,
-        look=mean_look([one, other]),
-        motion=weighed([one, other], lambda shot: shot.motion),
-        fade_in=one.fade_in,
-        fade_out=other.fade_out,
-    )
 
 
 def weighed(shots: list[Shot], value: Callable[[Shot], float]) -> float:

@@ -22,12 +22,12 @@ _SILENT_DBFS = -60.0  # not worth asking the detector
 
 
 def _pause_chunks(spoken: int) -> int:
-    """Return how long a pause ends an utterance that has ``spoken`` chunks.
+    """Return how long a pause ends a stretch of ``spoken`` chunks.
 
     A breath ends a long one; a short one is worth waiting for, since the recogniser
-    needs words around a word.
+    needs words around a word. (Measured: the fewest errors on three recordings.)
     """
-    return 20 if spoken < 90 else 12
+    return 20 if spoken < 150 else 14
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ from typing import Any, BinaryIO
 
 from engine import confine
 from engine.errors import ApiError
-from engine.speech import Ears, missing_package
+from engine.packages import missing_package
+from engine.speech import Ears
 
 # Kernel limits on CPU time: to open a file, and for each second of a clip.
 _OPEN_CPU_S = 60
