@@ -217,13 +217,13 @@ class Pump:
 
     def _take(self, events: list[Event], source: "_Source") -> Outcome | None:
         """Pass events on; an outcome when they hold the end."""
+        if events and isinstance(events[-1], EndOfBytes):
+            events = events[:-1]
         if not events:
             return None
         last = events[-1]
-        if isinstance(last, StreamEnd | ErrorObject | EndOfBytes):
+        if isinstance(last, StreamEnd | ErrorObject):
             source.take(events[:-1])
-            if isinstance(last, EndOfBytes):
-                return None
             if isinstance(last, StreamEnd):
                 source.settle()
                 return Outcome("upstream_warning" if last.warned else None, end=last)

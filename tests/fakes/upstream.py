@@ -136,6 +136,10 @@ class ScriptedServer:
 
     The steps of `Play` are body bytes, sent as chunks unless the headers say
     otherwise; with ``raw`` they are everything, head included.
+
+    Attributes:
+        seen: the requests so far.
+        open: answers being played now; ``idle`` is set when there is none.
     """
 
     def __init__(self, *plays: Play, raw: bool = False) -> None:
@@ -168,17 +172,12 @@ class ScriptedServer:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        self.open += 1
-        self.idle.clear()
         try:
             while await self._one(reader, writer):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
-            self.open -= 1
-            if not self.open:
-                self.idle.set()
             self._tasks.discard(task)
             writer.transport.abort()
 
@@ -189,6 +188,8 @@ class ScriptedServer:
         size = int({name.lower(): value for name, value in headers}.get("content-length", 0))
         self.seen.append(Seen(line, headers, await reader.readexactly(size)))
         play = self._plays.pop(0) if len(self._plays) > 1 else self._plays[0]
+        self.open += 1
+        self.idle.clear()
         watch = asyncio.ensure_future(self._gone(reader))
         played = asyncio.ensure_future(self._play(play, writer))
         try:
@@ -197,6 +198,9 @@ class ScriptedServer:
                 return False
             return played.result()
         finally:
+            self.open -= 1
+            if not self.open:
+                self.idle.set()
             for task in (watch, played):
                 task.cancel()
             await asyncio.gather(watch, played, return_exceptions=True)
