@@ -11,7 +11,8 @@ NOT_UNDERSTOOD = "speech, not understood"
 
 _LIGHT = ((0.1, "very dark"), (0.3, "dark"), (0.55, "moderately lit"), (0.75, "bright"), (2.0, "very bright"))
 _MOTION = ((0.002, "still"), (0.015, "nearly still"), (0.06, "moving"), (2.0, "restless"))
-_LOUDNESS = ((-55.0, "silent"), (-38.0, "quiet"), (-20.0, "of medium loudness"), (1.0, "loud"))
+SILENT_DBFS = -55.0
+_LOUDNESS = ((SILENT_DBFS, "silent"), (-38.0, "quiet"), (-20.0, "of medium loudness"), (1.0, "loud"))
 _EXAMINED = {
     "picture": "the picture",
     "sound": "the sound level",
@@ -151,9 +152,9 @@ def sound_of(section: Section) -> str:
     if not section.levels:
         return ""
     silent = sum(min(one.end, section.end) - max(one.start, section.start) for one in section.silences)
-    if silent >= 0.9 * (section.end - section.start):
-        return "It is silent."
     loudest = max(level.dbfs for level in section.levels)
+    if silent >= 0.9 * (section.end - section.start) or loudest < SILENT_DBFS:
+        return "It is silent."
     text = f"The sound is {loudness_word(loudest)}"
     if section.tones:
         tones = [f"{tone.hz:.0f} Hz from {mark(tone.start)}" for tone in section.tones[:3]]

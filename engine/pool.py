@@ -80,6 +80,8 @@ class Worker:
         if not line.endswith(b"\n"):
             raise _death(await self._process.wait())
         message: dict[str, Any] = json.loads(line)
+        if trace := message.get("trace"):
+            log.error("worker_broke", trace=trace)
         if error := message.get("error"):
             raise ApiError.from_wire(error)
         return message

@@ -227,7 +227,7 @@ class Binder:
         if len(branches) > 1 or "anyOf" in node:
             return self._choice(branches, name, path, concepts, followed)
         try:
-            return self._single(node, name, path, concepts, followed)
+            return self._single(branches[0], name, path, concepts, followed)
         except Ungrounded:
             if (instead := _offered(node)) is not None:
                 return instead
@@ -272,7 +272,7 @@ class Binder:
         return nodes[0] if len(nodes) == 1 else Choice(tuple(nodes))
 
     def _single(self, node: Schema, name: str, path: str, concepts: list[Concept], followed: frozenset[str]) -> Node:
-        match node["type"] if isinstance(node.get("type"), str) else kinds_of(node)[0]:
+        match node["type"]:
             case "null":
                 return Fixed(None)
             case "object":

@@ -160,9 +160,9 @@ class Shape:
         if isinstance(value, str) and self._pattern is not None and not self._pattern.search(value):
             return False
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return node.get("minimum", value) <= value <= node.get("maximum", value) and node.get(
-                "exclusiveMinimum", -math.inf
-            ) < value < node.get("exclusiveMaximum", math.inf)
+            low, high = node.get("minimum", -math.inf), node.get("maximum", math.inf)
+            above, below = node.get("exclusiveMinimum", -math.inf), node.get("exclusiveMaximum", math.inf)
+            return bool(low <= value <= high and above < value < below)
         return True
 
 

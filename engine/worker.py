@@ -17,6 +17,7 @@ import os
 import resource
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -69,6 +70,9 @@ def main() -> None:
         wire.send({"error": exc.to_wire()})
     except MemoryError:
         wire.send({"error": ApiError("internal_error", "The media took more memory than it may.", 500).to_wire()})
+    except Exception as exc:
+        error = ApiError("internal_error", "The engine failed.", 500)
+        wire.send({"error": error.to_wire(), "trace": _trace(exc)})
     # Threads may be deep in a read: nothing here needs an orderly end.
     os._exit(0)
 
@@ -83,6 +87,12 @@ def _own_stdout() -> BinaryIO:
 def _warm_up() -> None:
     """Import what costs time, before there is a job."""
     import engine.answer  # noqa: F401
+
+
+def _trace(exc: BaseException) -> list[str]:
+    """Say where it broke, without the message: that may hold a prompt or what was said."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    return [type(exc).__name__, *(f"{Path(one.filename).name}:{one.lineno} {one.name}" for one in frames)]
 
 
 def _leave_with_parent() -> None:
