@@ -18,7 +18,7 @@ from service.upstream.address import Address, parse_address
 from service.upstream.embedded import EmbeddedEngine
 from service.upstream.http import HttpUpstream
 from service.web import keys
-from service.web.connection import Connections
+from service.web.connection import Connections, LateHeads
 from service.web.gate import gate
 from service.web.guard import Guard
 from service.web.routes import add_routes
@@ -112,6 +112,8 @@ async def served(settings: Settings) -> AsyncIterator[tuple[web.Application, str
             shutdown_timeout=1.0,
         )
         await runner.setup()
+        assert runner.server is not None
+        late = LateHeads(runner.server, settings.header_timeout_s)
         try:
             site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
             await site.start()
@@ -119,6 +121,7 @@ async def served(settings: Settings) -> AsyncIterator[tuple[web.Application, str
             name = f"[{host}]" if ":" in host else host
             yield app, f"http://{name}:{port}"
         finally:
+            late.close()
             await runner.cleanup()
 
 

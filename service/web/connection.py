@@ -74,6 +74,38 @@ async def borrow(request: web.Request, connection: "BorrowedConnection") -> "Asy
         connection.give_back(protocol)
 
 
+class LateHeads:
+    """Close connections whose first request has not come within the deadline.
+
+    aiohttp times the silence between requests; the head of the first one, sent
+    a byte at a time, would have that long too.
+    """
+
+    def __init__(self, server: web.Server, deadline_s: float) -> None:
+        self._server = server
+        self._deadline_s = deadline_s
+        self._loop = asyncio.get_running_loop()
+        self._waiting: dict[Any, float] = {}
+        self._timer = self._loop.call_later(self._tick_s, self._tick)
+
+    @property
+    def _tick_s(self) -> float:
+        return min(1.0, self._deadline_s / 4)
+
+    def close(self) -> None:
+        """Stop keeping time."""
+        self._timer.cancel()
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(self._tick_s, self._tick)
+        now = self._loop.time()
+        waiting = {c: self._waiting.get(c, now) for c in self._server.connections if not c._request_count}
+        for connection, since in waiting.items():
+            if now - since >= self._deadline_s:
+                connection.force_close()
+        self._waiting = waiting
+
+
 class Connections:
     """Every connection that was taken over; the send deadline and the heartbeats are kept here.
 

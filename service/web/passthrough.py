@@ -80,7 +80,7 @@ def _path(request: web.Request) -> str:
     raw = request.raw_path
     start = raw.find(PREFIX)
     path, mark, query = raw[start + len(PREFIX) :].partition("?")
-    if start < 0 or any(unquote(part) in (".", "..") for part in path.replace("\\", "/").split("/")):
+    if start < 0 or any(part in (".", "..") for part in unquote(path).replace("\\", "/").split("/")):
         raise Refusal("invalid_request", "a path with dot segments is not passed on")
     return f"{path}{mark}{query}".partition("#")[0]
 
