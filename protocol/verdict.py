@@ -4,17 +4,18 @@ jsonschema-rs is the authority on whether a value fits. Runs in time linear in t
 than a bounded number of faults, and may run in any thread.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
 from protocol.explain import explain
-from protocol.json_depth import MAX_DEPTH, too_deep
+from protocol.json_depth import too_deep
 from protocol.json_span import ends_of
+from protocol.jsonpush import JsonPush, JsonRefused
 from protocol.schemas import AdmittedSchema
 from protocol.violations import Violation
-from protocol.wrapping import Wrapped, find_document
+from protocol.wrapping import find_document
 
 MAX_ERRORS = 20
 MAX_COUNT = 1000
@@ -63,55 +64,49 @@ def judge(text: bytes, schema: AdmittedSchema, finish_reason: str) -> Verdict:
     Args:
         text: as delivered, valid UTF-8.
         schema: as admitted.
-        finish_reason: as the upstream gave it; ``length`` says that a cut text was cut by the budget.
+        finish_reason: as the upstream gave it; ``length`` says that the text was cut by the budget.
     """
     try:
-        value = _parsed(text)
-    except orjson.JSONDecodeError as exc:
-        return _judge_wrapped(text, schema, finish_reason, exc)
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return _judge_repaired(text, schema) or _refused(text, finish_reason)
+    if too_deep(value):
+        return _refused(text, finish_reason)
     faults, count = _faults(text, 0, value, schema)
-    if count:
-        return Verdict(False, faults, count)
-    return Verdict(True, value=value)
+    return Verdict(count == 0, faults, count, value=None if count else value)
 
 
-def _parsed(text: bytes) -> Any:
-    return orjson.loads(text)
-
-
-def _judge_wrapped(
-    text: bytes, schema: AdmittedSchema, finish_reason: str, exc: orjson.JSONDecodeError
-) -> Verdict:
-    wrapped = find_document(text)
-    if wrapped is None or wrapped.end is None or not wrapped.around:
-        return _refused(text, wrapped, finish_reason, exc)
+def _judge_repaired(text: bytes, schema: AdmittedSchema) -> Verdict | None:
+    """Judge the JSON that stands in the text; None when there is none to be had."""
+    found = find_document(text)
+    if found is None or found.end is None or not found.around:
+        return None
     try:
-        value = _parsed(text[wrapped.start : wrapped.end])
-    except orjson.JSONDecodeError as inner:
-        return _refused(text, wrapped, finish_reason, inner)
-    faults, count = _faults(text, wrapped.start, value, schema)
-    fits = count == 0
-    return Verdict(False, faults, count, wrapped.around, fits, value if fits else None)
+        value = orjson.loads(text[found.start : found.end])
+    except orjson.JSONDecodeError:
+        return None
+    if too_deep(value):
+        return None
+    faults, count = _faults(text, found.start, value, schema)
+    return Verdict(False, faults, count, found.around, count == 0, None if count else value)
 
 
-def _refused(
-    text: bytes, wrapped: Wrapped | None, finish_reason: str, exc: orjson.JSONDecodeError
-) -> Verdict:
-    """The text is no JSON, even without what stands around it."""
-    if finish_reason == "length" or (wrapped and wrapped.end is None) or not text.strip():
-        fault = Violation("", "", "incomplete", "the text ends before the JSON does", len(text))
-    else:
-        at = len(exc.doc[: exc.pos].encode()) + (wrapped.start if wrapped and wrapped.around else 0)
-        fault = Violation("", "", "syntax", "the text is not JSON", min(at + 1, len(text)))
+def _refused(text: bytes, finish_reason: str) -> Verdict:
+    """The text is no JSON; the push parser says where and why."""
+    parser = JsonPush(max_bytes=len(text))
+    fault = Violation("", "", "syntax", "the text is no JSON", len(text))
+    try:
+        parser.feed(text.decode())
+        parser.close()
+    except JsonRefused as refusal:
+        fault = Violation(refusal.pointer, "", refusal.keyword, refusal.message, refusal.at)
+    if finish_reason == "length" and not parser.has_tree and fault.keyword == "syntax":
+        fault = replace(fault, keyword="incomplete", message="the text ends before any JSON")
     return Verdict(False, (fault,), 1)
 
 
 def _faults(text: bytes, start: int, value: Any, schema: AdmittedSchema) -> tuple[tuple[Violation, ...], int]:
     """Return the faults of the JSON that stands in ``text`` from ``start``: at most 20, and their count."""
-    deep = too_deep(value)
-    if deep is not None:
-        end = ends_of(text, start, [deep])[deep]
-        return (Violation(deep, "", "depth", f"is nested deeper than {MAX_DEPTH}", end),), 1
     if schema.validator.is_valid(value):
         return (), 0
     found = explain(value, schema, MAX_COUNT)
