@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     engine_workers: int = Field(2, ge=1, le=64, description="analyses that the embedded engine runs at once")
     engine_private_urls: bool = Field(False, description="let the embedded engine fetch from private addresses")
 
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
 
     connect_timeout_s: Seconds = Field(5.0, description="connecting to the upstream")
     first_event_timeout_s: Seconds = Field(120.0, description="from connected to the first event")

@@ -152,7 +152,8 @@ async def _show(client: Client, stream: str, *, live: bool) -> int:
         elif isinstance(message, Reset):
             print(f"\n-- the text restarts ({message.reason}) --", file=sys.stderr)
         elif isinstance(message, Ending):
-            print(flush=True)
+            if sys.stdout.isatty():
+                print(flush=True)
             if message.validation is not None:
                 shown = await client.call("GET", f"/v1/streams/{stream}")
                 print(orjson.dumps(shown["value"], option=orjson.OPT_INDENT_2).decode())

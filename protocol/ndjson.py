@@ -1,7 +1,7 @@
 """Write JSON so that one value is one line for every reader there is.
 
 JSON allows U+2028, U+2029 and U+0085 raw inside strings, yet some clients split
-lines there (httpx ``iter_lines`` does, ``../shared/api/analyze.md``); VT and FF
+lines there (httpx ``iter_lines`` does, and a text is lost whole); VT and FF
 are control characters and always escaped. So these leave as ``\\u`` escapes.
 """
 

@@ -1,0 +1,26 @@
+# The service and its embedded engine. Build:  docker build -t fanlight .
+# Run:  docker run -p 8080:8080 -v fanlight:/data -e FANLIGHT_API_KEYS=me:$(printf %s KEY | sha256sum | cut -c1-64) fanlight
+FROM python:3.13-slim AS build
+WORKDIR /src
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+RUN python -m venv /opt/fanlight
+COPY pyproject.toml README.md ./
+COPY protocol protocol
+COPY service service
+COPY config config
+COPY engine engine
+COPY fanlight fanlight
+RUN /opt/fanlight/bin/pip install .
+
+FROM python:3.13-slim
+RUN useradd --system --uid 10001 --home-dir /data --create-home fanlight
+COPY --from=build /opt/fanlight /opt/fanlight
+USER fanlight
+WORKDIR /data
+# Beyond loopback the service wants API keys: FANLIGHT_API_KEYS, or FANLIGHT_ALLOW_OPEN=1.
+ENV PATH=/opt/fanlight/bin:$PATH FANLIGHT_HOST=0.0.0.0 FANLIGHT_PORT=8080 FANLIGHT_DATA_DIR=/data/engine
+VOLUME /data
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ['FANLIGHT_PORT']}/livez\", timeout=2)"]
+CMD ["fanlight", "serve"]

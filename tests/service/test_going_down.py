@@ -1,0 +1,121 @@
+"""SIGTERM: draining is said, what runs may end, upstream calls are closed, and the process leaves in time."""
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import orjson
+import pytest
+
+from tests.fakes.upstream import Gate, Hang, Play, ScriptedServer, end, start, text
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@asynccontextmanager
+async def process(upstream: ScriptedServer, **settings: str):
+    """`python -m service` as a process of its own; gives it and its address."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("FANLIGHT_", "TWELVELABS_"))},
+        "FANLIGHT_PORT": "0",
+        "FANLIGHT_UPSTREAM_URL": upstream.url,
+        **{f"FANLIGHT_{name.upper()}": value for name, value in settings.items()},
+    }
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "service", cwd=ROOT, env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    assert child.stderr is not None
+    try:
+        line = orjson.loads(await asyncio.wait_for(child.stderr.readline(), 20))
+        assert line["event"] == "serving"
+        yield child, line["address"]
+    finally:
+        if child.returncode is None:
+            child.kill()
+        rest = await child.stderr.read()
+        await child.wait()
+        assert b"Traceback" not in rest, rest.decode()
+
+
+async def started(http: aiohttp.ClientSession, url: str, prompt: str = "p") -> str:
+    async with http.post(url + "/v1/streams", json={"prompt": prompt}) as answer:
+        return (await answer.json())["id"]
+
+
+async def test_readers_are_told_and_closed_and_upstream_calls_are_ended():
+    async with ScriptedServer(Play([start(), text("a"), Hang()])) as upstream:
+        async with process(upstream, drain_s="1") as (child, url), aiohttp.ClientSession() as http:
+            stream = await started(http, url)
+            async with (
+                http.ws_connect(f"{url}/v1/streams/{stream}/ws") as socket,
+                http.ws_connect(f"{url}/v1/ws") as many,
+                http.get(f"{url}/v1/streams/{stream}/ndjson") as lines,
+            ):
+                await many.send_str(orjson.dumps({"type": "subscribe", "stream": stream}).decode())
+                await many.receive()
+                while b'"to":1' not in await lines.content.readline():
+                    pass
+                child.send_signal(signal.SIGTERM)
+                heard = [orjson.loads(message.data) async for message in socket]
+                assert heard[-1] == {"type": "draining", "stream": stream, "retry_after_ms": 1000, "cursor": "1.1"}
+                assert socket.close_code == 1001
+                told = [orjson.loads(message.data) async for message in many]
+                assert told[-1] == {"type": "draining", "retry_after_ms": 1000, "cursors": {stream: "1.1"}}
+                with pytest.raises(aiohttp.ClientPayloadError):
+                    while line := await lines.content.readline():
+                        assert orjson.loads(line)["type"] == "draining"
+            assert await asyncio.wait_for(child.wait(), 5) == 0
+        await asyncio.wait_for(upstream.idle.wait(), 1)
+
+
+async def test_what_runs_may_end_within_the_grace_and_nothing_new_is_started():
+    gate = Gate()
+    async with ScriptedServer(Play([start(), text("a"), gate, end()])) as upstream:
+        async with process(upstream, drain_s="20") as (child, url), aiohttp.ClientSession() as http:
+            stream = await started(http, url)
+            async with http.ws_connect(f"{url}/v1/streams/{stream}/ws") as socket:
+                await gate.reached.wait()
+                child.send_signal(signal.SIGTERM)
+                message = orjson.loads((await socket.receive()).data)
+                while message["type"] != "draining":
+                    message = orjson.loads((await socket.receive()).data)
+                async with http.get(url + "/readyz") as answer:
+                    assert answer.status == 503
+                async with http.post(url + "/v1/streams", json={"prompt": "new"}) as answer:
+                    assert (answer.status, (await answer.json())["code"]) == (503, "draining")
+                gate.open()
+                assert orjson.loads((await socket.receive()).data)["status"] == "completed"
+                assert (await socket.receive()).data == 1000
+            assert await asyncio.wait_for(child.wait(), 5) == 0
+
+
+async def test_a_second_signal_ends_at_once():
+    async with ScriptedServer(Play([start(), Hang()])) as upstream:
+        async with process(upstream, drain_s="60") as (child, url), aiohttp.ClientSession() as http:
+            stream = await started(http, url)
+            async with http.ws_connect(f"{url}/v1/streams/{stream}/ws") as socket:
+                child.send_signal(signal.SIGINT)
+                while orjson.loads((await socket.receive()).data)["type"] != "draining":
+                    pass
+                child.send_signal(signal.SIGINT)
+                assert await asyncio.wait_for(child.wait(), 5) == 0
+
+
+async def test_a_wrong_setting_is_said_in_one_line_without_its_value():
+    async with ScriptedServer(Play([])) as upstream:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "service",
+            cwd=ROOT,
+            env={"FANLIGHT_IDLE_TIMEOUT_S": "soon-secret", "FANLIGHT_UPSTREAM_URL": upstream.url, "PATH": os.environ["PATH"]},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, told = await child.communicate()
+        assert child.returncode == 2
+        assert b"FANLIGHT_IDLE_TIMEOUT_S" in told
+        assert b"secret" not in told
