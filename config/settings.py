@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     total_timeout_s: Seconds = Field(1800.0, description="a whole analysis, retries included")
     max_line_bytes: Count = Field(1 << 20, description="longest line of the upstream's answer")
     max_text_bytes: Count = Field(1 << 24, description="longest text of a stream")
-    max_events_per_s: Count = Field(50_000, description="events taken from one upstream call a second")
+    max_events_per_s: Count = Field(1_000_000, description="events taken from one upstream call a second")
     max_body_bytes: Count = Field(48 << 20, description="longest body of a JSON call; media in base64 are in it")
     max_streams: Count = Field(2000, description="streams running at once")
     max_streams_per_tenant: Count = Field(1000, description="streams of one tenant running at once")

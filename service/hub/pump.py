@@ -49,7 +49,7 @@ class PumpLimits:
 
     clocks: ClockLimits
     max_line_bytes: int
-    max_events_per_s: int = 50_000
+    max_events_per_s: int = 1_000_000
     retries: int = 2
     backoff_s: float = 0.25
     longest_retry_after_s: float = 10.0
