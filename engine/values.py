@@ -17,7 +17,7 @@ _KINDS: dict[str, tuple[Kind, ...]] = {
     "boolean": ("flag",),
     "timestamp": ("time", "length"),
 }
-_PERCENT = re.compile(r"percent|per cent|%|0\s*(?:-|to|and|\.\.)\s*100|out of 100", re.IGNORECASE)
+_PERCENT = re.compile(r"percent|per cent|pct|%|0\s*(?:-|to|and|\.\.)\s*100|out of 100", re.IGNORECASE)
 _CLOCKS = ("hh:mm:ss.fff", "hh:mm:ss", "mm:ss")
 _YES = {True: ("yes", "true", "y", "present"), False: ("no", "false", "n", "absent", "none")}
 

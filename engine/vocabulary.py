@@ -542,6 +542,9 @@ def variants(name: str) -> Iterator[tuple[str, float]]:
     if head and tail in _UNITS:
         plain, unit = head.removesuffix("_in"), _UNITS[tail]
         yield plain, unit
+    elif head and tail in ("percent", "percentage", "pct"):  # that it is one, the value's shape sees
+        plain = head
+        yield plain, unit
     while match := _DECORATION.match(plain):
         plain = plain[match.end() :]
         yield plain, unit

@@ -1,5 +1,7 @@
 """Cuts, dissolves and fades on pictures whose changes are known."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from engine.colour import Pixels
@@ -41,7 +43,7 @@ def test_hard_cuts_are_found_at_their_frame() -> None:
 
 def test_shots_leave_no_gap() -> None:
     shots = track([texture(index // 20) for index in range(200)])
-    assert all(one.end == other.start for one, other in zip(shots, shots[1:], strict=False))
+    assert all(one.end == other.start for one, other in pairwise(shots))
     assert len(shots) == 10
 
 
