@@ -264,7 +264,7 @@ def test_a_clip_without_sound_certainly_has_no_speech() -> None:
 
 
 def test_what_needs_an_examination_that_cannot_be_made_is_refused_with_the_reason() -> None:
-    with pytest.raises(ApiError, match="/transcript needs an examination.*not installed"):
+    with pytest.raises(ApiError, match=r"/transcript needs an examination.*not installed"):
         plan(of(transcript=TEXT), read_intent("x"), {"speech": "the package pocketsphinx is not installed"})
 
 
