@@ -4,6 +4,10 @@ import os
 
 import pytest
 
+from tests.fakes.service import serving
+
+__all__ = ["serving"]
+
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 # Operations must answer a probe that knows no key and no name.
+PUBLIC_FILES = "/static/"
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
 
 
@@ -69,6 +70,8 @@ async def _admitted(guard: Guard, request: web.Request, handler: Handler) -> web
         request[CORS].update(cors_headers(origin))
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
             return preflight(request, origin)
+    if request.path.startswith(PUBLIC_FILES):
+        return await handler(request)
     try:
         request[TENANT] = guard.tenant(request)
     except Refusal:

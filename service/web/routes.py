@@ -1,5 +1,7 @@
 """Every address of the service, and its handler."""
 
+from pathlib import Path
+
 from aiohttp import web
 
 from service.web import dialect, operations, passthrough, readers, streams, websocket
@@ -10,6 +12,7 @@ def add_routes(app: web.Application) -> None:
     router = app.router
     router.add_get("/livez", operations.livez)
     router.add_get("/readyz", operations.readyz)
+    router.add_static("/static", Path(__file__).parent / "static")
     router.add_post("/v1/streams", streams.start)
     router.add_get("/v1/streams", streams.listing)
     router.add_get("/v1/streams/{id}", streams.show)

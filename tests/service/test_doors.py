@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from config.settings import CLOUD, Settings
 from tests.fakes.upstream import Hang, Play, end, start, text
-from tests.service.conftest import Serving
+from tests.fakes.service import Serving
 
 PARTS = [start(), text("one"), end()]
 

@@ -112,7 +112,11 @@ async def test_a_wrong_setting_is_said_in_one_line_without_its_value():
             "-m",
             "service",
             cwd=ROOT,
-            env={"FANLIGHT_IDLE_TIMEOUT_S": "soon-secret", "FANLIGHT_UPSTREAM_URL": upstream.url, "PATH": os.environ["PATH"]},
+            env={
+                "FANLIGHT_IDLE_TIMEOUT_S": "soon-secret",
+                "FANLIGHT_UPSTREAM_URL": upstream.url,
+                "PATH": os.environ["PATH"],
+            },
             stderr=asyncio.subprocess.PIPE,
         )
         _, told = await child.communicate()

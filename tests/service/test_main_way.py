@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from tests.fakes.upstream import Cut, Gate, Hang, Play, end, start, text
-from tests.service.conftest import Service, Serving
+from tests.fakes.service import Service, Serving
 
 STORY = "A car drives – 🎬 – and leaves."
 PARTS = [start(), text("A car drives"), text(" – 🎬 – "), text("and leaves."), end()]

@@ -13,7 +13,7 @@ from twelvelabs.errors.too_many_requests_error import TooManyRequestsError
 from twelvelabs.types import ResponseFormat, VideoContext_AssetId
 
 from tests.fakes.upstream import Cut, Play, end, start, text
-from tests.service.conftest import Service, Serving
+from tests.fakes.service import Service, Serving
 
 SCHEMA = {
     "type": "object",
@@ -29,14 +29,22 @@ async def client(service: Service) -> AsyncIterator[AsyncTwelveLabs]:
 
 
 async def test_analyze_stream_gives_the_upstreams_events(serving: Serving):
-    async with serving(Play([start(), text('{"title":"A'), text(' reel","scenes":4}'), end()])) as service, client(service) as sdk:
+    async with (
+        serving(Play([start(), text('{"title":"A'), text(' reel","scenes":4}'), end()])) as service,
+        client(service) as sdk,
+    ):
         events = [
             event
             async for event in sdk.analyze_stream(
                 video_id="v", prompt="p", response_format=ResponseFormat(type="json_schema", json_schema=SCHEMA)
             )
         ]
-        assert [event.event_type for event in events] == ["stream_start", "text_generation", "text_generation", "stream_end"]
+        assert [event.event_type for event in events] == [
+            "stream_start",
+            "text_generation",
+            "text_generation",
+            "stream_end",
+        ]
         told = orjson.loads("".join(event.text for event in events if event.event_type == "text_generation"))
         assert told == {"title": "A reel", "scenes": 4}
         assert events[-1].metadata.usage.output_tokens == 3
@@ -70,7 +78,10 @@ async def test_a_cut_upstream_is_a_broken_transfer(serving: Serving, steps):
 
 
 async def test_an_empty_429_raises_the_typed_error(serving: Serving):
-    async with serving(Play([], 429, {"Retry-After": "40", "X-Ratelimit-Limit": "8"})) as service, client(service) as sdk:
+    async with (
+        serving(Play([], 429, {"Retry-After": "40", "X-Ratelimit-Limit": "8"})) as service,
+        client(service) as sdk,
+    ):
         with pytest.raises(TooManyRequestsError) as raised:
             await sdk.analyze(video_id="v", prompt="p")
         assert raised.value.headers["x-ratelimit-limit"] == "8"
@@ -87,8 +98,18 @@ async def test_an_upstream_error_is_an_api_error_with_its_body(serving: Serving)
 
 
 async def test_other_calls_pass_through(serving: Serving):
-    asset = {"_id": "a" * 24, "method": "direct", "status": "ready", "filename": "f", "file_type": "video/mp4", "created_at": "2026-01-01T00:00:00Z"}
-    async with serving(Play([orjson.dumps(asset)], 201, {"Content-Type": "application/json"})) as service, client(service) as sdk:
+    asset = {
+        "_id": "a" * 24,
+        "method": "direct",
+        "status": "ready",
+        "filename": "f",
+        "file_type": "video/mp4",
+        "created_at": "2026-01-01T00:00:00Z",
+    }
+    async with (
+        serving(Play([orjson.dumps(asset)], 201, {"Content-Type": "application/json"})) as service,
+        client(service) as sdk,
+    ):
         made = await sdk.assets.create(method="direct", file=("f.mp4", b"\0" * 300_000, "video/mp4"))
         assert made.id == "a" * 24
         assert len(service.upstream.seen[0].body) > 300_000

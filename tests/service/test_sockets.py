@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from tests.fakes.upstream import Gate, Hang, Play, end, start, text
-from tests.service.conftest import Service, Serving
+from tests.fakes.service import Service, Serving
 
 PARTS = [start(), text("one "), text("two"), end()]
 

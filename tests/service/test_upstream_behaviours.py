@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from tests.service.behaviours import CASES, CLOCKS, Case
-from tests.service.conftest import Service, Serving
+from tests.fakes.service import Service, Serving
 
 
 def grown(messages: list[dict[str, Any]]) -> str:
