@@ -8,8 +8,8 @@ import pytest
 
 from fanlight.client import Client, Delta, Derived, Ending, Inexact, Refused, Reset, Unreachable, _Place, _told
 from tests.fakes.fault_proxy import FaultProxy
-from tests.fakes.upstream import Cut, Gate, Play, end, start, text
 from tests.fakes.service import Service, Serving
+from tests.fakes.upstream import Cut, Gate, Play, end, start, text
 
 STORY = [f"[00:{n:02}] Szene {n} – 🎬 und weiter. " for n in range(60)]
 

@@ -1,6 +1,7 @@
-"""SIGTERM: draining is said, what runs may end, upstream calls are closed, and the process leaves in time."""
+"""The process: SIGTERM, logs, wrong settings. Draining is said, what runs may end, upstream calls are closed, and the process leaves in time."""
 
 import asyncio
+import hashlib
 import os
 import signal
 import sys
@@ -17,8 +18,9 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 @asynccontextmanager
-async def process(upstream: ScriptedServer, **settings: str):
-    """`python -m service` as a process of its own; gives it and its address."""
+async def process(upstream: ScriptedServer, *, logged: list[bytes] | None = None, **settings: str):
+    """`python -m service` as a process of its own; gives it and its address, and in the end what it logged."""
+    logged = [] if logged is None else logged
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("FANLIGHT_", "TWELVELABS_"))},
         "FANLIGHT_PORT": "0",
@@ -39,6 +41,7 @@ async def process(upstream: ScriptedServer, **settings: str):
         rest = await child.stderr.read()
         await child.wait()
         assert b"Traceback" not in rest, rest.decode()
+        logged.append(rest)
 
 
 async def started(http: aiohttp.ClientSession, url: str, prompt: str = "p") -> str:
@@ -123,3 +126,28 @@ async def test_a_wrong_setting_is_said_in_one_line_without_its_value():
         assert child.returncode == 2
         assert b"FANLIGHT_IDLE_TIMEOUT_S" in told
         assert b"secret" not in told
+
+
+async def test_nothing_secret_is_logged_and_every_line_is_json():
+    logged: list[bytes] = []
+    keys = "anna:" + hashlib.sha256(b"CALLERKEY").hexdigest()
+    headers = {"x-api-key": "CALLERKEY"}
+    async with ScriptedServer(Play([start(), text("TRANSCRIPT"), end()])) as upstream:
+        settings = {"log_level": "debug", "api_keys": keys, "upstream_key": "UPSTREAMKEY"}
+        async with (
+            process(upstream, logged=logged, **settings) as (child, url),
+            aiohttp.ClientSession(headers=headers) as http,
+        ):
+            async with http.post(url + "/v1/streams?q=QUERY", json={"prompt": "PROMPT"}) as answer:
+                stream = (await answer.json())["id"]
+            for path in (f"/v1/streams/{stream}?wait=5", f"/v1/streams/{stream}/text?cursor=QUERY", "/v1.3/x?q=QUERY"):
+                async with http.get(url + path) as answer:
+                    await answer.read()
+            async with http.post(url + "/v1.3/analyze", json={"prompt": "PROMPT"}) as answer:
+                await answer.read()
+            child.send_signal(signal.SIGTERM)
+            await child.wait()
+    lines = [orjson.loads(line) for line in logged[0].splitlines()]
+    assert sum(line["event"] == "stream_ended" for line in lines) == 2
+    for secret in (b"TRANSCRIPT", b"PROMPT", b"QUERY", b"UPSTREAMKEY", b"CALLERKEY"):
+        assert secret not in logged[0]

@@ -7,8 +7,8 @@ import aiohttp
 import orjson
 import pytest
 
-from tests.fakes.upstream import Cut, Gate, Hang, Play, end, start, text
 from tests.fakes.service import Service, Serving
+from tests.fakes.upstream import Cut, Gate, Hang, Play, end, start, text
 
 STORY = "A car drives – 🎬 – and leaves."
 PARTS = [start(), text("A car drives"), text(" – 🎬 – "), text("and leaves."), end()]

@@ -12,8 +12,8 @@ from twelvelabs.core.api_error import ApiError
 from twelvelabs.errors.too_many_requests_error import TooManyRequestsError
 from twelvelabs.types import ResponseFormat, VideoContext_AssetId
 
-from tests.fakes.upstream import Cut, Play, end, start, text
 from tests.fakes.service import Service, Serving
+from tests.fakes.upstream import Cut, Play, end, start, text
 
 SCHEMA = {
     "type": "object",

@@ -8,8 +8,8 @@ import aiohttp
 import orjson
 import pytest
 
-from tests.fakes.upstream import Gate, Hang, Play, end, start, text
 from tests.fakes.service import Service, Serving
+from tests.fakes.upstream import Gate, Hang, Play, end, start, text
 
 PARTS = [start(), text("one "), text("two"), end()]
 

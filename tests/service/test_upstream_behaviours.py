@@ -7,8 +7,8 @@ import aiohttp
 import orjson
 import pytest
 
-from tests.service.behaviours import CASES, CLOCKS, Case
 from tests.fakes.service import Service, Serving
+from tests.service.behaviours import CASES, CLOCKS, Case
 
 
 def grown(messages: list[dict[str, Any]]) -> str:
