@@ -6,6 +6,7 @@ two endings only: ``stream_end``, or a connection that breaks off.
 
 import asyncio
 import json
+import math
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -61,6 +62,7 @@ def read_request(body: dict[str, Any]) -> Asked:
         raise missing("prompt")
     if not prompt.strip():
         raise invalid("The prompt parameter must not be empty.")
+    _check_characters("prompt", prompt)
     if tokens_in(prompt) > MAX_PROMPT_TOKENS:
         raise ApiError("token_limit_exceeded", f"The prompt has more than {MAX_PROMPT_TOKENS} tokens.")
     temperature = body.get("temperature")
@@ -76,7 +78,7 @@ def read_request(body: dict[str, Any]) -> Asked:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _member(body: dict[str, Any], name: str, kind: type) -> Any:
@@ -125,11 +127,20 @@ def _read_schema(body: dict[str, Any]) -> dict[str, Any] | None:
     schema = wanted["json_schema"]
     if not isinstance(schema, dict):
         raise invalid("The response_format.json_schema parameter must be an object.")
+    _check_characters("response_format.json_schema", json.dumps(schema, ensure_ascii=False))
     return schema
 
 
+def _check_characters(name: str, text: str) -> None:
+    """Refuse halves of characters, which JSON can name but no text can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise invalid(f"The {name} parameter holds half of a surrogate pair.") from exc
+
+
 def tokens_in(text: str) -> int:
-    return -(-len(text.encode(errors="replace")) // TOKEN_BYTES)
+    return -(-len(text.encode()) // TOKEN_BYTES)
 
 
 def encode(event: dict[str, Any]) -> bytes:

@@ -111,7 +111,7 @@ async def _read_form(request: web.Request, incoming: Incoming) -> tuple[dict[str
             if not isinstance(part, BodyPartReader):
                 raise invalid("The form must not contain nested parts.")
             if part.name == "file" and uploaded is None:
-                uploaded = part.filename or ""
+                uploaded = (part.filename or "").encode(errors="replace").decode()
                 while chunk := await part.read_chunk(_PIECE_BYTES):
                     await incoming.write(bytes(chunk))
             elif part.name:

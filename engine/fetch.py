@@ -89,7 +89,7 @@ class Fetcher:
         ) as session:
             try:
                 await self._follow(session, url, write)
-            except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+            except (aiohttp.ClientError, OSError, TimeoutError, UnicodeError) as exc:
                 raise invalid(f"The url parameter could not be fetched: {_reason(exc)}.") from exc
 
     async def _follow(

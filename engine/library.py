@@ -74,6 +74,11 @@ def new_id() -> str:
     return secrets.token_hex(12)
 
 
+def is_id(text: str) -> bool:
+    """Whether a text has the form of an id; what has not may hold anything."""
+    return len(text) == 24 and set(text) <= set("0123456789abcdef")
+
+
 def now() -> str:
     """Return the present time as the API writes it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -115,7 +120,8 @@ class Library:
         Raises:
             ApiError: ``resource_not_exist``.
         """
-        rows = await self._call(self._read, "SELECT * FROM assets WHERE id = ?", [asset_id])
+        sql = "SELECT * FROM assets WHERE id = ?"
+        rows = await self._call(self._read, sql, [asset_id]) if is_id(asset_id) else []
         if not rows:
             raise unknown("asset", asset_id)
         return Asset(*rows[0][1:])
@@ -159,7 +165,7 @@ class Library:
         Raises:
             ApiError: ``resource_not_exist``.
         """
-        if not await self._call(self._delete, asset_id):
+        if not is_id(asset_id) or not await self._call(self._delete, asset_id):
             raise unknown("asset", asset_id)
 
     # -- files -------------------------------------------------------------

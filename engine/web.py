@@ -75,12 +75,16 @@ async def read_object(request: web.Request) -> dict[str, Any]:
         ApiError: ``parameter_invalid``, the body is none.
     """
     try:
-        body = json.loads(await request.read())
+        body = json.loads(await request.read(), parse_constant=_no_number)
     except (ValueError, RecursionError) as exc:
         raise invalid("The request body is not valid JSON.") from exc
     if not isinstance(body, dict):
         raise invalid("The request body must be a JSON object.")
     return body
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON")
 
 
 def positive(request: web.Request, name: str, default: int, most: int | None = None) -> int:

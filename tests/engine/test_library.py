@@ -41,10 +41,11 @@ async def test_equal_bytes_are_kept_once_and_go_with_the_last_asset(library: Lib
     assert not path.exists()
 
 
-async def test_an_unknown_asset_is_said_to_be_unknown(library: Library) -> None:
+@pytest.mark.parametrize("asset_id", ["0" * 24, "", "x", "../../etc/passwd", "\ud800" * 24])
+async def test_an_unknown_asset_is_said_to_be_unknown(library: Library, asset_id: str) -> None:
     for call in (library.get, library.delete):
         with pytest.raises(ApiError) as caught:
-            await call("0" * 24)
+            await call(asset_id)
         assert (caught.value.status, caught.value.code) == (404, "resource_not_exist")
 
 

@@ -1,0 +1,108 @@
+"""How right the engine is on the shared clips, whose contents are known.
+
+Each clip is examined once; the bounds are what was measured, with a little room.
+"""
+
+from functools import cache
+
+import pytest
+
+from engine.examine import Order, examine
+from engine.facts import Clip, Fact, Shot, Utterance
+from engine.media import open_media, read_clip
+from engine.packages import missing_package
+from engine.speech import Ears
+from tests.engine.conftest import shared_clip
+
+pytestmark = pytest.mark.slow
+
+TOLERANCE_S = 0.25
+
+JFK = "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
+WEBB = (
+    "this is the optical and science segment of the webb space telescope in one of the largest cleanrooms in the "
+    "world at nasa's goddard space flight center in greenbelt maryland"
+)
+
+
+@cache
+def measured(name: str) -> tuple[Clip, list[Fact]]:
+    path = shared_clip(name)
+    if missing := missing_package():
+        pytest.skip(f"the package {missing} is not installed")
+    ears = Ears()
+    try:
+        with open_media(path) as container:
+            clip = read_clip(container)
+            return clip, list(examine(container, clip, Order(True, True, ears)))
+    finally:
+        ears.close()
+
+
+def openings(name: str) -> list[tuple[float, str]]:
+    return [(one.start, one.opening) for one in measured(name)[1] if isinstance(one, Shot)]
+
+
+def utterances(name: str, until: float = 1e9) -> list[Utterance]:
+    return [one for one in measured(name)[1] if isinstance(one, Utterance) and one.start < until]
+
+
+def errors(said: str, heard: str) -> int:
+    """Word errors: substitutions, insertions and deletions."""
+    reference, words = said.split(), heard.split()
+    row = list(range(len(words) + 1))
+    for index, word in enumerate(reference, 1):
+        before, row[0] = row[:], index
+        for place, other in enumerate(words, 1):
+            row[place] = min(before[place] + 1, row[place - 1] + 1, before[place - 1] + (word != other))
+    return row[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "cuts"),
+    [
+        ("reel.mp4", [(0.0, "start"), (3.0, "cut"), (14.04, "cut"), (20.04, "cut")]),
+        ("bunny.mp4", [(0.0, "start"), (11.88, "cut"), (15.75, "cut"), (23.04, "cut")]),
+        ("webb.mp4", [(0.0, "start"), (5.4, "dissolve"), (8.008, "cut")]),
+        ("flower.mp4", [(0.0, "start")]),
+        ("flower.webm", [(0.0, "start")]),
+    ],
+)
+def test_every_cut_is_found_and_none_is_made_up(name: str, cuts: list[tuple[float, str]]) -> None:
+    found = openings(name)
+    assert [opening for _, opening in found] == [opening for _, opening in cuts]
+    assert all(abs(one - other) <= TOLERANCE_S for (one, _), (other, _) in zip(found, cuts, strict=True))
+
+
+def test_the_fade_in_of_bunny_is_measured() -> None:
+    first = next(one for one in measured("bunny.mp4")[1] if isinstance(one, Shot))
+    assert 1.5 <= first.fade_in <= 2.5
+
+
+def test_music_and_noises_give_no_word() -> None:
+    assert utterances("bunny.mp4") == []
+
+
+@pytest.mark.parametrize(("name", "said", "until", "most"), [
+    ("webb.mp4", WEBB, 99.0, 9), ("jfk.flac", JFK, 99.0, 9), ("reel.mp4", JFK, 13.9, 10),
+])  # fmt: skip
+def test_clear_speech_is_mostly_right(name: str, said: str, until: float, most: int) -> None:
+    heard = " ".join(word.text for one in utterances(name, until) for word in one.words or ())
+    assert errors(said, heard) <= most
+
+
+def test_words_have_times_within_their_utterance() -> None:
+    for one in utterances("webb.mp4"):
+        for word in one.words or ():
+            assert one.start - 0.3 <= word.start < word.end <= one.end + 0.3
+
+
+def test_film_dialogue_is_reported_as_not_understood() -> None:
+    film = [one for one in utterances("reel.mp4") if one.start >= 13.9]
+    assert film
+    assert not any(one.understood for one in film)
+
+
+def test_facts_come_in_order_of_their_ends() -> None:
+    ends = [one.end for one in measured("reel.mp4")[1] if not isinstance(one, Utterance) and hasattr(one, "start")]
+    assert ends == sorted(ends)
