@@ -139,12 +139,14 @@ class ScriptedServer:
 
     Attributes:
         seen: the requests so far.
+        scripts: answers by the prompt that asks for them, in place of the plays.
         open: answers being played now; ``idle`` is set when there is none.
     """
 
     def __init__(self, *plays: Play, raw: bool = False) -> None:
         self._plays = list(plays)
         self._raw = raw
+        self.scripts: dict[str, Play] = {}
         self.seen: list[Seen] = []
         self.open = 0
         self.idle = asyncio.Event()
@@ -187,7 +189,7 @@ class ScriptedServer:
         headers = [(name, value.strip()) for name, _, value in (item.partition(":") for item in rest)]
         size = int({name.lower(): value for name, value in headers}.get("content-length", 0))
         self.seen.append(Seen(line, headers, await reader.readexactly(size)))
-        play = self._plays.pop(0) if len(self._plays) > 1 else self._plays[0]
+        play = self._next_play()
         self.open += 1
         self.idle.clear()
         watch = asyncio.ensure_future(self._gone(reader))
@@ -204,6 +206,11 @@ class ScriptedServer:
             for task in (watch, played):
                 task.cancel()
             await asyncio.gather(watch, played, return_exceptions=True)
+
+    def _next_play(self) -> Play:
+        if self.scripts:
+            return self.scripts[orjson.loads(self.seen.pop().body)["prompt"]]
+        return self._plays.pop(0) if len(self._plays) > 1 else self._plays[0]
 
     async def _gone(self, reader: asyncio.StreamReader) -> None:
         """Return when the client has closed; its next request would come only after our answer."""
