@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from protocol.pointers import child
 from protocol.schema_shape import UNEVALUATED
 from protocol.schemas import AdmittedSchema
-from protocol.violations import words
+from protocol.violations import told
 
 
 class Fault(NamedTuple):
@@ -63,7 +63,7 @@ class _Findings:
         self._limit = limit
         rules = schema.subschemas[place.schema]
         if rules is False:
-            self._fault_at(place.schema, "false", words("false"))
+            self._fault_at(place.schema, "false", rules)
             return
         for keyword, rule in rules.items():
             if keyword in _LEAVES:
@@ -77,17 +77,14 @@ class _Findings:
         # What sees the outcome of the other keywords cannot be asked alone.
         keyword = next(iter(sorted(UNEVALUATED & rules.keys())), "schema")
         where = child(self._place.schema, keyword) if keyword in rules else self._place.schema
-        self._fault_at(where, keyword, words(keyword))
+        self._fault_at(where, keyword, None)
 
     def _fault(self, keyword: str, rule: object, name: str | None = None) -> None:
-        self._fault_at(child(self._place.schema, keyword), keyword, words(keyword, rule, name))
+        self._fault_at(child(self._place.schema, keyword), keyword, rule, name)
 
-    def _fault_at(self, where: str, keyword: str, message: str) -> None:
-        spelled = self._schema.spelled(where)
-        if spelled != where:
-            keyword = spelled.rpartition("/")[2]
-            message = words(keyword, "timestamp")
-        self.faults.append(Fault(self._place.pointer, spelled, keyword, message))
+    def _fault_at(self, where: str, keyword: str, rule: object, name: str | None = None) -> None:
+        said = told(where, self._schema.spelled(where), keyword, rule, name)
+        self.faults.append(Fault(self._place.pointer, *said))
 
     def _fits(self, schema_pointer: str, value: object) -> bool:
         return self._schema.at(schema_pointer).is_valid(value)

@@ -38,17 +38,25 @@ class JsonPush(JsonScanner):
         listener: told each event, or None.
         max_depth: containers inside containers; the root is the first.
         max_bytes: of the text.
+        in_hindsight: where a document begins is at times known a few bytes later: a `[` at the start of a text
+            may be prose. Its beginning is then told with its own offset, not with that of the proof.
 
     Attributes:
         around: what stands around the document: ``prose_before``, ``code_fence``, ``text_after``.
     """
 
     def __init__(
-        self, listener: Listener | None = None, *, max_depth: int = MAX_DEPTH, max_bytes: int = 16 << 20
+        self,
+        listener: Listener | None = None,
+        *,
+        max_depth: int = MAX_DEPTH,
+        max_bytes: int = 16 << 20,
+        in_hindsight: bool = False,
     ) -> None:
         super().__init__(listener, max_depth)
         self.around: tuple[str, ...] = ()
         self._max_bytes = max_bytes
+        self._in_hindsight = in_hindsight
         self._where_in_text = _START
         self._held = ""  # the end of the text so far, while it is undecided what it is
         self._refused_start: JsonRefused | None = None  # a root string that was none
@@ -75,8 +83,8 @@ class JsonPush(JsonScanner):
             # By far the most fragments: more of the open string and nothing else.
             self._parts.append(fragment)
             self._offset += len(fragment) if fragment.isascii() else len(fragment.encode())
-            if self._listener is not None and fragment:
-                self._told += 1
+            self._told += 1
+            if self.tells_growth and self._listener is not None and fragment:
                 self._listener.grew(fragment, self._offset)
         else:
             try:
@@ -168,14 +176,14 @@ class JsonPush(JsonScanner):
         elif text[0] in "-0123456789tfn":
             self._where_in_text = _SCALAR
         elif found := ROOT.match(text):
-            self._floor = self._offset + proof_end(found)
+            self._prove_at(self._offset + proof_end(found))
             self._where_in_text = _INSIDE
         elif not is_root(text[:LOOK_AHEAD]):
             self._where_in_text = _PROSE
         elif len(text) < LOOK_AHEAD:
             return self._hold(text)
         else:
-            self._floor = self._offset + LOOK_AHEAD
+            self._prove_at(self._offset + LOOK_AHEAD)
             self._where_in_text = _INSIDE
         return text
 
@@ -199,9 +207,13 @@ class JsonPush(JsonScanner):
         if fenced:
             self.around = (*self.around, CODE_FENCE)
             self._fence_left = 3
-        self._floor = self._offset + len(text[: proof_end(found)].encode())
+        self._prove_at(self._offset + len(text[: proof_end(found)].encode()))
         self._where_in_text = _INSIDE
         return self._passed(text, found.start("fenced") if fenced else found.start())
+
+    def _prove_at(self, offset: int) -> None:
+        if not self._in_hindsight:
+            self._floor = offset
 
     def _note_prose(self, passed: str) -> None:
         if not self.around and passed.strip(_BLANK):

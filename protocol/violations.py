@@ -81,6 +81,22 @@ def words(keyword: str, limit: object = None, name: str | None = None) -> str:
     return template.format(limit=str(limit)[:_SHOWN_CHARACTERS])
 
 
+def told(where: str, spelled: str, keyword: str, limit: object, name: str | None = None) -> tuple[str, str, str]:
+    """Return schema pointer, keyword and message for a broken keyword.
+
+    Args:
+        where: the keyword's pointer in the translated schema.
+        spelled: what stands for it in the caller's schema; mostly the same.
+        keyword: as translated.
+        limit: the keyword's value.
+        name: the member that is missing or not allowed.
+    """
+    if spelled == where:
+        return where, keyword, words(keyword, limit, name)
+    keyword = spelled.rpartition("/")[2]
+    return spelled, keyword, words(keyword, "timestamp")
+
+
 def shown(name: str) -> str:
     """Return a member's name, quoted, cut to 40 characters."""
     cut = name if len(name) <= _SHOWN_CHARACTERS else name[: _SHOWN_CHARACTERS - 1] + "…"
