@@ -18,8 +18,9 @@ from engine.app import Settings, create_app
 
 log = structlog.get_logger()
 
-# A request that is being answered gets this long when the engine is told to end.
-SHUTDOWN_S = 1.0
+# A request that is being answered gets this long when the engine is told to end, and the
+# same again to notice that it was cancelled.
+SHUTDOWN_S = 0.4
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 

@@ -42,9 +42,9 @@ def test_a_running_analysis_does_not_hold_the_end_up(tmp_path: Path, spawn: Spaw
     connection = engine.connect()
     body = json.dumps({"video_id": asset, "prompt": "Summarize"})
     connection.request("POST", "/v1.3/analyze", body, {"Content-Type": "application/json"})
-    connection.getresponse()
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(2) == 0
+    with connection.getresponse():
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(2) == 0
     connection.close()
 
 
