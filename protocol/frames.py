@@ -21,6 +21,7 @@ class Framing(Protocol):
         """Wrap framed messages that leave together."""
 
     keep_alive: bytes  # said when there was nothing to say
+    last: bytes  # what ends the carrier cleanly, behind the last message
 
 
 def ws_header(opcode: int, size: int) -> bytes:
@@ -51,6 +52,7 @@ class WebSocketFraming:
 
     name = "ws"
     keep_alive = b""  # pings are the connection's own business
+    last = b""  # so is the closing handshake
 
     def message(self, payload: bytes, cursor: str | None) -> bytes:
         return ws_header(TEXT, len(payload)) + payload
@@ -68,14 +70,20 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 class _HttpFraming:
-    """Base of the framings inside an HTTP body: chunked, or (HTTP/1.0) as it is."""
+    """Base of the framings inside an HTTP body: chunked, or (HTTP/1.0) as it is.
+
+    Args:
+        chunked: whether the body is.
+        outlives: the body goes on after a stream's ending, as a channel's does.
+    """
 
     kind: str
     beat: bytes  # the keep-alive before it is wrapped
 
-    def __init__(self, chunked: bool) -> None:
+    def __init__(self, chunked: bool, outlives: bool = False) -> None:
         self.chunked = chunked
-        self.name = self.kind if chunked else f"{self.kind}/1.0"
+        self.last = LAST_CHUNK if chunked and not outlives else b""
+        self.name = f"{self.kind}{'' if chunked else '/1.0'}{'+' if outlives else ''}"
         self.keep_alive = self.body(self.beat) if self.beat else b""
 
     def body(self, framed: bytes) -> bytes:
@@ -117,4 +125,6 @@ class BareFraming(_HttpFraming):
 WEBSOCKET = WebSocketFraming()
 SSE = {chunked: SseFraming(chunked) for chunked in (True, False)}
 NDJSON = {chunked: LineFraming(chunked) for chunked in (True, False)}
+CHANNEL_SSE = {chunked: SseFraming(chunked, outlives=True) for chunked in (True, False)}
+CHANNEL_NDJSON = {chunked: LineFraming(chunked, outlives=True) for chunked in (True, False)}
 BARE = {chunked: BareFraming(chunked) for chunked in (True, False)}

@@ -6,24 +6,17 @@ for a transport is the business of `protocol.frames`.
 
 from typing import Any
 
-import orjson
-
 from protocol.cursors import Mode
 from protocol.endings import Ending
-from protocol.ndjson import dumps, escape_separators
+from protocol.ndjson import dumps
 
 MAX_MESSAGE_BYTES = 1 << 20
 # What a message may need besides its text: ids, offsets, names.
 ENVELOPE_BYTES = 512
 
 
-def text_json(text: str) -> bytes:
-    """A JSON string that no reader splits."""
-    return escape_separators(orjson.dumps(text))
-
-
 def delta(stream: str, start: int, stop: int, text: bytes) -> bytes:
-    """``delta``; ``text`` is already JSON (`text_json`)."""
+    """``delta``; ``text`` is already JSON (`protocol.ndjson.string`)."""
     return b'{"type":"delta","stream":"%b","from":%d,"to":%d,"text":%b}' % (
         stream.encode(),
         start,
@@ -58,13 +51,13 @@ def attached(
     return dumps(head)[:-1] + b',"text":' + text + b"," + dumps(tail)[1:]
 
 
-def event(stream: str, at: int, n: int, members: dict[str, Any]) -> bytes:
-    """``event``: one of the upstream's, one for one."""
+def event(stream: str, at: int, n: int, members: bytes) -> bytes:
+    """``event``: one of the upstream's, one for one; ``members`` is already JSON."""
     return b'{"type":"event","stream":"%b","at":%d,"n":%d,"event":%b}' % (
         stream.encode(),
         at,
         n,
-        dumps(members),
+        members,
     )
 
 

@@ -28,6 +28,11 @@ def dumps(value: object) -> bytes:
         return json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode()
 
 
+def string(text: str) -> bytes:
+    """A JSON string that no reader splits; ``text`` is without surrogates."""
+    return escape_separators(orjson.dumps(text))
+
+
 def escape_separators(line: bytes) -> bytes:
     """Escape the characters of ``line`` (JSON) at which some clients split lines."""
     if line.isascii():

@@ -9,12 +9,16 @@ import hashlib
 import re
 from array import array
 from bisect import bisect_right
+from itertools import accumulate
+from typing import cast
 
 from protocol.events import EndOfBytes, ErrorObject, Event, Fragment, Members
-from protocol.ndjson import dumps
+from protocol.ndjson import dumps, string
 
 # Room for events beside even the smallest text.
 BESIDE_BYTES = 1 << 20
+# A plain fragment as the upstream says it, members in their usual order.
+_FRAGMENT = b'{"event_type":"text_generation","text":%b}'
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -72,6 +76,29 @@ class TextLog:
             self._append_other(event.members, event.text if isinstance(event, Fragment) else "")
         self._ends.append(len(self._text))
 
+    def extend(self, events: list[Event]) -> None:
+        """Take events in a row; the same as `append` for each, and much cheaper for plain fragments.
+
+        Raises:
+            TextTooLong: the events before the one that passed the cap were taken.
+        """
+        if self._high or set(map(type, events)) != {str}:
+            for event in events:
+                self.append(event)
+            return
+        fragments = cast(list[str], events)
+        whole = "".join(fragments).encode()
+        count = len(self._ends) + len(events)
+        if len(self._text) + len(whole) > self._max_bytes or 8 * count > self._max_beside:
+            for event in events:
+                self.append(event)
+            return
+        sizes = map(len, fragments if whole.isascii() else [fragment.encode() for fragment in fragments])
+        ends = accumulate(sizes, initial=len(self._text))
+        next(ends)  # where the first fragment begins
+        self._ends.extend(ends)
+        self._text += whole
+
     def finish(self) -> None:
         """Give up waiting for the pair of a surrogate: it becomes U+FFFD."""
         if self._high:
@@ -106,9 +133,29 @@ class TextLog:
         start = self._ends[ordinal - 1] if ordinal else 0
         return {"event_type": "text_generation", "text": self.slice(start, self._ends[ordinal])}
 
+    def lines(self, start: int, stop: int) -> list[bytes]:
+        """Those events as the upstream's JSON, encoded anew."""
+        ends, others, text = self._ends, self._others, self._text
+        lines: list[bytes] = []
+        begin = ends[start - 1] if start else 0
+        for ordinal in range(start, stop):
+            end = ends[ordinal]
+            if ordinal in others:
+                lines.append(dumps(others[ordinal]))
+            else:
+                lines.append(_FRAGMENT % string(text[begin:end].decode()))
+            begin = end
+        return lines
+
     def end_of(self, ordinal: int) -> int:
         """The text's size just after that event."""
         return self._ends[ordinal]
+
+    def events_up_to(self, start: int, size: int) -> int:
+        """The ordinal at which about ``size`` bytes of events from ``start`` on stop; at least one more if there is one."""
+        offset = (self._ends[start - 1] if start else 0) + size
+        most = start + max(1, size // 64)  # an event weighs something without text, too
+        return min(max(start + 1, bisect_right(self._ends, offset)), most, len(self._ends))
 
     def events_within(self, offset: int) -> int:
         """How many events lie wholly within the first ``offset`` bytes."""

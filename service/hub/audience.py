@@ -242,7 +242,8 @@ class Audience:
             return None
         framing = self.framing
         framed = b"".join([framing.message(payload, cursor) for payload, cursor in messages if payload])
-        return _Step(framing.body(framed), stream.gen, after, fate)
+        body = framing.body(framed)
+        return _Step(body + framing.last if fate else body, stream.gen, after, fate)
 
     def beat(self) -> None:
         """Say that the stream lives, to all who can take it."""

@@ -196,10 +196,8 @@ class Stream:
         Raises:
             TextTooLong: what came before the event that passed the cap is kept and told.
         """
-        log = self.log
         try:
-            for event in events:
-                log.append(event)
+            self.log.extend(events)
         finally:
             self.note_arrival()
             self.publish()

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from protocol import messages
 from protocol.cursors import Cursor, Mode
-from protocol.endings import Status
+from protocol.endings import Ending, Status
 from protocol.events import Members, StreamEnd
-from protocol.ndjson import dumps
+from protocol.ndjson import dumps, string
 
 if TYPE_CHECKING:
     from service.hub.streams import Stream
@@ -140,10 +140,10 @@ class TextView(_Told):
         stop = size
         if size - start > MAX_TEXT_BYTES:
             stop = log.boundary_before(start + MAX_TEXT_BYTES)
-        text = messages.text_json(log.slice(start, stop))
+        text = string(log.slice(start, stop))
         while len(text) > MAX_TEXT_BYTES:
             stop = log.boundary_before(start + (stop - start) * MAX_TEXT_BYTES // (len(text) + 1))
-            text = messages.text_json(log.slice(start, stop))
+            text = string(log.slice(start, stop))
         self._last = key, text, stop
         return text, stop
 
@@ -185,13 +185,11 @@ class RawView(_Told):
     def since(self, position: int) -> tuple[list[Message], int]:
         stream, log = self._stream, self._stream.log
         found: list[Message] = []
-        size = 0
-        while position < log.count and size < EVENTS_AT_ONCE_BYTES:
-            payload = messages.event(stream.id, log.end_of(position), position, log.event(position))
-            position += 1
-            found.append((payload, f"{stream.gen}.{position}r"))
-            size += len(payload)
-        return found, position
+        stop = log.events_up_to(position, EVENTS_AT_ONCE_BYTES)
+        for ordinal, line in enumerate(log.lines(position, stop), position):
+            payload = messages.event(stream.id, log.end_of(ordinal), ordinal, line)
+            found.append((payload, f"{stream.gen}.{ordinal + 1}r"))
+        return found, stop
 
 
 class BareView:
@@ -239,21 +237,20 @@ class DialectView:
 
     def since(self, position: int) -> tuple[list[Message], int]:
         log = self._stream.log
-        found: list[Message] = []
-        size = 0
-        while position < log.count and size < EVENTS_AT_ONCE_BYTES:
-            payload = dumps(self._shown(log.event(position)))
-            position += 1
-            found.append((payload, None))
-            size += len(payload)
-        return found, position
+        stop = log.events_up_to(position, EVENTS_AT_ONCE_BYTES)
+        lines = log.lines(position, stop)
+        ending = self._verdict() if stop == log.count > position else None
+        if ending is not None:
+            lines[-1] = dumps(with_validation(log.event(stop - 1), ending.validation))
+        # One payload for all: nothing may resume between them.
+        return ([(b"\n".join(lines), None)] if lines else []), stop
 
-    def _shown(self, members: Members) -> Members:
-        stream = self._stream
-        if not self._validation or stream.schema is None or members.get("event_type") != "stream_end":
-            return members
-        validation = stream.ending.validation if stream.ending is not None else None
-        return with_validation(members, validation)
+    def _verdict(self) -> Ending | None:
+        """The ending whose verdict the last event, a ``stream_end``, is to gain."""
+        ending = self._stream.ending
+        if not self._validation or self._stream.schema is None or ending is None:
+            return None
+        return ending if ending.status in (Status.COMPLETED, Status.LENGTH) else None
 
     def reset(self) -> Message | None:
         return None

@@ -17,7 +17,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from protocol import messages
-from protocol.frames import LAST_CHUNK, Framing
+from protocol.frames import Framing
 from service.hub.subscribers import Subscriber
 
 
@@ -317,8 +317,6 @@ class BodyConnection(Connection):
             # a body that only ends with its connection must be torn.
             self.close() if self._chunked else self.drop()
             return
-        if self._chunked:
-            self.write(LAST_CHUNK)
         self.close()
 
     def drain(self) -> None:
@@ -343,7 +341,18 @@ class BorrowedConnection(Connection):
         self.framing = framing
         self._chunked = chunked
         self._kept: list[bytes] = []  # what the caller sent meanwhile
+        self._head = b""
         self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def begin(self, answer_head: bytes) -> None:
+        """Send the answer's head along with the first of its body: one packet, one call."""
+        self._head, self.write = answer_head, self._first_write
+
+    def _first_write(self, data: bytes) -> None:
+        answer_head, self._head = self._head, b""
+        if self._transport is not None:
+            self.write = self._transport.write
+            self._transport.write(answer_head + data)
 
     def data_received(self, data: bytes) -> None:
         # The next request, sent early: it waits, within reason.
@@ -356,9 +365,7 @@ class BorrowedConnection(Connection):
         self._settle(False)
 
     def finish(self, *, clean: bool) -> None:
-        if clean and self._chunked:
-            self.write(LAST_CHUNK)
-        elif not clean and not self._chunked:
+        if not clean and not self._chunked:
             self.drop()  # a body that only ends with its connection must be torn
         self._settle(clean)
 

@@ -120,7 +120,7 @@ async def _relay(
     }
     connection = BorrowedConnection(request.app[CONNECTIONS], NDJSON[chunked], chunked=chunked)
     async with borrow(request, connection) as borrowed:
-        connection.write(head("200 OK", headers.items()))
+        connection.begin(head("200 OK", headers.items()))
         subscriber = Subscriber(stream, connection)
         connection.attached(subscriber)
         stream.seat(subscriber, DialectView(stream, validation=validation), 0)

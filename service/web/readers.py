@@ -11,7 +11,7 @@ from aiohttp import web
 from protocol.commands import VIEWS
 from protocol.cursors import Cursor, parse_cursor
 from protocol.errors import Refusal
-from protocol.frames import BARE, NDJSON, SSE, Framing
+from protocol.frames import BARE, CHANNEL_NDJSON, CHANNEL_SSE, NDJSON, SSE, Framing
 from protocol.options import CHANNEL_PATTERN
 from service.hub.channels import Listener
 from service.hub.streams import Stream
@@ -83,12 +83,12 @@ async def text(request: web.Request) -> web.StreamResponse:
 
 async def channel_events(request: web.Request) -> web.StreamResponse:
     """``GET /v1/channels/{name}/events``."""
-    return _listen(request, SSE, "text/event-stream", SSE_RETRY)
+    return _listen(request, CHANNEL_SSE, "text/event-stream", SSE_RETRY)
 
 
 async def channel_ndjson(request: web.Request) -> web.StreamResponse:
     """``GET /v1/channels/{name}/ndjson``."""
-    return _listen(request, NDJSON, "application/x-ndjson", b"")
+    return _listen(request, CHANNEL_NDJSON, "application/x-ndjson", b"")
 
 
 def _read(

@@ -101,3 +101,34 @@ def test_other_events_keep_their_place():
     ]
     assert [log.end_of(n) for n in range(4)] == [0, 2, 2, 3]
     assert log.events_within(2) == 3
+
+
+@given(st.lists(st.lists(st.text(max_size=6) | st.just("\ud83d") | st.just("\ude00"), max_size=5), max_size=5))
+def test_events_taken_in_a_row_are_the_same_as_one_by_one(batches):
+    row, one = TextLog(1 << 20), TextLog(1 << 20)
+    for batch in batches:
+        events = [fragment(text) for text in batch]
+        row.extend(events)
+        for event in events:
+            one.append(event)
+    assert row.encoded() == one.encoded()
+    assert [row.end_of(n) for n in range(row.count)] == [one.end_of(n) for n in range(one.count)]
+    assert row.lines(0, row.count) == one.lines(0, one.count)
+
+
+def test_a_row_that_passes_the_cap_is_taken_up_to_there():
+    log = TextLog(4)
+    with pytest.raises(TextTooLong):
+        log.extend(["ab", "cd", "e", "f"])
+    assert (log.encoded(), log.count) == (b"abcd", 2)
+
+
+@given(st.lists(st.text(max_size=30), min_size=1, max_size=30), st.integers(1, 200))
+def test_pieces_of_events_make_headway_and_end_at_the_last(texts, size):
+    log = filled(*texts)
+    ordinal = 0
+    while ordinal < log.count:
+        stop = log.events_up_to(ordinal, size)
+        assert ordinal < stop <= log.count
+        ordinal = stop
+    assert log.events_up_to(ordinal, size) == log.count
