@@ -113,6 +113,8 @@ class Place:
     """What applies at one place of a document.
 
     Attributes:
+        given: pointers of the subschemas that apply; a value fits when each of them accepts it.
+        pointers: the same with all that they refer to.
         never: the subschema ``false``, under which nothing can stand here, or None.
         impossible: for each kind of value that cannot stand here, the rule that its first byte breaks.
         options: what a growing string is held against.
@@ -122,9 +124,11 @@ class Place:
         unique: the rule that an array's elements must differ, or None.
     """
 
-    def __init__(self, walk: "SchemaWalk", pointers: frozenset[str]) -> None:
+    def __init__(self, walk: "SchemaWalk", given: tuple[str, ...], pointers: frozenset[str]) -> None:
+        self.given = given
+        self.pointers = sorted(pointers)
         self._walk = walk
-        self._schemas = [(pointer, walk.schema.subschemas[pointer]) for pointer in sorted(pointers)]
+        self._schemas = [(pointer, walk.schema.subschemas[pointer]) for pointer in self.pointers]
         rules = [rule for pointer, schema in self._schemas for rule in _rules(pointer, schema)]
         self.impossible = _impossible(rules)
         self.never = next((rule for rule in rules if rule.keyword == "false"), None)
@@ -212,9 +216,10 @@ class SchemaWalk:
 
     def place(self, pointers: Iterable[str]) -> Place:
         """Return the place where these subschemas, and all that they refer to, apply."""
-        reached = self._reached(pointers)
+        given = tuple(pointers)
+        reached = self._reached(given)
         if reached not in self._places:
-            self._places[reached] = Place(self, reached)
+            self._places[reached] = Place(self, given, reached)
         return self._places[reached]
 
     def _reached(self, pointers: Iterable[str]) -> frozenset[str]:

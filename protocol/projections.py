@@ -1,0 +1,78 @@
+"""What every view of a text has in common: fed with it once per stream, never per subscriber.
+
+A projection is deterministic: the same text gives the same messages, however it was cut, but for strings
+that grow, which are told as they come. Messages are without ``type`` and ``stream``; values are live and
+must be encoded before the next piece is fed.
+"""
+
+from contextlib import suppress
+from typing import Any, Protocol
+
+from protocol.jsonpush import JsonPush, JsonRefused, Kind
+
+Message = dict[str, Any]
+
+
+class Projection(Protocol):
+    """A view of one growing text. Section 3 of the contract says what it tells."""
+
+    def feed(self, fragment: str) -> list[Message]:
+        """Take the next piece of text; return what it proves, in order of ``at``."""
+
+    def close(self) -> list[Message]:
+        """The text is over; return what only its end proves."""
+
+    def state(self, start: int) -> Any:
+        """Return what a reader who has everything up to offset ``start`` (0: nothing) needs now."""
+
+
+class JsonProjection:
+    """The part of a projection that parses; a text that is no JSON tells what came before it was none.
+
+    Also the listener that hears nothing: views override what they care for.
+    """
+
+    def __init__(self, *, max_bytes: int = 16 << 20) -> None:
+        self.parser = JsonPush(self, max_bytes=max_bytes)
+        self._told: list[Message] = []
+        self._is_refused = False
+
+    def feed(self, fragment: str) -> list[Message]:
+        """Take the next piece of text; return what it proves, in order of ``at``."""
+        if not self._is_refused:
+            try:
+                self.parser.feed(fragment)
+            except JsonRefused:
+                self._is_refused = True
+        return self._taken()
+
+    def close(self) -> list[Message]:
+        """The text is over; return what only its end proves."""
+        if not self._is_refused:
+            self._is_refused = True
+            # What came before a refusal stands.
+            with suppress(JsonRefused):
+                self.parser.close()
+        return self._taken()
+
+    def _taken(self) -> list[Message]:
+        told, self._told = self._told, []
+        return told
+
+    def began(self, kind: Kind, at: int) -> None:
+        """See `jsonscan.Listener`."""
+
+    def named(self, name: str, at: int) -> None:
+        """See `jsonscan.Listener`."""
+
+    def grew(self, text: str, at: int) -> None:
+        """See `jsonscan.Listener`."""
+
+    def more(self, at: int) -> None:
+        """See `jsonscan.Listener`."""
+
+    def closed(self, value: Any, at: int) -> None:
+        """See `jsonscan.Listener`."""
+
+    def withdrawn(self, at: int) -> None:
+        """See `jsonscan.Listener`."""
