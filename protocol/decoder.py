@@ -47,6 +47,7 @@ class Decoder:
     def _parse(self, lines: list[bytes]) -> tuple[list[Event], RemoteProtocolError | None]:
         events: list[Event] = []
         state = self.state
+        streaming, parse = State.STREAMING, parse_event
         try:
             for line in lines:
                 if not line or line.isspace():
@@ -55,10 +56,11 @@ class Decoder:
                 if state is State.ENDED:
                     self.ignored += 1
                     continue
-                event = parse_event(line)
-                if type(event) is not str or state is not State.STREAMING:
-                    state = advance(state, event)
+                event = parse(line)
                 events.append(event)
+                if type(event) is str and state is streaming:
+                    continue  # nearly every event there is
+                state = advance(state, event)
                 if state is State.FAILED:
                     break
         except RemoteProtocolError as error:

@@ -101,12 +101,8 @@ def parse_event(line: bytes) -> Event:
     if type(members) is not dict:
         raise RemoteProtocolError("an event is not a JSON object")
     kind = members.get("event_type")
-    if kind == "text_generation":
-        return _fragment(members)
-    return _other(kind, members)
-
-
-def _fragment(members: Members) -> Event:
+    if kind != "text_generation":
+        return _other(kind, members)
     text = members.get("text", "")
     if type(text) is not str:
         raise RemoteProtocolError("the text of an event is not a string")

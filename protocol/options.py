@@ -53,6 +53,9 @@ class Options(BaseModel):
         return {"on_violation": self.on_violation, "restart": self.restart, "captions": captions}
 
 
+_DEFAULTS = Options()
+
+
 def parse_options(value: Any) -> Options:
     """Read the ``fanlight`` member of a native request.
 
@@ -60,7 +63,7 @@ def parse_options(value: Any) -> Options:
         Refusal: ``option_invalid``; the message names the option.
     """
     if value is None:
-        return Options()
+        return _DEFAULTS
     if not isinstance(value, dict):
         raise Refusal("option_invalid", "'fanlight' must be an object")
     try:
@@ -78,7 +81,7 @@ def parse_options_header(header: str | None) -> Options:
         Refusal: ``option_invalid``.
     """
     if not header:
-        return Options()
+        return _DEFAULTS
     dictionary = Dictionary()
     try:
         dictionary.parse(header.encode("ascii"))

@@ -82,16 +82,22 @@ class TextLog:
         Raises:
             TextTooLong: the events before the one that passed the cap were taken.
         """
-        if self._high or set(map(type, events)) != {str}:
-            for event in events:
+        begin = 0
+        for index, event in enumerate(events):
+            if type(event) is not str:
+                self._extend_plain(cast(list[str], events[begin:index]))
                 self.append(event)
-            return
-        fragments = cast(list[str], events)
+                begin = index + 1
+        self._extend_plain(cast(list[str], events[begin:] if begin else events))
+
+    def _extend_plain(self, fragments: list[str]) -> None:
+        """Take plain fragments: one encoding for all of them."""
         whole = "".join(fragments).encode()
-        count = len(self._ends) + len(events)
-        if len(self._text) + len(whole) > self._max_bytes or 8 * count > self._max_beside:
-            for event in events:
-                self.append(event)
+        count = len(self._ends) + len(fragments)
+        too_long = len(self._text) + len(whole) > self._max_bytes or 8 * count > self._max_beside
+        if self._high or too_long:
+            for fragment in fragments:
+                self.append(fragment)
             return
         sizes = map(len, fragments if whole.isascii() else [fragment.encode() for fragment in fragments])
         ends = accumulate(sizes, initial=len(self._text))
