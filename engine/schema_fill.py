@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from engine.errors import ApiError, invalid
 from engine.intent import Intent, read_intent
 from engine.packages import missing_package
-from engine.schema_rules import Schema, check_schema, kinds_of, resolve
+from engine.schema_rules import Schema, check_schema, kinds_of, merged, resolve
 from engine.timeline import Timeline
 from engine.values import Shape, json_text
 from engine.vocabulary import CLIP, SOURCES, Concept, Needs, Scope, Source, find_concept, find_sources, normalised
@@ -217,58 +217,53 @@ class Binder:
         Raises:
             Ungrounded: nothing measures it.
         """
-        reference = node.get("$ref")
-        if reference is not None:
-            if reference in followed:
-                raise Ungrounded(path, "contains itself, and nothing measured nests that deep")
-            followed = followed | {reference}
-        node = resolve(self.root, node)
-        branches = self._branches(node)
-        if len(branches) > 1 or "anyOf" in node:
-            return self._choice(branches, name, path, concepts, followed)
+        branches = self._branches(node, followed)
+        if len(branches) != 1:
+            return self._choice(branches, name, path, concepts)
+        node, followed = branches[0]
         try:
-            return self._single(branches[0], name, path, concepts, followed)
+            return self._single(node, name, path, concepts, followed)
         except Ungrounded:
             if (instead := _offered(node)) is not None:
                 return instead
             raise
 
-    def _branches(self, node: Schema) -> list[Schema]:
-        """Split a node into schemas of one type each."""
-        base = {key: value for key, value in node.items() if key != "anyOf"}
-        branches = [{**base, **branch} for branch in node.get("anyOf", [{}])]
-        return [
-            {**branch, "type": kind}
-            for branch in branches
-            for kind in (kinds_of(branch) or self._kinds_by_shape(branch))
-        ]
+    def _branches(self, node: Schema, followed: frozenset[str]) -> list[tuple[Schema, frozenset[str]]]:
+        """Split a node into schemas of one type each, without references or choices.
 
-    def _kinds_by_shape(self, branch: Schema) -> tuple[str, ...]:
-        """Guess the type of a schema that names none."""
-        if "$ref" in branch:
-            return (self._branches(resolve(self.root, branch))[0]["type"],)
-        if "properties" in branch or "required" in branch:
-            return ("object",)
-        if "items" in branch:
-            return ("array",)
-        values = [*branch.get("enum", []), *([branch["const"]] if "const" in branch else [])]
-        if values:
-            return tuple(dict.fromkeys(_json_type(value) for value in values))
-        return ("string", "number", "boolean", "null")
+        Each comes with the references that led to it: one that contains itself ends
+        where it would begin again, since nothing measured nests that deep.
+        """
+        reference = node.get("$ref")
+        if reference is not None:
+            if reference in followed:
+                return []
+            followed = followed | {reference}
+        node = resolve(self.root, node)
+        if "anyOf" in node:
+            base = {key: value for key, value in node.items() if key != "anyOf"}
+            found = [
+                (merged(base, schema), led)
+                for branch in node["anyOf"]
+                for schema, led in self._branches(branch, followed)
+            ]
+            return [(both, led) for both, led in found if both is not None]
+        kinds = kinds_of(node) or _kinds_by_shape(node)
+        return [({**node, "type": kind}, followed) for kind in kinds if kind != "null" or _takes(node, None)]
 
     def _choice(
-        self, branches: list[Schema], name: str, path: str, concepts: list[Concept], followed: frozenset[str]
+        self, branches: list[tuple[Schema, frozenset[str]]], name: str, path: str, concepts: list[Concept]
     ) -> Node:
         """Bind what can be bound of several branches; null comes last."""
         nodes: list[Node] = []
         failure: Ungrounded | None = None
-        for branch in sorted(branches, key=lambda branch: branch["type"] == "null"):
+        for branch, followed in sorted(branches, key=lambda one: one[0]["type"] == "null"):
             try:
                 nodes.append(self.bind(branch, name, path, concepts, followed))
             except Ungrounded as exc:
                 failure = failure or exc
         if not nodes:
-            raise failure or Ungrounded(path, "offers no type")
+            raise failure or Ungrounded(path, "allows nothing, or contains itself without an end")
         return nodes[0] if len(nodes) == 1 else Choice(tuple(nodes))
 
     def _single(self, node: Schema, name: str, path: str, concepts: list[Concept], followed: frozenset[str]) -> Node:
@@ -337,7 +332,7 @@ class Binder:
             source.plain.kind, r".*", source.plain.read, source.plain.needs, source.plain.word,
             source.plain.sure, source.plain.uses,
         )  # fmt: skip
-        kinds = {branch["type"] for branch in self._branches(resolve(self.root, items))}
+        kinds = {branch["type"] for branch, _ in self._branches(items, followed)}
         return self.bind(items, "item", where, source.concepts if "object" in kinds else [plain], followed)
 
     def _members(self, items: Any) -> frozenset[str]:
@@ -348,6 +343,21 @@ class Binder:
         for kind in sorted(needs):
             if kind in self.lacking:
                 raise Ungrounded(path, f"needs an examination that cannot be made: {self.lacking[kind]}")
+
+
+def _kinds_by_shape(node: Schema) -> tuple[str, ...]:
+    """Guess the type of a schema that names none."""
+    values = [*node.get("enum", []), *([node["const"]] if "const" in node else [])]
+    if values:
+        return tuple(dict.fromkeys(_json_type(value) for value in values))
+    if "properties" in node or "required" in node:
+        return ("object",)
+    return ("array",) if "items" in node else ("string", "number", "boolean", "null")
+
+
+def _takes(node: Schema, value: Any) -> bool:
+    """Whether a schema's enum and const allow a value."""
+    return value in node.get("enum", [value]) and value == node.get("const", value)
 
 
 def _offered(node: Schema) -> Node | None:

@@ -52,17 +52,46 @@ def check_schema(schema: Schema) -> None:
 
 
 def resolve(root: Schema, node: Any) -> Schema:
-    """Follow ``$ref`` to what it names; siblings of ``$ref`` win.
+    """Follow ``$ref`` to what it names, together with what stands beside it.
 
     Raises:
-        ApiError: it names nothing in this schema.
+        ApiError: it names nothing in this schema, or contradicts what stands beside it.
     """
     for _ in range(MAX_DEPTH):
         if "$ref" not in node:
             return dict(node)
-        target = _at(root, node["$ref"])
-        node = {**target, **{name: value for name, value in node.items() if name != "$ref"}}
+        beside = {name: value for name, value in node.items() if name != "$ref"}
+        both = merged(_at(root, node["$ref"]), beside)
+        if both is None:
+            raise _wrong("", "has keywords beside a $ref that contradict what it names")
+        node = both
     raise _wrong("", "holds a $ref that leads to itself")
+
+
+_ANNOTATIONS = frozenset({"title", "description", "default", "examples", "$comment", "$comments", "deprecated"})
+
+
+def merged(one: Schema, other: Schema) -> Schema | None:
+    """Return a schema that asks for all that both ask for; None where that is beyond this subset.
+
+    What merely describes is taken from ``other``.
+    """
+    both = {**one, **other}
+    for keyword in one.keys() & other.keys() - _ANNOTATIONS:
+        if one[keyword] == other[keyword]:
+            continue
+        if keyword == "type":
+            kinds = [kind for kind in kinds_of(one) if kind in kinds_of(other)]
+            if not kinds:
+                return None
+            both["type"] = kinds if len(kinds) > 1 else kinds[0]
+        elif keyword == "required":
+            both["required"] = list(dict.fromkeys([*one["required"], *other["required"]]))
+        elif keyword == "properties" and not one["properties"].keys() & other["properties"].keys():
+            both["properties"] = {**one["properties"], **other["properties"]}
+        else:
+            return None
+    return both
 
 
 def _at(root: Schema, reference: Any) -> Schema:

@@ -5,6 +5,8 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.errors import ApiError
 from engine.facts import Clip, Fact, Level, Motion, Silence, Tone
@@ -211,6 +213,23 @@ def test_a_schema_that_contains_itself_ends() -> None:
     assert set(filled(schema)["chapters"][0]) == {"title"}
 
 
+def test_a_choice_beside_a_type_must_fit_both() -> None:
+    both = {"type": ["string", "null"], "anyOf": [{"type": "string"}, {"type": "integer"}]}
+    assert filled(of(title=both))["title"]
+    assert filled(of(["title"], title=TEXT, mood={"type": "null", "anyOf": [{"const": None}]}))["mood"] is None
+
+
+@pytest.mark.parametrize("inner", [
+    {"anyOf": [{"$ref": "#/$defs/Node"}, {"type": "null"}]},
+    {"anyOf": [{"$ref": "#/$defs/Node"}, {"$ref": "#/$defs/Loop"}]},
+    {"$ref": "#/$defs/Node"},
+])  # fmt: skip
+def test_a_list_that_is_linked_to_itself_ends(inner: dict[str, Any]) -> None:
+    loop = {"anyOf": [{"$ref": "#/$defs/Loop"}] * 20}
+    schema = {"$defs": {"Node": of(["title"], title=TEXT, metadata=inner), "Loop": loop}, "$ref": "#/$defs/Node"}
+    assert filled(schema)["title"]
+
+
 def test_rows_nest() -> None:
     schema = of(scenes=rows(start=NUMBER, captions=rows(text=TEXT), tones=rows(hz=NUMBER)))
     first, second = filled(schema)["scenes"]
@@ -293,3 +312,66 @@ def test_a_constant_claim_must_be_true() -> None:
 def test_a_hopeless_schema_is_refused_before_any_media_is_touched() -> None:
     with pytest.raises(ApiError, match="/objects"):
         check_fillable("x", of(objects=TEXT))
+
+
+NAMES = st.sampled_from(
+    [
+        "title",
+        "summary",
+        "start",
+        "end_time",
+        "duration_ms",
+        "scenes",
+        "segments",
+        "text",
+        "words",
+        "colors",
+        "mood",
+        "has_speech",
+        "scene_count",
+        "brightness",
+        "confidence",
+        "topics",
+        "id",
+        "speaker",
+        "silences",
+        "x",
+    ]
+)
+LEAVES = st.sampled_from([
+    TEXT, NUMBER, WHOLE, FLAG, {}, {"type": "null"}, {"type": "array"}, {"type": "object"},
+    {"type": ["string", "null"]}, {"type": ["integer", "boolean"]}, {"type": "timestamp", "format": "seconds"},
+    {"enum": ["dark", "unknown"]}, {"enum": [1, None, True]}, {"const": "x"}, {"const": 1}, {"const": None},
+    {"type": "integer", "minimum": 3}, {"type": "string", "pattern": "^[0-9]"}, {"type": "string", "format": "date"},
+])  # fmt: skip
+
+
+def schemas() -> st.SearchStrategy[dict[str, Any]]:
+    return st.recursive(
+        LEAVES,
+        lambda inner: st.one_of(
+            st.builds(
+                lambda members, need: of([name for name in members if need[len(name) % 4]], **members),
+                st.dictionaries(NAMES, inner, max_size=5),
+                st.lists(st.booleans(), min_size=4, max_size=4),
+            ),
+            st.builds(
+                lambda item, least: {"type": "array", "items": item, "minItems": least}, inner, st.integers(0, 1)
+            ),
+            st.lists(inner, min_size=1, max_size=3).map(lambda branches: {"anyOf": branches}),
+        ),
+        max_leaves=12,
+    )
+
+
+@settings(max_examples=400, deadline=None)
+@given(schemas())
+def test_whatever_is_filled_is_valid_and_whatever_is_not_is_an_api_error(schema: dict[str, Any]) -> None:
+    try:
+        text = write(schema)
+    except ApiError as exc:
+        assert exc.code == "parameter_invalid"
+        return
+    value = json.loads(text)
+    if "timestamp" not in json.dumps(schema):  # a type of the API's own: no validator knows it
+        jsonschema_rs.validator_for(schema).validate(value)

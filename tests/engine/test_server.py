@@ -318,3 +318,19 @@ def test_a_caller_who_leaves_takes_the_worker_along(engine: RunningEngine) -> No
     connection.close()
     for pid in busy:
         wait_until_gone(pid)
+
+
+@needs_proc
+def test_a_recogniser_that_dies_breaks_the_stream(engine: RunningEngine) -> None:
+    asset = engine.upload(shared_clip("webb.mp4"))["_id"]
+    engine.settled(asset)
+    connection = post(engine, {"video_id": asset, "prompt": "Transcribe it"})
+    received = connection.recv(65536)
+    [worker] = at_work(engine)
+    for pid in Path(f"/proc/{worker}/task/{worker}/children").read_text().split():
+        os.kill(int(pid), signal.SIGKILL)
+    while piece := connection.recv(65536):
+        received += piece
+    connection.close()
+    assert b"stream_end" not in received
+    assert b"recogniser ended unexpectedly" in received

@@ -1,0 +1,55 @@
+"""Turns, spares and the end of workers."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from engine.errors import ApiError
+from engine.pool import Pool
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[Pool]:
+    pool = Pool(size=1)
+    yield pool
+    await pool.close()
+
+
+async def test_a_probe_says_what_is_in_a_file(pool: Pool, sample_clip: Path) -> None:
+    async with pool.probe() as worker:
+        await worker.give({"kind": "probe", "path": str(sample_clip)})
+        clip = (await worker.receive())["clip"]
+    assert (clip["width"], clip["height"]) == (640, 360)
+
+
+async def test_a_job_that_breaks_the_rules_is_the_engines_fault(pool: Pool) -> None:
+    async with pool.probe() as worker:
+        await worker.give({"kind": "probe"})
+        with pytest.raises(ApiError) as caught:
+            await worker.receive()
+    assert (caught.value.code, caught.value.status) == ("internal_error", 500)
+
+
+async def test_a_worker_is_gone_when_its_job_is_given_up(pool: Pool) -> None:
+    async with pool.probe() as worker:
+        assert worker.alive
+    await pool.close()
+    assert not worker.alive
+
+
+async def test_callers_are_told_to_come_back_when_too_many_wait(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.pool._QUEUE", 0)
+    async with pool.analysis():
+        with pytest.raises(ApiError) as caught:
+            async with pool.analysis():
+                pass
+    assert (caught.value.status, caught.value.code) == (429, "too_many_requests")
+
+
+async def test_a_spare_is_taken_and_replaced(pool: Pool) -> None:
+    await pool.open()
+    async with pool.analysis() as first:
+        pass
+    async with pool.analysis() as second:
+        assert second.pid != first.pid
