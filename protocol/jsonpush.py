@@ -61,6 +61,7 @@ class JsonPush(JsonScanner):
         self._held = ""  # the end of the text so far, while it is undecided what it is
         self._refused_start: JsonRefused | None = None  # a root string that was none
         self._refused: JsonRefused | None = None
+        self._document_at = 0
         self._fence_left = 0  # backticks still to come
 
     def __repr__(self) -> str:
@@ -70,6 +71,18 @@ class JsonPush(JsonScanner):
     def offset(self) -> int:
         """Bytes fed so far."""
         return self._offset + len(self._held.encode())
+
+    @property
+    def has_document(self) -> bool:
+        """Whether an object or array has begun. A root scalar may still turn out to be prose."""
+        return self.has_tree and isinstance(self._containers[0][0], dict | list)
+
+    @property
+    def prose_end(self) -> int:
+        """The offset up to which the text is known to be no part of a document."""
+        if self.has_document:
+            return self._document_at
+        return self._offset if self._where_in_text == _PROSE else 0
 
     def feed(self, fragment: str) -> None:
         """Take the next piece of text; lone surrogates must be U+FFFD by now.
@@ -123,7 +136,7 @@ class JsonPush(JsonScanner):
         if not text:
             return
         if self._where_in_text != _PROSE:  # an array or scalar from the start
-            self._where_in_text = _INSIDE
+            self._enter_document(0)
         elif found := CANDIDATE_AT_END.search(text):
             text = self._enter_candidate(text, found)
         else:
@@ -176,15 +189,13 @@ class JsonPush(JsonScanner):
         elif text[0] in "-0123456789tfn":
             self._where_in_text = _SCALAR
         elif found := ROOT.match(text):
-            self._prove_at(self._offset + proof_end(found))
-            self._where_in_text = _INSIDE
+            self._enter_document(proof_end(found))
         elif not is_root(text[:LOOK_AHEAD]):
             self._where_in_text = _PROSE
         elif len(text) < LOOK_AHEAD:
             return self._hold(text)
         else:
-            self._prove_at(self._offset + LOOK_AHEAD)
-            self._where_in_text = _INSIDE
+            self._enter_document(LOOK_AHEAD)
         return text
 
     def _scalar(self, text: str) -> str:
@@ -207,13 +218,18 @@ class JsonPush(JsonScanner):
         if fenced:
             self.around = (*self.around, CODE_FENCE)
             self._fence_left = 3
-        self._prove_at(self._offset + len(text[: proof_end(found)].encode()))
-        self._where_in_text = _INSIDE
-        return self._passed(text, found.start("fenced") if fenced else found.start())
+        start = found.start("fenced") if fenced else found.start()
+        proof = proof_end(found) - start
+        rest = self._passed(text, start)
+        self._enter_document(len(rest[:proof].encode()))
+        return rest
 
-    def _prove_at(self, offset: int) -> None:
+    def _enter_document(self, proof: int) -> None:
+        """Here begins a container, as the bytes up to ``proof`` show."""
+        self._where_in_text = _INSIDE
+        self._document_at = self._offset
         if not self._in_hindsight:
-            self._floor = offset
+            self._floor = self._offset + proof
 
     def _note_prose(self, passed: str) -> None:
         if not self.around and passed.strip(_BLANK):
@@ -230,7 +246,7 @@ class JsonPush(JsonScanner):
 
     def _stopped_inside(self, text: str, refusal: JsonRefused) -> str:
         """The document is refused, unless it was a scalar: then the text is something else."""
-        if self._root_is_container():
+        if self.has_document:
             raise self._refuse_for_good(refusal) from None
         self._refused_start = refusal
         return self._withdraw(text, self._stopped)
@@ -240,7 +256,7 @@ class JsonPush(JsonScanner):
         blank = 0 if fence_begun else past_blank(text)
         if blank == len(text):
             return self._passed(text, blank)
-        if not self._root_is_container():
+        if not self.has_document:
             return self._withdraw(text, blank)
         if self._fence_left and text[blank] == "`":
             self._fence_left -= 1
@@ -264,9 +280,6 @@ class JsonPush(JsonScanner):
         if self._listener is not None:
             self._listener.withdrawn(self._offset)
         return rest
-
-    def _root_is_container(self) -> bool:
-        return self.has_tree and isinstance(self._containers[0][0], dict | list)
 
 
 _STEPS = {

@@ -1,0 +1,111 @@
+"""Captions as a viewer has them: each with an id, a revision, and a text that only grows until it is final."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+State = Literal["partial", "final", "retracted"]
+
+# A partial is told again when it has grown by this part of its length: then telling a text of n characters
+# costs O(n) in total, however long a single cue becomes.
+_GROWTH = 100
+
+
+@dataclass(slots=True)
+class Cue:
+    """A caption in the making.
+
+    Attributes:
+        start, end: seconds of media time; None while unknown.
+        text: as shown so far.
+        pointer: of the object that it comes from, None in plain text.
+        id: given when it is first told, None before.
+    """
+
+    start: float | None = None
+    end: float | None = None
+    text: str = ""
+    speaker: str | None = None
+    pointer: str | None = None
+    id: str | None = None
+    rev: int = 0
+    parts: list[str] = field(default_factory=list)  # text not joined yet
+    waiting: int = 0  # characters in them
+
+    def add(self, text: str) -> None:
+        """Let the text grow."""
+        self.parts.append(text)
+        self.waiting += len(text)
+
+
+class CueBoard:
+    """All cues of a text, and the messages that tell of them."""
+
+    def __init__(self) -> None:
+        self._latest: dict[str, dict[str, Any]] = {}
+        self._cues: dict[str, Cue] = {}
+        self._told: list[dict[str, Any]] = []
+
+    def taken(self) -> list[dict[str, Any]]:
+        """Return what was told since the last call."""
+        told, self._told = self._told, []
+        return told
+
+    def grown(self, cue: Cue, at: int) -> None:
+        """Tell a cue that is open, when its start is known and there is something new to show."""
+        if cue.start is not None and cue.waiting * _GROWTH >= max(1, len(cue.text)):
+            self._tell(cue, "partial", at)
+
+    def final(self, cue: Cue, at: int) -> None:
+        """Tell a cue that is complete; without a start or a text it is none."""
+        if cue.start is not None and (cue.waiting or cue.text):
+            self._tell(cue, "final", at)
+
+    def retract(self, cue: Cue, at: int) -> None:
+        """Take back a cue that was told."""
+        if cue.id is not None and self._latest[cue.id]["state"] != "retracted":
+            self._tell(cue, "retracted", at)
+
+    def below(self, pointer: str) -> list[Cue]:
+        """Return the told cues that come from below ``pointer``."""
+        prefix = f"{pointer}/"
+        return [cue for cue in self._cues.values() if cue.pointer and cue.pointer.startswith(prefix)]
+
+    def state(self, start: int) -> list[dict[str, Any]]:
+        """Return the latest of each cue that changed after offset ``start``.
+
+        Cues taken back are only for readers who may have seen them.
+        """
+        return [
+            message
+            for message in self._latest.values()
+            if message["at"] > start and (start or message["state"] != "retracted")
+        ]
+
+    def finals(self) -> list[dict[str, Any]]:
+        """Return the cues that are final, in the order in which they began to be told."""
+        return [message for message in self._latest.values() if message["state"] == "final"]
+
+    def _tell(self, cue: Cue, state: State, at: int) -> None:
+        if cue.id is None:
+            cue.id = f"c{len(self._cues) + 1}"
+            self._cues[cue.id] = cue
+        if cue.parts:
+            cue.text += "".join(cue.parts)
+            cue.parts.clear()
+            cue.waiting = 0
+        cue.rev += 1
+        message: dict[str, Any] = {
+            "at": at,
+            "id": cue.id,
+            "rev": cue.rev,
+            "state": state,
+            "start": cue.start,
+            "end": cue.end,
+            "text": cue.text,
+        }
+        if cue.speaker is not None:
+            message["speaker"] = cue.speaker
+        if cue.pointer is not None:
+            message["pointer"] = cue.pointer
+        self._latest[cue.id] = message
+        self._told.append(message)
