@@ -224,6 +224,8 @@ class Pump:
         last = events[-1]
         if isinstance(last, StreamEnd | ErrorObject):
             source.take(events[:-1])
+            if self._stopped_by_violation():
+                return Outcome("schema_violation")
             if isinstance(last, StreamEnd):
                 source.settle()
                 return Outcome("upstream_warning" if last.warned else None, end=last)
@@ -231,7 +233,10 @@ class Pump:
                 self._stream.refused = Refused(502, {}, dumps(last.members))
             return Outcome("upstream_error", again=self._published)
         source.take(events)
-        return None
+        return Outcome("schema_violation") if self._stopped_by_violation() else None
+
+    def _stopped_by_violation(self) -> bool:
+        return self._stream.violation is not None and self._stream.options.on_violation == "stop"
 
     def _affordable(self, events: int) -> bool:
         """Whether the stream's event budget, refilled by time, still holds ``events`` more."""

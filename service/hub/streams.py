@@ -12,19 +12,34 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from protocol import messages
-from protocol.cursors import Cursor
+from protocol.cursors import Cursor, Mode
+from protocol.early import EarlyCheck
+from protocol.element_view import ElementView
 from protocol.endings import CODES, Ending, Status, status_of_finish
 from protocol.events import Event, StreamEnd
 from protocol.frames import Framing
 from protocol.options import Options
+from protocol.patch_view import PatchView as Tree
+from protocol.projections import Projection
 from protocol.schemas import AdmittedSchema
 from protocol.textlog import TextLog
 from protocol.verdict import Verdict
+from protocol.violations import Violation
 from service.hub.audience import Audience, Rollup
+from service.hub.derived import CaptionView, DerivedView, JsonView, PatchView
 from service.hub.subscribers import Outlet, Subscriber
-from service.hub.views import EndView, MessageView, RawView, TextView, View
+from service.hub.views import EndView, MessageView, RawView, TextView, View, text_place
 
-VIEWS: dict[str, Callable[["Stream"], MessageView]] = {"text": TextView, "raw": RawView, "end": EndView}
+VIEWS: dict[str, Callable[["Stream"], MessageView]] = {
+    "text": TextView,
+    "raw": RawView,
+    "end": EndView,
+    "json": lambda stream: JsonView(stream, lambda: ElementView(stream.schema)),
+    "patch": lambda stream: PatchView(stream, Tree),
+    "captions": lambda stream: CaptionView(stream, stream.cues),
+}
+# Views in which a violation is told.
+VIOLATION_VIEWS = frozenset({"text", "json", "patch", "captions"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +130,7 @@ class Stream:
         self.request = request
         self.options = options
         self.terms = terms
-        self.schema = schema
+        self.schema: AdmittedSchema | None = schema
         self.limits = limits
         self.loop = loop
         self.clock = loop.time
@@ -130,6 +145,8 @@ class Stream:
         self.retries = 0
         self.channels: set[str] = {options.channel} if options.channel else set()
         self._on_idle = on_idle
+        self.violation: Violation | None = None
+        self._early = EarlyCheck(schema) if schema is not None else None
         self._audiences: dict[tuple[str, str], Audience] = {}
         self._views: dict[str, View] = {}
         self._subscribers = 0
@@ -167,7 +184,13 @@ class Stream:
 
     def partial(self) -> Any:
         """The JSON tree so far; null while there is none."""
-        return None
+        tree = Tree()
+        tree.feed(self.log.slice(0, self.log.size))
+        return tree.state(0)
+
+    def cues(self) -> Projection:
+        """A projection of the text into cues."""
+        raise NotImplementedError
 
     def presence(self) -> dict[str, int]:
         """Subscribers by view."""
@@ -196,11 +219,28 @@ class Stream:
         Raises:
             TextTooLong: what came before the event that passed the cap is kept and told.
         """
+        before = self.log.size
         try:
             self.log.extend(events)
         finally:
+            self._derive(before)
             self.note_arrival()
             self.publish()
+
+    def _derive(self, before: int) -> None:
+        """Bring what is projected from the text to its head."""
+        derived = self._derived()
+        if self.log.size == before or not (derived or self._early):
+            return
+        text = self.log.slice(before, self.log.size)
+        violation = None
+        if self._early is not None and self.violation is None:
+            violation = self.violation = self._early.feed(text)
+        for view in derived:
+            view.feed(text, violation)
+
+    def _derived(self) -> list[DerivedView]:
+        return [view for view in self._views.values() if isinstance(view, DerivedView)]
 
     def note_arrival(self) -> None:
         """Remember when this batch came."""
@@ -220,6 +260,11 @@ class Stream:
         self.gen += 1
         self.reset_reason = reason
         self.log = log
+        if self.schema is not None:
+            self._early = EarlyCheck(self.schema)
+            self.violation = self._early.feed(log.slice(0, log.size))
+        for view in self._derived():
+            view.restart(self.violation)
         self._rollup.flush()
 
     def finish(
@@ -240,7 +285,11 @@ class Stream:
         """
         if self.ending is not None:
             return
+        before = self.log.size
         self.log.finish()
+        self._derive(before)
+        for view in self._derived():
+            view.close()
         well = end is not None and code in (None, "upstream_warning")
         status = status_of_finish(end.finish_reason) if well and end is not None else CODES[code or "internal"].status
         if well and end is not None:
@@ -291,14 +340,26 @@ class Stream:
         """Attach a reader of messages: ``attached``, then everything past its place, with no gap."""
         subscriber = Subscriber(self, outlet, presence=presence, ref=ref)
         shown = self.view(view)
-        message, position = shown.attach(cursor, ref)
         # Nothing is awaited between the decision and the seat: replay meets live.
+        message, position, resumes = shown.attach(cursor, ref)
         framing = outlet.framing
-        resumes = str(shown.cursor(self.gen, position))
+        framed = framing.message(message, resumes)
+        violation = self._repeated_violation(view, shown, position, cursor)
+        if violation is not None:
+            framed += framing.message(messages.derived("violation", self.id, violation.members()), None)
         outlet.attached(subscriber)
-        outlet.write(framing.body(framing.message(message, resumes)))
+        outlet.write(framing.body(framed))
         self.seat(subscriber, shown, position)
         return subscriber
+
+    def _repeated_violation(
+        self, view: str, shown: MessageView, position: int, cursor: Cursor | None
+    ) -> Violation | None:
+        """The violation to repeat right after a ``snapshot`` or ``suffix``; the rest of a long one tells it itself."""
+        violation = self.violation
+        if violation is None or view not in VIOLATION_VIEWS or text_place(self, cursor)[0] is Mode.LIVE:
+            return None
+        return None if view == "text" and violation.at > position else violation
 
     def seat(self, subscriber: Subscriber, view: View, position: int) -> None:
         """Seat a subscriber that stands at ``position`` of the current generation."""

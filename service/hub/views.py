@@ -52,8 +52,8 @@ class View(Protocol):
 class MessageView(View, Protocol):
     """A view that speaks in the messages of the wire contract, section 3."""
 
-    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int]:
-        """The ``attached`` message and the position after it."""
+    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int, str]:
+        """The ``attached`` message, the position after it, and the cursor for who has seen it."""
 
 
 def text_place(stream: "Stream", cursor: Cursor | None) -> tuple[Mode, int]:
@@ -64,7 +64,7 @@ def text_place(stream: "Stream", cursor: Cursor | None) -> tuple[Mode, int]:
     return (Mode.LIVE if cursor.position == log.size else Mode.SUFFIX), cursor.position
 
 
-class _Told:
+class MessageBase:
     """What all views that speak in messages have in common."""
 
     name: str
@@ -84,7 +84,7 @@ class _Told:
     def cursor(self, gen: int, position: int) -> Cursor:
         return Cursor(gen, position)
 
-    def _attached(self, ref: Any, mode: Mode, start: int, stop: int, text: bytes = b'""', **extra: Any) -> bytes:
+    def attached(self, ref: Any, mode: Mode, start: int, stop: int, text: bytes = b'""', **extra: Any) -> bytes:
         stream = self._stream
         return messages.attached(
             stream.id,
@@ -100,7 +100,7 @@ class _Told:
         )
 
 
-class TextView(_Told):
+class TextView(MessageBase):
     """The text as it grows; the position is the offset."""
 
     name = "text"
@@ -112,11 +112,10 @@ class TextView(_Told):
     def head(self) -> int:
         return self._stream.log.size
 
-    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int]:
+    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int, str]:
         mode, start = text_place(self._stream, cursor)
         text, stop = self._text(start)
-        attached = self._attached(ref, mode, start, stop, text)
-        return attached, stop
+        return self.attached(ref, mode, start, stop, text), stop, f"{self._stream.gen}.{stop}"
 
     def since(self, position: int) -> tuple[list[Message], int]:
         stream = self._stream
@@ -125,6 +124,9 @@ class TextView(_Told):
         if position < stream.log.size:
             text, stop = self._text(position)
             found.append((messages.delta(stream.id, position, stop, text), f"{stream.gen}.{stop}"))
+            violation = stream.violation
+            if violation is not None and position < violation.at <= stop:
+                found.append((messages.derived("violation", stream.id, violation.members()), None))
         return found, stop
 
     def _text(self, start: int) -> tuple[bytes, int]:
@@ -148,7 +150,7 @@ class TextView(_Told):
         return text, stop
 
 
-class EndView(_Told):
+class EndView(MessageBase):
     """The ending alone."""
 
     name = "end"
@@ -156,15 +158,16 @@ class EndView(_Told):
     def head(self) -> int:
         return 0
 
-    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int]:
+    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int, str]:
         mode, start = text_place(self._stream, cursor)
-        return self._attached(ref, mode, start, self._stream.log.size), 0
+        head = self._stream.log.size
+        return self.attached(ref, mode, start, head), 0, f"{self._stream.gen}.{head}"
 
     def since(self, position: int) -> tuple[list[Message], int]:
         return [], 0
 
 
-class RawView(_Told):
+class RawView(MessageBase):
     """The upstream's events one for one; the position is the next ordinal."""
 
     name = "raw"
@@ -175,12 +178,12 @@ class RawView(_Told):
     def cursor(self, gen: int, position: int) -> Cursor:
         return Cursor(gen, position, raw=True)
 
-    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int]:
+    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int, str]:
         stream = self._stream
         fits = cursor is not None and cursor.raw and cursor.gen == stream.gen and cursor.position <= self.head()
         start = cursor.position if fits and cursor is not None else 0
         mode = Mode.SNAPSHOT if not fits else Mode.LIVE if start == self.head() else Mode.SUFFIX
-        return self._attached(ref, mode, start, start), start
+        return self.attached(ref, mode, start, start), start, f"{stream.gen}.{start}r"
 
     def since(self, position: int) -> tuple[list[Message], int]:
         stream, log = self._stream, self._stream.log

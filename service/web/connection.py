@@ -10,15 +10,18 @@ This module is the one place that knows aiohttp's server from inside.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, cast
 
+import structlog
 from aiohttp import web
 
 from protocol import messages
 from protocol.frames import Framing
 from service.hub.subscribers import Subscriber
+
+log = structlog.get_logger()
 
 
 class Sent(web.StreamResponse):
@@ -58,6 +61,16 @@ def detach(request: web.Request, connection: "Connection") -> bytes:
         transport.resume_reading()
     connection.connection_made(transport)
     return tail
+
+
+@contextmanager
+def in_charge(connection: "Connection") -> Iterator[None]:
+    """What fails after a connection was taken over is ours to tell: aiohttp has no way any more."""
+    try:
+        yield
+    except Exception:
+        log.exception("connection_failed", connection=type(connection).__name__)
+        connection.fail()
 
 
 @asynccontextmanager
@@ -271,6 +284,10 @@ class Connection(asyncio.Protocol):
     def finish(self, *, clean: bool) -> None:
         """Everything was told (or cannot be): end as the transport ends."""
         raise NotImplementedError
+
+    def fail(self) -> None:
+        """Our own fault."""
+        self.drop()
 
     def too_slow(self) -> None:
         """The peer took no byte for the send deadline."""

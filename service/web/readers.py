@@ -17,7 +17,7 @@ from service.hub.channels import Listener
 from service.hub.streams import Stream
 from service.hub.subscribers import Subscriber
 from service.hub.views import BareView, text_place
-from service.web.connection import BodyConnection, ChannelBodyConnection, Sent, detach, head
+from service.web.connection import BodyConnection, ChannelBodyConnection, Sent, detach, head, in_charge
 from service.web.keys import CONNECTIONS, CORS, HUB, TENANT
 from service.web.streams import found
 
@@ -75,9 +75,10 @@ async def text(request: web.Request) -> web.StreamResponse:
         request, BARE, "text/plain; charset=utf-8", {"Fanlight-Attached": f"{mode} {stream.gen}.{start}"}
     )
     if connection is not None:
-        subscriber = Subscriber(stream, connection)
-        connection.attached(subscriber)
-        stream.seat(subscriber, BareView(stream), start)
+        with in_charge(connection):
+            subscriber = Subscriber(stream, connection)
+            connection.attached(subscriber)
+            stream.seat(subscriber, BareView(stream), start)
     return Sent(keep_alive=False)
 
 
@@ -104,7 +105,8 @@ def _read(
     if connection is not None:
         if first:
             connection.write(connection.framing.body(first))
-        stream.attach(connection, view, cursor)
+        with in_charge(connection):
+            stream.attach(connection, view, cursor)
     return Sent(keep_alive=False)
 
 
@@ -117,7 +119,8 @@ def _listen(request: web.Request, framings: Mapping[bool, Framing], content_type
     _take_over(request, connection, content_type, chunked, {})
     if first:
         connection.write(connection.framing.body(first))
-    hub.listen(tenant, name, listener, _cursor(request))
+    with in_charge(connection):
+        hub.listen(tenant, name, listener, _cursor(request))
     return Sent(keep_alive=False)
 
 

@@ -27,7 +27,7 @@ from service.hub.hub import NATIVE, Hub
 from service.hub.requests import ask
 from service.hub.streams import Stream
 from service.hub.subscribers import Subscriber
-from service.web.connection import Connection, Connections, Sent, detach, head
+from service.web.connection import Connection, Connections, Sent, detach, head, in_charge
 from service.web.keys import CONNECTIONS, CORS, HUB, TENANT
 from service.web.readers import asked_channel, asked_view
 from service.web.streams import found
@@ -110,13 +110,14 @@ class WebSocketConnection(Connection):
             self._transport.resume_reading()
 
     def _told(self, payload: bytes) -> None:
-        try:
-            self.command(parse_command(payload))
-        except Refusal as refusal:
-            answer = refusal.answer
-            self.say(messages.error(refusal.code, refusal.message, answer.retryable, ref=usable_ref(payload)))
-            if refusal.code != "not_found":
-                self._fault()
+        with in_charge(self):
+            try:
+                self.command(parse_command(payload))
+            except Refusal as refusal:
+                again, ref = refusal.answer.retryable, usable_ref(payload)
+                self.say(messages.error(refusal.code, refusal.message, again, ref=ref))
+                if refusal.code != "not_found":
+                    self._fault()
 
     def _fault(self) -> None:
         now = self._loop.time()
@@ -167,6 +168,9 @@ class WebSocketConnection(Connection):
 
     def finish(self, *, clean: bool) -> None:
         self.close_with(1000, "")
+
+    def fail(self) -> None:
+        self.close_with(1011, "internal")
 
     def too_slow(self) -> None:
         self.close_with(1013, "too_slow")
@@ -338,7 +342,8 @@ async def on_stream(request: web.Request) -> web.StreamResponse:
     connection = StreamSocket(request.app[CONNECTIONS], request.app[HUB], stream)
     tail = _upgrade(request, accepted, connection)
     cursor = parse_cursor(request.query.get("cursor"))
-    stream.attach(connection, view, cursor, presence=request.query.get("presence") == "1")
+    with in_charge(connection):
+        stream.attach(connection, view, cursor, presence=request.query.get("presence") == "1")
     return _begun(connection, tail)
 
 
@@ -362,9 +367,9 @@ async def on_channel(request: web.Request) -> web.StreamResponse:
         return _refuse(request, accepted, refusal)
     connection = ManySocket(request.app[CONNECTIONS], request.app[HUB], request[TENANT], analyze_headers(request))
     tail = _upgrade(request, accepted, connection)
-    connection.listen(
-        name, Listener(connection, view, request.query.get("presence") == "1"), request.query.get("cursor")
-    )
+    with in_charge(connection):
+        listener = Listener(connection, view, request.query.get("presence") == "1")
+        connection.listen(name, listener, request.query.get("cursor"))
     return _begun(connection, tail)
 
 

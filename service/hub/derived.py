@@ -1,0 +1,190 @@
+"""Views that are projections of the text: elements, patches, captions. Computed once per stream and view.
+
+The position of a reader is the ordinal of the message it wants next. Messages are kept
+for a while, encoded; who is further behind than that is told what stands there now, out
+of the projection itself: so the memory for a view is bounded, whoever reads slowly.
+"""
+
+from array import array
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from protocol import messages
+from protocol.cursors import Cursor, Mode
+from protocol.patch_view import join_ops
+from protocol.projections import Message as Told
+from protocol.projections import Projection
+from protocol.violations import Violation
+from service.hub.views import EVENTS_AT_ONCE_BYTES, Message, MessageBase, text_place
+
+if TYPE_CHECKING:
+    from service.hub.streams import Stream
+
+
+class DerivedView(MessageBase):
+    """A projection of a stream's text, as messages.
+
+    Args:
+        kind: the type of its messages.
+        make: makes the projection, for each generation anew.
+        keep_bytes: messages kept for those who fall behind; the newest batch always is.
+    """
+
+    kind: str
+    keep_bytes = 1 << 20
+
+    def __init__(self, stream: "Stream", make: Callable[[], Projection]) -> None:
+        super().__init__(stream)
+        self._make = make
+        self._begin()
+        # What stood there before the first reader came is told to readers as state.
+        self._projection.feed(stream.log.slice(0, stream.log.size))
+        self._origin = stream.log.size
+
+    def _begin(self) -> None:
+        self._projection = self._make()
+        self._ats = array("Q")  # of every message since the beginning
+        self._origin = 0
+        self._first_kept = 0
+        self._kept: deque[tuple[bytes, Told]] = deque()
+        self._kept_bytes = 0
+
+    # -- the stream's side
+
+    def feed(self, text: str, violation: Violation | None) -> None:
+        """Take more text, and the violation that it proved."""
+        self._take(self._projection.feed(text), violation)
+
+    def close(self) -> None:
+        """The text is over."""
+        self._take(self._projection.close(), None)
+
+    def restart(self, violation: Violation | None) -> None:
+        """A new generation: what it says so far is told from its beginning."""
+        self._begin()
+        log = self._stream.log
+        self._take(self._projection.feed(log.slice(0, log.size)), violation)
+
+    def _take(self, told: Sequence[Told], violation: Violation | None) -> None:
+        fresh = [(self.kind, message) for message in told]
+        if violation is not None:
+            fresh.append(("violation", violation.members()))
+            fresh.sort(key=lambda pair: pair[1]["at"])  # stable: the order within one place stays
+        for kind, message in fresh:
+            payload = messages.derived(kind, self._stream.id, message)
+            self._ats.append(message["at"])
+            self._kept.append((payload, message))
+            self._kept_bytes += len(payload)
+        while len(self._kept) > len(fresh) and self._kept_bytes > self.keep_bytes:
+            self._kept_bytes -= len(self._kept.popleft()[0])
+            self._first_kept += 1
+
+    # -- the readers' side
+
+    def head(self) -> int:
+        return len(self._ats)
+
+    def cursor(self, gen: int, position: int) -> Cursor:
+        return Cursor(gen, self._at(position))
+
+    def _at(self, position: int) -> int:
+        """The offset up to which a reader at ``position`` knows everything."""
+        return self._ats[position - 1] if position else self._origin
+
+    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int, str]:
+        mode, start = self.place(cursor)
+        stream = self._stream
+        state = self._projection.state(start)
+        attached = self.attached(ref, mode, start, stream.log.size, state=state)
+        return attached, self.head(), f"{stream.gen}.{stream.log.size}"
+
+    def place(self, cursor: Cursor | None) -> tuple[Mode, int]:
+        """Where a cursor in the text stands in this view."""
+        return text_place(self._stream, cursor)
+
+    def since(self, position: int) -> tuple[list[Message], int]:
+        if position >= self.head():
+            return [], position
+        if position < self._first_kept:
+            return self._standing(self._at(position)), self.head()
+        return self._kept_since(position)
+
+    def _kept_since(self, position: int) -> tuple[list[Message], int]:
+        size, stop, ats = 0, position, self._ats
+        payloads: list[bytes] = []
+        # All messages of one place are sent together.
+        while stop < len(ats) and (size < EVENTS_AT_ONCE_BYTES or ats[stop] == ats[stop - 1]):
+            payload = self._kept[stop - self._first_kept][0]
+            payloads.append(payload)
+            size += len(payload)
+            stop += 1
+        return self._with_cursors(payloads, ats[position:stop]), stop
+
+    def _standing(self, at: int) -> list[Message]:
+        """What stands there now and was not so at ``at``."""
+        told = sorted(self.standing(self._projection.state(at)), key=lambda message: message["at"])
+        payloads = [messages.derived(self.kind, self._stream.id, message) for message in told]
+        return self._with_cursors(payloads, [message["at"] for message in told])
+
+    def standing(self, state: Any) -> list[Told]:
+        """A state as the messages that tell it."""
+        return list(state)
+
+    def _with_cursors(self, payloads: list[bytes], ats: Sequence[int]) -> list[Message]:
+        gen = self._stream.gen
+        last = len(payloads) - 1
+        return [
+            (payload, f"{gen}.{ats[n]}" if n == last or ats[n + 1] != ats[n] else None)
+            for n, payload in enumerate(payloads)
+        ]
+
+
+class JsonView(DerivedView):
+    """``element``: each array element and each member of a root object, when it has closed."""
+
+    name = "json"
+    kind = "element"
+
+
+class CaptionView(DerivedView):
+    """``caption``: cues as they grow; who falls behind gets the latest state of each."""
+
+    name = "captions"
+    kind = "caption"
+    keep_bytes = 0
+
+
+class PatchView(DerivedView):
+    """``patch``: the tree in operations; who falls behind gets them joined."""
+
+    name = "patch"
+    kind = "patch"
+
+    def place(self, cursor: Cursor | None) -> tuple[Mode, int]:
+        # Operations build on each other: there is the whole tree, or the head.
+        mode, start = super().place(cursor)
+        return (mode, start) if mode is Mode.LIVE else (Mode.SNAPSHOT, 0)
+
+    def since(self, position: int) -> tuple[list[Message], int]:
+        if not self._first_kept <= position < self.head():
+            return super().since(position)
+        kept = [self._kept[n - self._first_kept] for n in range(position, self.head())]
+        told: list[Message] = []
+        patches: list[Told] = []
+        gen, stream = self._stream.gen, self._stream.id
+        for n, (payload, message) in enumerate(kept, position):
+            is_patch = "ops" in message
+            if is_patch:
+                patches.append(message)
+            if patches and (not is_patch or n == self.head() - 1):
+                ops = join_ops(op for patch in patches for op in patch["ops"])
+                at = patches[-1]["at"]
+                told.append((messages.derived("patch", stream, {"at": at, "ops": ops}), f"{gen}.{at}"))
+                patches = []
+            if not is_patch:
+                told.append((payload, f"{gen}.{message['at']}"))
+        return told, self.head()
+
+    def standing(self, state: Any) -> list[Told]:
+        return [{"at": self._at(self.head()), "ops": [{"op": "add", "path": "", "value": state}]}]

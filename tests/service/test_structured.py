@@ -1,0 +1,177 @@
+"""JSON judged while it grows, over the whole service: elements, patches, violations, late joiners."""
+
+import asyncio
+
+import orjson
+import pytest
+
+from tests.fakes.service import Serving
+from tests.fakes.upstream import Gate, Hang, Play, end, start, text
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "title": {"type": "string"},
+        "segments": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"start": {"type": "number", "minimum": 0}, "text": {"type": "string"}},
+                "required": ["start", "text"],
+            },
+        },
+    },
+    "required": ["title", "segments"],
+}
+ASK = {"response_format": {"type": "json_schema", "json_schema": SCHEMA}}
+WHOLE = '{"title": "Ein Film", "segments": [{"start": 0, "text": "Größe"}, {"start": 2.5, "text": "a😀b"}]}'
+WRONG = '{"title": "Ein Film", "segments": [{"start": -1, "text": "x"}, {"start": 2}]}'
+
+
+def pieces(whole: str, size: int = 5) -> list[bytes]:
+    return [text(whole[n : n + size]) for n in range(0, len(whole), size)]
+
+
+def apply(tree, op):
+    """An independent reading of the contract's operations."""
+    if op["path"] == "":
+        return tree + op["value"] if op["op"] == "append" else op["value"]
+    *way, last = [part.replace("~1", "/").replace("~0", "~") for part in op["path"][1:].split("/")]
+    holder = tree
+    for part in way:
+        holder = holder[int(part) if isinstance(holder, list) else part]
+    if isinstance(holder, list):
+        if int(last) == len(holder):
+            holder.append(None)
+        last = int(last)
+    holder[last] = holder[last] + op["value"] if op["op"] == "append" else op["value"]
+    return tree
+
+
+def rebuilt(messages: list[dict]):
+    tree = None
+    for message in messages:
+        if message["type"] == "attached":
+            tree = message["state"]
+        for op in message.get("ops", ()):
+            tree = apply(tree, op)
+    return tree
+
+
+async def test_each_element_is_told_when_it_closes_and_judged(serving: Serving):
+    async with serving(Play([start(), *pieces(WHOLE), end()])) as service:
+        messages, _ = await service.watch(await service.start(**ASK), "?view=json")
+        elements = [m for m in messages if m["type"] == "element"]
+        told = {e["pointer"]: (e["value"], e["valid"]) for e in [*messages[0]["state"], *elements]}
+        assert told == {
+            "/title": ("Ein Film", True),
+            "/segments/0": ({"start": 0, "text": "Größe"}, True),
+            "/segments/1": ({"start": 2.5, "text": "a😀b"}, True),
+            "/segments": (orjson.loads(WHOLE)["segments"], True),
+        }
+        assert [e["at"] for e in elements] == sorted(e["at"] for e in elements)
+
+
+@pytest.mark.parametrize("view", ["json", "patch"])
+async def test_who_joins_late_or_resumes_holds_the_same(serving: Serving, view: str):
+    parts = pieces(WHOLE)
+    gates = [Gate(), Gate()]
+    async with serving(Play([start(), *parts[:7], gates[0], *parts[7:14], gates[1], *parts[14:], end()])) as service:
+        stream = await service.start(**ASK)
+        query = f"?view={view}"
+        early = asyncio.create_task(service.watch(stream, query))
+        await gates[0].reached.wait()
+        late = asyncio.create_task(service.read(stream, query))
+        gates[0].open()
+        await gates[1].reached.wait()
+        resumed = asyncio.create_task(service.read(stream, query + "&cursor=1.30"))
+        gates[1].open()
+        (first, _), second, third = await asyncio.gather(early, late, resumed)
+        after = await service.read(stream, query)
+        if view == "patch":
+            assert {repr(rebuilt(m)) for m in (first, second, third, after)} == {repr(orjson.loads(WHOLE))}
+            assert third[0]["mode"] == "snapshot"
+        else:
+            for messages in (first, second, after):
+                state = {e["pointer"]: e["value"] for e in messages[0]["state"]}
+                state |= {e["pointer"]: e["value"] for e in messages if e["type"] == "element"}
+                assert len(state) == 4
+            assert third[0]["mode"] == "suffix"
+            assert all(e["at"] > 30 for e in [*third[0]["state"], *(m for m in third if m["type"] == "element")])
+
+
+async def test_the_first_violation_is_told_once_and_repeated_to_who_attaches(serving: Serving):
+    async with serving(Play([start(), *pieces(WRONG), end()])) as service:
+        stream = await service.start(**ASK)
+        at = WRONG.index("-1,") + 3
+        for view in ("text", "json", "patch"):
+            messages, _ = await service.watch(stream, f"?view={view}")
+            (violation,) = [m for m in messages if m["type"] == "violation"]
+            assert violation["pointer"] == "/segments/0/start"
+            assert violation["keyword"] == "minimum"
+            assert violation["at"] == at
+            late = await service.read(stream, f"?view={view}")
+            assert [m["type"] for m in late] == ["attached", "violation", "end"]
+        live = await service.read(stream, f"?cursor=1.{len(WRONG.encode())}")
+        assert [m["type"] for m in live] == ["attached", "end"]
+        assert (await service.show(stream))["validation"]["error_count"] == 2
+
+
+async def test_a_violation_stops_the_upstream_where_that_was_asked_for(serving: Serving):
+    async with serving(Play([start(), *pieces(WRONG), Hang()])) as service:
+        stream = await service.start(**ASK, fanlight={"on_violation": "stop"})
+        shown = await service.show(stream, "?wait=5")
+        assert (shown["status"], shown["error"]["code"]) == ("failed", "schema_violation")
+        await asyncio.wait_for(service.upstream.idle.wait(), 5)
+
+
+async def test_the_tree_so_far_is_shown_where_it_is_asked_for(serving: Serving):
+    gate = Gate()
+    async with serving(Play([start(), text('{"a": [1, {"b": "gro'), gate, text('wn"}]}'), end()])) as service:
+        stream = await service.start()
+        await gate.reached.wait()
+        while (await service.show(stream))["offset"] == 0:
+            pass
+        assert (await service.show(stream, "?partial=1"))["partial"] == {"a": [1, {"b": "gro"}]}
+        gate.open()
+        shown = await service.show(stream, "?wait=5")
+        assert "partial" not in shown
+
+
+async def test_prose_around_the_json_is_told_and_the_views_still_show_it(serving: Serving):
+    fenced = "Here it is:\n```json\n" + WHOLE + "\n```\n"
+    async with serving(Play([start(), *pieces(fenced), end()])) as service:
+        stream = await service.start(**ASK)
+        messages, _ = await service.watch(stream, "?view=patch")
+        assert rebuilt(messages) == orjson.loads(WHOLE)
+        validation = messages[-1]["validation"]
+        assert validation["valid"] is False
+        assert validation["repaired_valid"] is True
+        assert (await service.show(stream))["value"] == orjson.loads(WHOLE)
+
+
+@pytest.mark.parametrize("view", ["json", "patch", "captions"])
+async def test_a_text_without_json_is_attached_and_end(serving: Serving, view: str):
+    async with serving(Play([start(), text("Just a few words"), end()])) as service:
+        messages, _ = await service.watch(await service.start(), f"?view={view}")
+        assert [m["type"] for m in messages] == ["attached", "end"]
+        assert messages[0]["state"] == (None if view == "patch" else [])
+
+
+async def test_a_restart_resets_the_derived_views_too(serving: Serving):
+    from tests.fakes.upstream import Cut
+
+    first = Play([start(), text('{"a": 1, "b": [1, 2'), Cut()])
+    async with serving(first, Play([start(), text('{"c": [3]}'), end()])) as service:
+        stream = await service.start(fanlight={"restart": 1})
+        messages, _ = await service.watch(stream, "?view=patch")
+        assert any(m["type"] == "reset" for m in messages) or messages[0]["gen"] == 2
+        tree = None
+        for message in messages:
+            if message["type"] == "reset":
+                tree = None
+            elif message["type"] == "attached":
+                tree = message["state"]
+            for op in message.get("ops", ()):
+                tree = apply(tree, op)
+        assert tree == {"c": [3]}
