@@ -111,6 +111,15 @@ def parse_event(line: bytes) -> Event:
     return Fragment(members, text)
 
 
+def event_of(members: Members) -> Event:
+    """An event kept in a log, to be taken again as it was."""
+    if members.get("event_type") != "text_generation":
+        return _other(members.get("event_type"), members)
+    text: str = members.get("text", "")
+    plain = list(members) == ["event_type", "text"] and _is_scalar(text)
+    return text if plain else Fragment(members, text)
+
+
 def _other(kind: object, members: Members) -> Event:
     if kind == "stream_start":
         return StreamStart(members)

@@ -22,6 +22,7 @@ from protocol.options import Options
 from service.hub.breaker import Breaker
 from service.hub.channels import Channel, Listener
 from service.hub.pump import Pump, PumpLimits
+from service.hub.replay import replay, shadow_of
 from service.hub.requests import Asked
 from service.hub.streams import Limits, Stream, Terms
 from service.upstream.contract import Upstream
@@ -111,6 +112,7 @@ class Hub:
         self._kept_bytes = 0
         self._ticker: asyncio.TimerHandle | None = None
         self._ticks = 0
+        self._replays: set[asyncio.Task[None]] = set()
         self.breaker = Breaker(self._loop.time)
         self.draining = False
 
@@ -124,7 +126,7 @@ class Hub:
         self.draining = True
         if self._ticker is not None:
             self._ticker.cancel()
-        tasks = [running.task for running in self._running.values()]
+        tasks = [*(record.task for record in self._running.values()), *self._replays]
         for task in tasks:
             task.cancel()
         # Cancelling only asks; a pump writes its stream's ending on the way out.
@@ -235,6 +237,20 @@ class Hub:
             started.stream.channels.add(name)
             if (channel := space.channels.get(name)) is not None:
                 channel.announce(started.stream)
+
+    def replay(self, stream: Stream, factor: float) -> Stream:
+        """A stream that grows as an ended one did, for one reader; it begins once he is attached.
+
+        Raises:
+            Refusal: ``invalid_request``: the stream has not ended.
+        """
+        if stream.ending is None:
+            raise Refusal("invalid_request", "pace: the stream has not ended yet")
+        shadow = shadow_of(stream)
+        task = self._loop.create_task(replay(stream, shadow, factor), name=f"replay {stream.id}")
+        self._replays.add(task)
+        task.add_done_callback(self._replays.discard)
+        return shadow
 
     # -- ending
 

@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 import structlog
 
 from protocol.decoder import Decoder
-from protocol.events import EndOfBytes, ErrorObject, Event, Fragment, Members, StreamEnd
+from protocol.events import EndOfBytes, ErrorObject, Event, StreamEnd, event_of
 from protocol.ndjson import dumps
 from protocol.textlog import TextLog, TextTooLong
 from protocol.verdict import Verdict, judge
@@ -338,17 +338,12 @@ class _Again(_Source):
         shown = self._shown.size
         first = draft.events_within(shown)
         rest: list[Event] = [draft.slice(shown, draft.end_of(first))]
-        rest += [_as_event(draft.event(ordinal)) for ordinal in range(first + 1, draft.count)]
+        rest += [event_of(draft.event(ordinal)) for ordinal in range(first + 1, draft.count)]
         self._stream.take(rest)
 
     def _replace(self, draft: TextLog) -> None:
         self._draft = None
         self._stream.regenerate(draft, "restarted")
-
-
-def _as_event(members: Members) -> Event:
-    text = members.get("text", "")
-    return text if members.keys() == {"event_type", "text"} else Fragment(members, text)
 
 
 async def _read_out(answer: Answer) -> None:

@@ -248,7 +248,11 @@ class Stream:
         if self.times.first_event is None:
             self.times.first_event = now
             self._opened.set()
-        self.pace.millis.append(int((now - self.times.first_event) * 1000))
+        self._note_pace()
+
+    def _note_pace(self) -> None:
+        first = self.times.first_event
+        self.pace.millis.append(0 if first is None else int((self.clock() - first) * 1000))
         self.pace.counts.append(self.log.count)
 
     def publish(self) -> None:
@@ -260,6 +264,8 @@ class Stream:
         self.gen += 1
         self.reset_reason = reason
         self.log = log
+        self.pace = Pace()
+        self._note_pace()
         if self.schema is not None:
             self._early = EarlyCheck(self.schema)
             self.violation = self._early.feed(log.slice(0, log.size))
@@ -287,9 +293,10 @@ class Stream:
             return
         before = self.log.size
         self.log.finish()
-        self._derive(before)
-        for view in self._derived():
-            view.close()
+        if code != "internal":  # which may be a projection's fault
+            self._derive(before)
+            for view in self._derived():
+                view.close()
         well = end is not None and code in (None, "upstream_warning")
         status = status_of_finish(end.finish_reason) if well and end is not None else CODES[code or "internal"].status
         if well and end is not None:
@@ -307,8 +314,12 @@ class Stream:
             value=verdict.value if verdict is not None else None,
         )
         self.times.ended, self.times.done = now, self.clock()
-        self.pace.millis.append(self.pace.millis[-1] if self.pace.millis else 0)
-        self.pace.counts.append(self.log.count)
+        self._note_pace()
+        self.conclude(self.ending)
+
+    def conclude(self, ending: Ending) -> None:
+        """Let the ending stand, and tell it."""
+        self.ending = ending
         self._ended.set()
         self._opened.set()
         self._rollup.flush()

@@ -19,7 +19,7 @@ from service.hub.subscribers import Subscriber
 from service.hub.views import BareView, text_place
 from service.web.connection import BodyConnection, ChannelBodyConnection, Sent, detach, head, in_charge
 from service.web.keys import CONNECTIONS, CORS, HUB, TENANT
-from service.web.streams import found
+from service.web.streams import read_of
 
 SSE_RETRY = b"retry: 1000\n\n"
 
@@ -54,7 +54,7 @@ def _cursor(request: web.Request) -> Cursor | None:
 
 async def events(request: web.Request) -> web.StreamResponse:
     """``GET /v1/streams/{id}/events``: Server-Sent Events."""
-    stream, cursor = found(request), _cursor(request)
+    stream, cursor = read_of(request), _cursor(request)
     ending = stream.ending
     if cursor is not None and cursor.after_end and ending and (cursor.gen, cursor.position) == (ending.gen, ending.to):
         # The reader has seen the ending: 204 tells an EventSource to stay away.
@@ -64,12 +64,12 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 async def ndjson(request: web.Request) -> web.StreamResponse:
     """``GET /v1/streams/{id}/ndjson``: one message a line."""
-    return _read(request, found(request), NDJSON, "application/x-ndjson", _cursor(request), b"")
+    return _read(request, read_of(request), NDJSON, "application/x-ndjson", _cursor(request), b"")
 
 
 async def text(request: web.Request) -> web.StreamResponse:
     """``GET /v1/streams/{id}/text``: the bare text; only a good ending ends the body cleanly."""
-    stream = found(request)
+    stream = read_of(request)
     mode, start = text_place(stream, _cursor(request))
     connection = _open(
         request, BARE, "text/plain; charset=utf-8", {"Fanlight-Attached": f"{mode} {stream.gen}.{start}"}

@@ -30,6 +30,24 @@ def found(request: web.Request) -> Stream:
     return request.app[HUB].find(request[TENANT], request.match_info["id"])
 
 
+def read_of(request: web.Request) -> Stream:
+    """The stream to be read: the one that the path names, or with ``?pace=`` a replay of it.
+
+    Raises:
+        Refusal: ``not_found`` or ``invalid_request``.
+    """
+    stream, pace = found(request), request.query.get("pace")
+    if pace is None:
+        return stream
+    try:
+        factor = 1.0 if pace == "original" else float(pace)
+    except ValueError:
+        factor = 0.0
+    if not 0.01 <= factor <= 1000:
+        raise Refusal("invalid_request", "pace: 'original', or a factor from 0.01 to 1000")
+    return request.app[HUB].replay(stream, factor)
+
+
 async def start(request: web.Request) -> web.Response:
     """``POST /v1/streams``: answers as soon as the stream is admitted."""
     value, size = await read_object(request)

@@ -30,7 +30,7 @@ from service.hub.subscribers import Subscriber
 from service.web.connection import Connection, Connections, Sent, detach, head, in_charge
 from service.web.keys import CONNECTIONS, CORS, HUB, TENANT
 from service.web.readers import asked_channel, asked_view
-from service.web.streams import found
+from service.web.streams import read_of
 from service.web.upstream_headers import analyze_headers
 
 PROTOCOL = "fanlight.v1"
@@ -336,7 +336,7 @@ async def on_stream(request: web.Request) -> web.StreamResponse:
     try:
         if TENANT not in request:
             raise Refusal("unauthenticated", "an API key is needed")
-        stream, view = found(request), asked_view(request)
+        stream, view = read_of(request), asked_view(request)
     except Refusal as refusal:
         return _refuse(request, accepted, refusal)
     connection = StreamSocket(request.app[CONNECTIONS], request.app[HUB], stream)
