@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from protocol import messages
+from protocol.captions import CaptionView as Cues
+from protocol.captions import CueNames
 from protocol.cursors import Cursor, Mode
 from protocol.early import EarlyCheck
 from protocol.element_view import ElementView
@@ -20,7 +22,6 @@ from protocol.events import Event, StreamEnd
 from protocol.frames import Framing
 from protocol.options import Options
 from protocol.patch_view import PatchView as Tree
-from protocol.projections import Projection
 from protocol.schemas import AdmittedSchema
 from protocol.textlog import TextLog
 from protocol.verdict import Verdict
@@ -188,9 +189,10 @@ class Stream:
         tree.feed(self.log.slice(0, self.log.size))
         return tree.state(0)
 
-    def cues(self) -> Projection:
-        """A projection of the text into cues."""
-        raise NotImplementedError
+    def cues(self) -> Cues:
+        """A projection of the text into cues, where the request says that they stand."""
+        names = self.options.captions
+        return Cues(CueNames(**names.model_dump(exclude_none=True))) if names else Cues()
 
     def presence(self) -> dict[str, int]:
         """Subscribers by view."""
