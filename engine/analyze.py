@@ -210,6 +210,7 @@ class Run:
                 pending.cancel()
             message = pending.result()
             if "end" in message:
+                self.told |= message["end"]
                 return
             if text := self._budget.take(message["text"]):
                 yield text

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import invalid
-from engine.examine import Order, examine
+from engine.examine import Damage, Order, examine
 from engine.facts import KINDS, Clip, Examination, Examinations
 from engine.intent import Intent, read_intent
 from engine.media import check_limits, open_media, read_clip
@@ -32,6 +32,7 @@ class Reply:
     clip: Clip
     examinations: Examinations
     fragments: Iterator[str]
+    damage: Damage
     omitted: tuple[str, ...] = ()
 
     def told(self) -> dict[str, Any]:
@@ -67,9 +68,9 @@ def answer(path: Path, prompt: str, schema: dict[str, Any] | None, ears: Ears | 
         order = _order(clip, examinations, intent, ears)
         timeline = Timeline(clip, examinations, examine(container, clip, order), (order.start, order.end))
         if filled is None:
-            yield Reply(clip, examinations, narrate(timeline, intent))
+            yield Reply(clip, examinations, narrate(timeline, intent), order.damage)
         else:
-            yield Reply(clip, examinations, fill(filled, timeline), filled.omitted)
+            yield Reply(clip, examinations, fill(filled, timeline), order.damage, filled.omitted)
 
 
 def lacking(clip: Clip) -> dict[str, str]:

@@ -9,7 +9,7 @@ told when nothing earlier can still come. Utterances come whenever the listener 
 import heapq
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, cast
 
@@ -26,7 +26,7 @@ from av.video.reformatter import VideoReformatter
 from engine import shots
 from engine.colour import Pixels
 from engine.facts import Clip, Fact, Heard, Seen, Shot
-from engine.media import broken
+from engine.media import audio_of, broken, video_of
 from engine.motion import MotionTracker
 from engine.shots import ShotTracker
 from engine.sound import RATE, Samples, SoundMeter
@@ -40,6 +40,13 @@ _LONGEST_GAP_S = 3600.0
 _LAST_PICTURE_S = 1.0
 
 
+@dataclass(slots=True)
+class Damage:
+    """How many packets could not be decoded, and were passed over."""
+
+    packets: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What is to be examined.
@@ -48,6 +55,7 @@ class Order:
         ears: who listens for speech; None when nobody is to.
         start, end: the span to look at, in seconds.
         part_s: the longest shot that is told as one.
+        damage: counts what was passed over.
     """
 
     picture: bool
@@ -56,6 +64,7 @@ class Order:
     start: float = 0.0
     end: float = math.inf
     part_s: float = 60.0
+    damage: Damage = field(default_factory=Damage)
 
 
 class Pictures:
@@ -101,7 +110,8 @@ class Sounds:
     def __init__(self, order: Order) -> None:
         self._measure = order.sound
         self._ears = order.ears
-        self._resample = AudioResampler(format="s16", layout="mono", rate=RATE)
+        self._resample = _to_mono()
+        self._damage = order.damage
         self._meter: SoundMeter | None = None
         self._start = order.start
         self._samples = 0
@@ -120,7 +130,7 @@ class Sounds:
         gap = time - (self._start + self._samples / RATE)
         if _AUDIO_GAP_S < gap < _LONGEST_GAP_S:
             facts += self._hear(np.zeros(int(gap * RATE), dtype=np.int16))
-        for small in self._resample.resample(frame):
+        for small in self._resampled(frame):
             facts += self._hear(small.to_ndarray()[0])
         return facts
 
@@ -131,6 +141,18 @@ class Sounds:
         for small in self._resample.resample(None):
             facts += self._hear(small.to_ndarray()[0])
         return facts + (self._meter.finish() if self._measure else [])
+
+    def _resampled(self, frame: AudioFrame) -> list[AudioFrame]:
+        try:
+            return self._resample.resample(frame)
+        except ValueError:  # the track goes on in another rate or with other channels
+            rest = self._resample.resample(None)
+            self._resample = _to_mono()
+        try:
+            return [*rest, *self._resample.resample(frame)]
+        except (ValueError, av.FFmpegError):
+            self._damage.packets += 1
+            return rest
 
     def _begin(self, time: float) -> None:
         self._start = time
@@ -144,6 +166,10 @@ class Sounds:
         if self._ears:
             self._ears.hear(samples)
         return self._meter.feed(samples) if self._measure else []
+
+
+def _to_mono() -> AudioResampler:
+    return AudioResampler(format="s16", layout="mono", rate=RATE)
 
 
 class _InOrder:
@@ -215,21 +241,20 @@ def _frames(
 ) -> Iterator[tuple[VideoFrame | AudioFrame, float]]:
     """Decode the wanted streams, in the file's order; damaged packets are passed over."""
     streams: list[Stream] = []
-    if picture:
-        video = container.streams.video[0]
+    if picture and (video := video_of(container)):
         video.thread_type = "AUTO"
         video.codec_context.thread_count = 2  # each thread holds frames of its own
         streams.append(video)
-    if sound:
-        streams.append(container.streams.audio[0])
+    if sound and (audio := audio_of(container)):
+        streams.append(audio)
     offset = (container.start_time or 0) / av.time_base
     if order.start > 0:
         container.seek(int((order.start + offset) * av.time_base), backward=True)
     past_end: set[int] = set()
-    for packet in container.demux(streams):
+    for packet in _packets(container, streams, order.damage):
         if packet.stream_index in past_end:
             continue
-        for frame in _decode(packet):
+        for frame in _decode(packet, order.damage):
             if frame.time is None:
                 continue
             time = frame.time - offset
@@ -241,10 +266,21 @@ def _frames(
             return
 
 
-def _decode(packet: "Packet[Any]") -> list[VideoFrame | AudioFrame]:
+def _packets(container: InputContainer, streams: list[Stream], damage: Damage) -> Iterator["Packet[Any]"]:
+    """Read packets until the file ends, or cannot be read any further."""
+    try:
+        yield from container.demux(streams)
+    except av.FFmpegError:
+        damage.packets += 1
+
+
+def _decode(packet: "Packet[Any]", damage: Damage) -> list[VideoFrame | AudioFrame]:
     try:
         return [frame for frame in packet.decode() if isinstance(frame, VideoFrame | AudioFrame)]
-    except av.InvalidDataError:
+    except av.EOFError:
+        return []
+    except av.FFmpegError:  # of any kind: decoders also fail with the numbers of system errors
+        damage.packets += 1
         return []
 
 

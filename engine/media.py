@@ -8,7 +8,9 @@ network protocol to open.
 from pathlib import Path
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from engine.errors import ApiError
 from engine.facts import Clip
@@ -60,12 +62,7 @@ def read_clip(container: InputContainer) -> Clip:
     Raises:
         ApiError: there is neither picture nor sound in it.
     """
-    video = container.streams.video[0] if container.streams.video else None
-    audio = container.streams.audio[0] if container.streams.audio else None
-    if video is not None and (video.codec_context is None or not video.codec_context.width):
-        video = None
-    if video is not None and audio is not None and video.disposition & av.stream.Disposition.attached_pic:
-        video = None  # the cover of a record is no moving picture
+    video, audio = video_of(container), audio_of(container)
     if video is None and audio is None:
         raise broken("it holds neither picture nor sound")
     rate = video and (video.average_rate or video.guessed_rate)
@@ -80,6 +77,20 @@ def read_clip(container: InputContainer) -> Clip:
         sample_rate=audio.codec_context.sample_rate if audio else None,
         still_image=container.format.name in _IMAGES,
     )
+
+
+def video_of(container: InputContainer) -> VideoStream | None:
+    """Return the stream with the moving picture; the cover of a record is none."""
+    for stream in container.streams.video:
+        cover = stream.disposition & av.stream.Disposition.attached_pic
+        if stream.codec_context is not None and stream.codec_context.width and not cover:
+            return stream
+    return None
+
+
+def audio_of(container: InputContainer) -> AudioStream | None:
+    """Return the first sound track that has a decoder."""
+    return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
 
 
 def _duration(container: InputContainer) -> float:
@@ -157,7 +168,7 @@ def probe(path: Path) -> tuple[Clip, str]:
     with open_media(path) as container:
         clip = read_clip(container)
         check_limits(clip)
-        stream = container.streams.video[0] if clip.has_picture else container.streams.audio[0]
+        stream = video_of(container) or audio_of(container)
         try:
             next(iter(container.decode(stream)))
         except (av.FFmpegError, StopIteration) as exc:

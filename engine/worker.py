@@ -4,7 +4,7 @@ The job comes as one line of JSON on standard input, the answers go as lines of 
 standard output:
 
     {"kind": "probe", "path"}                       -> {"clip", "format"}
-    {"kind": "analyze", "path", "prompt", "schema"} -> {"accepted"}, {"text"}..., {"end": true}
+    {"kind": "analyze", "path", "prompt", "schema"} -> {"accepted"}, {"text"}..., {"end"}
 
 or ``{"error": {"status", "code", "message"}}`` at any point. When standard input ends the
 engine is gone, and so is the worker.
@@ -153,7 +153,7 @@ def _do(job: dict[str, Any], wire: Wire, ears: Ears | None) -> None:
         _allow_cpu(_OPEN_CPU_S + _CPU_PER_SECOND * reply.clip.duration)
         wire.send({"accepted": reply.told()})
         wire.text(reply.fragments)
-    wire.send({"end": True})
+        wire.send({"end": {"damaged_packets": reply.damage.packets} if reply.damage.packets else {}})
 
 
 if __name__ == "__main__":
