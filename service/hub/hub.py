@@ -7,7 +7,7 @@ await between check and set; then the pump does the I/O.
 import asyncio
 import secrets
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -85,6 +85,17 @@ class _Record:
 
 
 @dataclass(slots=True)
+class Tally:
+    """What the hub has done since it began."""
+
+    joins: Counter[str] = field(default_factory=Counter)  # starts by how they came to their stream
+    endings: Counter[tuple[str, str]] = field(default_factory=Counter)  # by status and code
+    events: int = 0
+    text_bytes: int = 0
+    retries: int = 0
+
+
+@dataclass(slots=True)
 class _Tenant:
     streams: dict[str, Stream] = field(default_factory=dict)  # oldest first
     joinable: dict[bytes, Stream] = field(default_factory=dict)  # running, by identity
@@ -112,6 +123,7 @@ class Hub:
         self._kept_bytes = 0
         self._ticker: asyncio.TimerHandle | None = None
         self._ticks = 0
+        self.tally = Tally()
         self._replays: set[asyncio.Task[None]] = set()
         self.breaker = Breaker(self._loop.time)
         self.draining = False
@@ -162,6 +174,7 @@ class Hub:
             space.keys[idempotency_key] = (asked.identity, joined.stream)
             self._record(joined.stream).keys.append(idempotency_key)
         self._announce(space, asked.options.channel, joined)
+        self.tally.joins[joined.join] += 1
         return joined
 
     def _record(self, stream: Stream) -> _Record:
@@ -301,8 +314,12 @@ class Hub:
         self._keep(space, stream, record)
 
     def _log(self, stream: Stream) -> None:
-        ending, times = stream.ending, stream.times
+        ending, times, tally = stream.ending, stream.times, self.tally
         assert ending is not None
+        tally.endings[str(ending.status), ending.code or ""] += 1
+        tally.events += stream.log.count
+        tally.text_bytes += ending.to
+        tally.retries += stream.retries
         first = None if times.first_event is None else round((times.first_event - times.began) * 1000, 1)
         log.info(
             "stream_ended",
@@ -387,6 +404,11 @@ class Hub:
     def running(self) -> int:
         """Streams that have no ending yet."""
         return len(self._running)
+
+    @property
+    def kept(self) -> tuple[int, int]:
+        """Ended streams that are kept, and their bytes."""
+        return len(self._ended), self._kept_bytes
 
     async def quiet(self, enough: asyncio.Event) -> None:
         """Wait until no stream runs, or until ``enough``."""

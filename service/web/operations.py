@@ -1,9 +1,16 @@
-"""``/livez`` and ``/readyz``: for whoever runs the service."""
+"""``/livez``, ``/readyz`` and ``/metrics``: for whoever runs the service."""
+
+from collections.abc import Iterator
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
+from service.hub.hub import Hub
+from service.web.connection import Connections
 from service.web.errors import json_response
-from service.web.keys import HUB, READY
+from service.web.keys import CONNECTIONS, HUB, READY
 
 
 async def livez(request: web.Request) -> web.Response:
@@ -23,3 +30,37 @@ async def readyz(request: web.Request) -> web.Response:
         "running": hub.running,
     }
     return json_response(body, 200 if ok else 503)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Figures in the text format of Prometheus; no tenant is named."""
+    registry = CollectorRegistry()
+    registry.register(_Figures(request.app[HUB], request.app[CONNECTIONS]))
+    return web.Response(body=generate_latest(registry), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+
+class _Figures(Collector):
+    """What the hub and the connections are doing now."""
+
+    def __init__(self, hub: Hub, connections: Connections) -> None:
+        self._hub = hub
+        self._connections = connections
+
+    def collect(self) -> Iterator[Metric]:
+        hub, tally = self._hub, self._hub.tally
+        kept, kept_bytes = hub.kept
+        yield GaugeMetricFamily("fanlight_streams_running", "Streams without an ending.", hub.running)
+        yield GaugeMetricFamily("fanlight_streams_kept", "Ended streams that are kept.", kept)
+        yield GaugeMetricFamily("fanlight_kept_bytes", "Bytes of ended streams that are kept.", kept_bytes)
+        yield GaugeMetricFamily("fanlight_readers", "Connections that read streams.", len(self._connections))
+        yield CounterMetricFamily("fanlight_events", "Upstream events of ended streams.", tally.events)
+        yield CounterMetricFamily("fanlight_text_bytes", "Bytes of text of ended streams.", tally.text_bytes)
+        yield CounterMetricFamily("fanlight_upstream_retries", "Further attempts at upstream calls.", tally.retries)
+        starts = CounterMetricFamily("fanlight_starts", "Starts, by how they came to a stream.", labels=["join"])
+        for join, count in tally.joins.items():
+            starts.add_metric([join], count)
+        yield starts
+        endings = CounterMetricFamily("fanlight_endings", "Endings.", labels=["status", "code"])
+        for (status, code), count in tally.endings.items():
+            endings.add_metric([status, code], count)
+        yield endings

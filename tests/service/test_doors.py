@@ -222,6 +222,16 @@ async def test_a_path_that_climbs_is_not_passed_on(serving: Serving, path):
         writer.close()
 
 
+async def test_the_figures_say_what_was_done(serving: Serving):
+    async with serving(Play(PARTS)) as service:
+        await service.show(await service.start(), "?wait=5")
+        async with service.http.get(service.url + "/metrics") as answer:
+            figures = await answer.text()
+        assert 'fanlight_endings_total{code="",status="completed"} 1.0' in figures
+        assert 'fanlight_starts_total{join="leader"} 1.0' in figures
+        assert "fanlight_streams_running 0.0" in figures
+
+
 async def test_an_upload_that_breaks_off_is_never_whole_for_the_upstream(serving: Serving):
     async with serving(Play([b"{}"], 200)) as service:
         _, writer = await asyncio.open_connection("127.0.0.1", int(service.url.rsplit(":", 1)[1]))
