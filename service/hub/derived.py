@@ -154,6 +154,10 @@ class CaptionView(DerivedView):
     kind = "caption"
     keep_bytes = 0
 
+    def finals(self) -> list[Told]:
+        """The final cues, for exports."""
+        return [cue for cue in self._projection.state(0) if cue["state"] == "final"]
+
 
 class PatchView(DerivedView):
     """``patch``: the tree in operations; who falls behind gets them joined."""

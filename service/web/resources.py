@@ -46,7 +46,8 @@ def links(stream_id: str) -> dict[str, str]:
     """Where a stream can be seen, as paths."""
     here = f"/v1/streams/{stream_id}"
     names = ("ws", "events", "ndjson", "text")
-    return {"self": here, **{name: f"{here}/{name}" for name in names}}
+    captions = {f"captions_{kind}": f"{here}/captions.{kind}" for kind in ("vtt", "srt", "json")}
+    return {"self": here, **{name: f"{here}/{name}" for name in names}, **captions}
 
 
 def _iso(seconds: float | None) -> str | None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from service.web import dialect, operations, passthrough, readers, streams, websocket
+from service.web import dialect, exports, operations, passthrough, readers, streams, websocket
 
 
 def add_routes(app: web.Application) -> None:
@@ -22,6 +22,7 @@ def add_routes(app: web.Application) -> None:
     router.add_get("/v1/streams/{id}/events", readers.events)
     router.add_get("/v1/streams/{id}/ndjson", readers.ndjson)
     router.add_get("/v1/streams/{id}/text", readers.text)
+    router.add_get("/v1/streams/{id}/captions.{kind:vtt|srt|json}", exports.captions)
     router.add_get("/v1/ws", websocket.on_many, allow_head=False)
     router.add_get("/v1/channels/{name}/ws", websocket.on_channel, allow_head=False)
     router.add_get("/v1/channels/{name}/events", readers.channel_events)

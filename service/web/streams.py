@@ -100,7 +100,7 @@ async def show(request: web.Request) -> web.Response:
             except TimeoutError:
                 pass  # then as it stands
     shown: dict[str, Any] = resource(stream)
-    if _flag(request, "partial"):
+    if flag(request, "partial"):
         shown["partial"] = stream.partial()
     return json_response(shown)
 
@@ -109,7 +109,7 @@ async def cancel(request: web.Request) -> web.Response:
     """``DELETE /v1/streams/{id}``: 202 while running, 200 when ended."""
     stream = found(request)
     ended = stream.ending is not None
-    request.app[HUB].cancel(stream, force=_flag(request, "force"))
+    request.app[HUB].cancel(stream, force=flag(request, "force"))
     return json_response(row(stream), 200 if ended else 202)
 
 
@@ -135,5 +135,6 @@ def _seconds(request: web.Request, name: str, most: float) -> float:
     return seconds
 
 
-def _flag(request: web.Request, name: str) -> bool:
+def flag(request: web.Request, name: str) -> bool:
+    """Whether the query says yes to ``name``."""
     return request.query.get(name, "") in ("1", "true")

@@ -158,6 +158,53 @@ async def test_a_text_without_json_is_attached_and_end(serving: Serving, view: s
         assert messages[0]["state"] == (None if view == "patch" else [])
 
 
+CUES = '{"segments": [{"start": 0, "end": 2, "text": "A <b> & --> c"}, {"start": 2, "end": 4.5, "text": "Zweite"}]}'
+
+
+async def test_captions_grow_and_are_final_when_their_object_closes(serving: Serving):
+    async with serving(Play([start(), *pieces(CUES, 4), end()])) as service:
+        messages, _ = await service.watch(await service.start(), "?view=captions")
+        cues: dict[str, dict] = {cue["id"]: cue for cue in messages[0]["state"]}
+        for message in messages:
+            if message["type"] == "caption":
+                before = cues.get(message["id"], {"rev": 0, "text": ""})
+                assert message["rev"] > before["rev"]
+                assert message["text"].startswith(before["text"])
+                cues[message["id"]] = message
+        assert [(c["start"], c["end"], c["text"], c["state"]) for c in cues.values()] == [
+            (0, 2, "A <b> & --> c", "final"),
+            (2, 4.5, "Zweite", "final"),
+        ]
+
+
+async def test_captions_are_to_be_had_as_files(serving: Serving):
+    gate = Gate()
+    half = CUES.index(', {"start": 2')
+    async with serving(Play([start(), text(CUES[:half]), gate, text(CUES[half:]), end()])) as service:
+        stream = await service.start()
+        await gate.reached.wait()
+        url = f"{service.url}/v1/streams/{stream}/captions"
+        while (await service.show(stream))["offset"] < half:
+            pass
+        async with service.http.get(url + ".vtt") as answer:
+            assert answer.content_type == "text/vtt"
+            assert (await answer.text()).count("-->") == 1
+            assert "ETag" not in answer.headers
+        gate.open()
+        await service.show(stream, "?wait=5")
+        async with service.http.get(url + ".vtt") as answer:
+            assert "A &lt;b&gt; &amp; --&gt; c" in await answer.text()
+            tag = answer.headers["ETag"]
+        async with service.http.get(url + ".vtt", headers={"If-None-Match": tag}) as answer:
+            assert answer.status == 304
+        async with service.http.get(url + ".srt?formatted=1") as answer:
+            assert "00:00:02,000 --> 00:00:04,500" in await answer.text()
+        async with service.http.get(url + ".json") as answer:
+            assert len((await answer.json())["cues"]) == 2
+        async with service.http.get(url + ".doc") as answer:
+            assert answer.status == 404
+
+
 async def test_a_restart_resets_the_derived_views_too(serving: Serving):
     from tests.fakes.upstream import Cut
 
