@@ -76,9 +76,7 @@ def _clock_members(pointer: str, schema: dict[str, object], spelled: dict[str, s
             _put_pattern(where, member, _CLOCK["hh:mm:ss.fff"], spelled, "type")
 
 
-def _put_pattern(
-    pointer: str, schema: dict[str, object], pattern: str, spelled: dict[str, str], keyword: str
-) -> None:
+def _put_pattern(pointer: str, schema: dict[str, object], pattern: str, spelled: dict[str, str], keyword: str) -> None:
     # A pattern of the caller's own is written for the rewritten value, and stays.
     if "pattern" not in schema:
         schema["pattern"] = pattern

@@ -59,15 +59,11 @@ def _edges(schemas: SchemaMap, pointer: str) -> list[_Edge]:
     if not isinstance(schema, dict):
         return []
     below = [_Edge(where, False, keyword) for keyword, where, _ in applied(schema, pointer)]
-    aside = [
-        _Edge(schemas.targets[child(pointer, keyword)], True, keyword) for keyword, _ in references(schema)
-    ]
+    aside = [_Edge(schemas.targets[child(pointer, keyword)], True, keyword) for keyword, _ in references(schema)]
     return below + aside
 
 
-def _size(
-    group: list[str], edges: dict[str, list[_Edge]], sizes: dict[str, _Size], schemas: SchemaMap
-) -> _Size:
+def _size(group: list[str], edges: dict[str, list[_Edge]], sizes: dict[str, _Size], schemas: SchemaMap) -> _Size:
     members = set(group)
     whole, referred, nesting, own = len(group), 0, 0, 0
     for pointer in group:

@@ -70,7 +70,7 @@ async def _admitted(guard: Guard, request: web.Request, handler: Handler) -> web
         request[CORS].update(cors_headers(origin))
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
             return preflight(request, origin)
-    if request.path.startswith(PUBLIC_FILES):
+    if request.path == "/" or request.path.startswith(PUBLIC_FILES):
         return await handler(request)
     try:
         request[TENANT] = guard.tenant(request)

@@ -13,6 +13,11 @@ from service.web.errors import json_response
 from service.web.keys import CONNECTIONS, HUB, READY
 
 
+async def front_page(request: web.Request) -> web.Response:
+    """``/``: the page on which to try it."""
+    return web.Response(status=302, headers={"Location": "/static/index.html"})
+
+
 async def livez(request: web.Request) -> web.Response:
     """The process answers."""
     return json_response({"status": "ok"})

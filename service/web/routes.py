@@ -13,6 +13,7 @@ def add_routes(app: web.Application) -> None:
     router.add_get("/livez", operations.livez)
     router.add_get("/readyz", operations.readyz)
     router.add_get("/metrics", operations.metrics)
+    router.add_get("/", operations.front_page)
     router.add_static("/static", Path(__file__).parent / "static")
     router.add_post("/v1/streams", streams.start)
     router.add_get("/v1/streams", streams.listing)

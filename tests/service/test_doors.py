@@ -159,7 +159,7 @@ async def test_a_head_that_does_not_come_is_given_up(serving: Serving):
         writer.close()
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/nothing", "/v1/streams/st_none", "/v1/streams/st_none/events"])
+@pytest.mark.parametrize("path", ["/nothing", "/v1/nothing", "/v1/streams/st_none", "/v1/streams/st_none/events"])
 async def test_what_is_not_there_is_not_found_in_json(serving: Serving, path):
     async with serving(Play(PARTS)) as service, service.http.get(service.url + path) as answer:
         assert (answer.status, (await answer.json())["code"]) == (404, "not_found")
