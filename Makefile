@@ -33,3 +33,10 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/.run
 	$(BIN)/python -m pip install -q --disable-pip-version-check "pip>=25.1"
 	$(BIN)/python -m pip install -q --disable-pip-version-check --group dev -e .
 	@touch $@
+
+# The tables of docs/performance.md. Needs a C compiler; nginx with nchan for two of the peers.
+bench: $(VENV)/.dev
+	$(BIN)/python -m pip install -q --disable-pip-version-check websockets jiter ijson
+	$(BIN)/python bench/fanout/run.py
+	$(BIN)/python bench/gateway/run.py
+	$(BIN)/python bench/structured.py

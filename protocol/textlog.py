@@ -158,7 +158,7 @@ class TextLog:
         return self._ends[ordinal]
 
     def events_up_to(self, start: int, size: int) -> int:
-        """The ordinal at which about ``size`` bytes of events from ``start`` on stop; at least one more if there is one."""
+        """The ordinal at which about ``size`` bytes of events from ``start`` on stop; at least one if there is one."""
         offset = (self._ends[start - 1] if start else 0) + size
         most = start + max(1, size // 64)  # an event weighs something without text, too
         return min(max(start + 1, bisect_right(self._ends, offset)), most, len(self._ends))

@@ -16,11 +16,10 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-sys.path.insert(0, str(HERE.parent))
-from rig import cpu, stop, wait_port  # noqa: E402
 
-BIN = HERE.parent / "bin"
+sys.path.insert(0, str(HERE.parent))
+from rig import BIN, ROOT, build, cpu, stop, wait_port
+
 LISTEN, UPSTREAM = 9301, 9302
 PEERS = {
     "direct": None,
@@ -57,7 +56,16 @@ def measure(peer: str, scenario: str) -> dict:
         time.sleep(0.3)
         before = cpu(server.pid) if server else 0.0
         target = LISTEN if server else UPSTREAM
-        load = ["taskset", "-c", "1", str(BIN / "httpload"), "--listen", str(UPSTREAM), "--target", f"127.0.0.1:{target}"]
+        load = [
+            "taskset",
+            "-c",
+            "1",
+            str(BIN / "httpload"),
+            "--listen",
+            str(UPSTREAM),
+            "--target",
+            f"127.0.0.1:{target}",
+        ]
         done = subprocess.run([*load, *SCENARIOS[scenario]], capture_output=True, timeout=60, check=True)
         found = json.loads(done.stdout)
         spent = cpu(server.pid) - before if server else 0.0
@@ -76,6 +84,7 @@ def main() -> None:
     parser.add_argument("--scenarios", default=",".join(SCENARIOS))
     parser.add_argument("--peers", default=",".join(PEERS))
     asked = parser.parse_args()
+    build(HERE / "httpload.c")
     found: dict[tuple[str, str], list[dict]] = {}
     for _ in range(asked.runs):  # interleaved: a noisy minute hits every peer
         for scenario in asked.scenarios.split(","):
