@@ -9,6 +9,7 @@ from aiohttp import web
 from engine.analyze import AnalyzeRoute
 from engine.assets import AssetRoutes
 from engine.fetch import Fetcher
+from engine.indexes import IndexRoutes
 from engine.intake import Intake
 from engine.library import Library
 from engine.pool import Pool
@@ -50,5 +51,6 @@ def create_app(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(lifetime)
     app.on_response_prepare.append(add_headers)
     app.add_routes(AssetRoutes(library, intake).routes())
+    app.add_routes(IndexRoutes(library).routes())
     app.add_routes(AnalyzeRoute(intake, pool).routes())
     return app

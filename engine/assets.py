@@ -2,16 +2,15 @@
 
 from typing import Any
 
-from aiohttp import BodyPartReader, web
+from aiohttp import web
 
 from engine.errors import invalid, missing
 from engine.fetch import check_url
+from engine.forms import Form, read_form
 from engine.intake import Intake
-from engine.library import Asset, Incoming, Library
-from engine.web import page_info, positive
+from engine.library import Asset, Library
+from engine.paging import Paging
 
-_PIECE_BYTES = 1 << 20
-_FIELD_BYTES = 64 * 1024
 _TYPES = ("image", "video", "audio")
 
 
@@ -31,46 +30,32 @@ class AssetRoutes:
         ]
 
     async def create(self, request: web.Request) -> web.Response:
-        if request.content_type != "multipart/form-data":
-            raise invalid("The request must be multipart/form-data.")
-        incoming = self._library.incoming()
-        try:
-            fields, uploaded = await _read_form(request, incoming)
-            asset = await self._take(fields, incoming, uploaded)
-        finally:
-            incoming.discard()
+        async with read_form(request, self._library, "file") as form:
+            asset = await self._take(form)
         return web.json_response(_told(asset), status=201)
 
-    async def _take(self, fields: dict[str, str], incoming: Incoming, uploaded: str | None) -> Asset:
-        method = fields.get("method")
-        if method is None:
-            raise missing("method")
+    async def _take(self, form: Form) -> Asset:
+        method = form.needed("method")
         if method not in ("direct", "url"):
             raise invalid("The method parameter must be direct or url.")
-        filename = fields.get("filename") or None
+        filename = form.text("filename")
         if method == "direct":
-            if uploaded is None:
+            upload = form.file("file")
+            if upload is None:
                 raise missing("file")
-            if not incoming.size:
-                raise invalid("The file parameter is empty.")
-            return await self._intake.from_upload(incoming, filename or uploaded or None)
-        url = fields.get("url")
-        if not url:
-            raise missing("url")
+            return await self._intake.from_upload(upload.incoming, filename or upload.filename or None)
+        url = form.needed("url")
         check_url(url)
         return await self._intake.from_url(url, filename)
 
     async def list(self, request: web.Request) -> web.Response:
-        page = positive(request, "page", 1)
-        limit = positive(request, "page_limit", 10, most=50)
+        paging = Paging.of(request)
         kinds = request.query.getall("asset_types", [])
         if not set(kinds) <= set(_TYPES):
             raise invalid(f"The asset_types parameter takes {', '.join(_TYPES)}.")
         ids = request.query.getall("asset_ids", [])
-        assets, total = await self._library.page(page, limit, ids, kinds)
-        return web.json_response(
-            {"data": [_told(asset) for asset in assets], "page_info": page_info(page, limit, total)}
-        )
+        assets, total = await self._library.page(paging.page, paging.limit, ids, kinds)
+        return web.json_response({"data": [_told(asset) for asset in assets], "page_info": paging.info(total)})
 
     async def retrieve(self, request: web.Request) -> web.Response:
         return web.json_response(_told(await self._library.get(request.match_info["asset_id"])))
@@ -95,36 +80,3 @@ def _told(asset: Asset) -> dict[str, Any]:
     if asset.error_code:
         told["error"] = {"code": asset.error_code, "message": asset.error_message}
     return told
-
-
-async def _read_form(request: web.Request, incoming: Incoming) -> tuple[dict[str, str], str | None]:
-    """Read the fields of a form, the file straight to disk.
-
-    Returns:
-        The text fields, and the uploaded file's own name (empty when it has none), or
-        None when there was no file.
-    """
-    fields: dict[str, str] = {}
-    uploaded: str | None = None
-    try:
-        async for part in await request.multipart():
-            if not isinstance(part, BodyPartReader):
-                raise invalid("The form must not contain nested parts.")
-            if part.name == "file" and uploaded is None:
-                uploaded = (part.filename or "").encode(errors="replace").decode()
-                while chunk := await part.read_chunk(_PIECE_BYTES):
-                    await incoming.write(bytes(chunk))
-            elif part.name:
-                fields[part.name] = (await _read_field(part)).decode(errors="replace")
-    except ValueError as exc:
-        raise invalid("The form is malformed.") from exc
-    return fields, uploaded
-
-
-async def _read_field(part: BodyPartReader) -> bytes:
-    value = bytearray()
-    while chunk := await part.read_chunk(8192):
-        value += chunk
-        if len(value) > _FIELD_BYTES:
-            raise invalid(f"The {part.name} parameter is too long.")
-    return bytes(value)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from engine.errors import ApiError, unknown
+from engine.tables import REFERENCES, SCHEMA
 
 T = TypeVar("T")
 Values = Sequence[Any] | dict[str, Any]
@@ -28,22 +29,6 @@ MAX_ASSET_BYTES = 4 * 1024**3
 # Left free on the disk, so that the database can still be written.
 _RESERVE_BYTES = 256 * 1024**2
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS assets (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    method TEXT NOT NULL,
-    status TEXT NOT NULL,
-    filename TEXT,
-    file_type TEXT,
-    created_at TEXT NOT NULL,
-    url TEXT,
-    sha256 TEXT,
-    error_code TEXT,
-    error_message TEXT
-);
-CREATE INDEX IF NOT EXISTS assets_by_content ON assets (sha256);
-"""
 _INSERT = "INSERT INTO assets VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _CHOSEN = """
 (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
@@ -90,6 +75,7 @@ class Library:
     def __init__(self, data_dir: Path) -> None:
         self._media = data_dir / "media"
         self._incoming = data_dir / "incoming"
+        self.uploads = data_dir / "uploads"
         self._path = data_dir / "engine.sqlite3"
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="library")
         self._db: sqlite3.Connection | None = None
@@ -102,7 +88,60 @@ class Library:
         await self._call(self._close)
         self._thread.shutdown()
 
-    # -- rows --------------------------------------------------------------
+    # -- any table ---------------------------------------------------------
+
+    async def rows(self, sql: str, values: Values = ()) -> list[dict[str, Any]]:
+        """Return rows as dictionaries."""
+        return await self._call(self._rows, sql, values)
+
+    async def row(self, sql: str, values: Values = ()) -> dict[str, Any] | None:
+        """Return the first row, or None."""
+        rows = await self.rows(sql, values)
+        return rows[0] if rows else None
+
+    async def write(self, sql: str, values: Values = ()) -> int:
+        """Write in a transaction of its own; return how many rows it changed."""
+        return await self._call(self._write, sql, values)
+
+    async def insert(self, table: str, row: dict[str, Any]) -> None:
+        """Add a row.
+
+        Raises:
+            sqlite3.IntegrityError: it breaks a rule of the table.
+        """
+        await self._call(self._insert, table, row)
+
+    async def together(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do several reads and writes as one: all of them are kept, or none is."""
+        return await self._call(self._together, work)
+
+    async def insert_with_content(self, table: str, row: dict[str, Any], incoming: "Incoming") -> dict[str, Any]:
+        """Add a row together with its bytes; return it with their hash."""
+        row = {**row, "sha256": await asyncio.to_thread(incoming.finish)}
+        sql, values = _insertion(table, row)
+        await self._call(self._keep, incoming, row["sha256"], sql, values)
+        return row
+
+    async def set_row_content(self, table: str, ident: str, incoming: "Incoming") -> str:
+        """Give a row of a table its bytes; return their hash."""
+        sha256 = await asyncio.to_thread(incoming.finish)
+        sql = f"UPDATE {table} SET sha256 = ? WHERE id = ?"  # noqa: S608 -- tables are named by our code
+        await self._call(self._keep, incoming, sha256, sql, [sha256, ident])
+        return sha256
+
+    async def drop_unused(self, sha256s: Sequence[str | None]) -> None:
+        """Remove bytes, and what was measured in them, that no row consists of any more."""
+        await self._call(self._drop_unused, [one for one in sha256s if one])
+
+    async def secret(self, name: str) -> bytes:
+        """Return a secret of this data directory, made when it is first asked for."""
+        fresh = secrets.token_bytes(32)
+        await self.write("INSERT OR IGNORE INTO secrets VALUES (?, ?)", [name, fresh])
+        row = await self.row("SELECT secret FROM secrets WHERE name = ?", [name])
+        assert row is not None
+        return bytes(row["secret"])
+
+    # -- assets ------------------------------------------------------------
 
     async def add(self, asset: Asset) -> None:
         """Add an asset whose bytes are still to come."""
@@ -186,11 +225,12 @@ class Library:
     def _open(self) -> None:
         self._media.mkdir(parents=True, exist_ok=True)
         self._incoming.mkdir(exist_ok=True)
+        self.uploads.mkdir(exist_ok=True)
         self._db = sqlite3.connect(self._path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA foreign_keys = ON")
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(SCHEMA)
         self._sweep()
 
     def _close(self) -> None:
@@ -208,6 +248,43 @@ class Library:
     def _write(self, sql: str, values: Values) -> int:
         return self._connection().execute(sql, values).rowcount
 
+    def _rows(self, sql: str, values: Values) -> list[dict[str, Any]]:
+        cursor = self._connection().execute(sql, values)
+        names = [column[0] for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def _insert(self, table: str, row: dict[str, Any]) -> None:
+        self._write(*_insertion(table, row))
+
+    def _together(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        connection = self._connection()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            result = work(connection)
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+        return result
+
+    def _drop_unused(self, sha256s: list[str]) -> None:
+        kept = {row[0] for row in self._read(REFERENCES, [])}
+        for sha256 in sha256s:
+            if sha256 not in kept:
+                self._forget_content(sha256)
+                # A reader that has the file open keeps it until it is done.
+                self.path_of(sha256).unlink(missing_ok=True)
+
+    def _forget_content(self, sha256: str) -> None:
+        def forget(db: sqlite3.Connection) -> None:
+            db.execute(
+                "DELETE FROM passage_words WHERE rowid IN (SELECT rowid FROM passages WHERE sha256 = ?)", [sha256]
+            )
+            for table in ("passages", "sketches", "records"):
+                db.execute(f"DELETE FROM {table} WHERE sha256 = ?", [sha256])  # noqa: S608
+
+        self._together(forget)
+
     def _keep(self, incoming: "Incoming", sha256: str, sql: str, values: Values) -> None:
         """Move a finished file among the media and write its row.
 
@@ -223,7 +300,7 @@ class Library:
         """Remove what an engine that was killed left without a row."""
         for leftover in self._incoming.iterdir():
             leftover.unlink()
-        kept = {row[0] for row in self._read("SELECT sha256 FROM assets WHERE sha256 IS NOT NULL", [])}
+        kept = {row[0] for row in self._read(REFERENCES, [])}
         for path in self._media.glob("*/*"):
             if path.name not in kept:
                 path.unlink()
@@ -233,9 +310,8 @@ class Library:
         if row is None:
             return False
         self._write("DELETE FROM assets WHERE id = ?", [asset_id])
-        if row[0] and not self._read("SELECT 1 FROM assets WHERE sha256 = ? LIMIT 1", [row[0]]):
-            # A reader that has the file open keeps it until it is done.
-            self.path_of(row[0]).unlink(missing_ok=True)
+        if row[0]:
+            self._drop_unused([row[0]])
         return True
 
 
@@ -282,6 +358,11 @@ class Incoming:
         with suppress(OSError):
             self._file.close()
         self.path.unlink(missing_ok=True)
+
+
+def _insertion(table: str, row: dict[str, Any]) -> tuple[str, list[Any]]:
+    names, marks = ", ".join(row), ", ".join("?" * len(row))
+    return f"INSERT INTO {table} ({names}) VALUES ({marks})", list(row.values())  # noqa: S608
 
 
 def _sync_directory(path: Path) -> None:

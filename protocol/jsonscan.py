@@ -67,7 +67,7 @@ class Listener(Protocol):
 
 # What the next character belongs to.
 IN_STRING, _IN_NAME, _AFTER, _VALUE, _COLON, _NAME, NUMBER = range(7)
-_VALUE_OR_END, _NAME_OR_END, _WORD, _ESCAPE, _HEX, _PAIR, _PAIR_U, COMPLETE = range(7, 15)
+_VALUE_OR_END, _NAME_OR_END, _WORD, _ESCAPE, _HEX, _PAIR, _PAIR_U, COMPLETE, _REFUSED = range(7, 16)
 
 _STOP = re.compile(r'["\\\x00-\x1f]')
 _SPACE = frozenset(" \t\r\n")
@@ -146,11 +146,8 @@ class JsonScanner:
         fragment of a long one.
         """
         if self._state in _STRING_STATES and not self._in_name:
-            joined = "".join(self._parts)
-            self._parts[:] = [joined]
+            self._parts[:] = [self._join_open_string()]
             self._told = 1
-            holder = self._containers[-1]
-            holder[self._keys[-1] if type(holder) is dict else -1] = joined
         root = self._containers[0]
         return root[0] if root else None
 
@@ -158,6 +155,13 @@ class JsonScanner:
     def innermost(self) -> Any:
         """The innermost open container; an array that holds the root, when none is open."""
         return self._containers[-1]
+
+    def _join_open_string(self) -> str:
+        """Put the open string as it has grown into the tree."""
+        joined = "".join(self._parts)
+        holder = self._containers[-1]
+        holder[self._keys[-1] if type(holder) is dict else -1] = joined
+        return joined
 
     def pointer(self) -> str:
         """Return the pointer of the value in progress or just told."""
@@ -205,8 +209,11 @@ class JsonScanner:
         between: bool = False,
     ) -> JsonRefused:
         """The refusal that the character at ``index`` proves; ``between``: outside of any value."""
-        self._tell_growth(self._at(text, index))
+        if self._parts and not self._in_name:
+            self._tell_growth(self._at(text, index))
+            self._join_open_string()
         self._stopped = index
+        self._state = _REFUSED
         pointer = self.enclosing() if between or self._in_name else self.pointer()
         return JsonRefused(keyword, pointer, self._at(text, index + 1), message)
 

@@ -46,11 +46,15 @@ class _Choice(NamedTuple):
 
 def columns(text: str) -> int:
     """Return how many columns a line takes."""
+    if text.isascii() and text.isprintable():
+        return len(text)
     return sum(_columns_of(char) for char in text)
 
 
 def characters(text: str) -> int:
     """Return how many characters there are to read: those that take room."""
+    if text.isascii():
+        return len(text) - text.count("\n")
     return sum(1 for char in text if char != "\n" and _columns_of(char))
 
 
@@ -85,6 +89,8 @@ def _units(text: str) -> list[_Unit]:
 
 def _pieces(word: str) -> list[str]:
     """A word where a line may break in it: between wide characters, else only when it fills a line."""
+    if word.isascii() and len(word) <= COLUMNS:
+        return [word]
     pieces: list[str] = []
     current, width = "", 0
     for cluster in _clusters(word):

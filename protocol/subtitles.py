@@ -89,11 +89,12 @@ def _split(cue: Subtitle) -> list[Subtitle]:
     """The cue in parts that fit the screen; each gets its share of the time."""
     texts = lay_out(cue.text)
     sizes = [max(1, characters(text)) for text in texts]
+    whole = sum(sizes)
     parts: list[Subtitle] = []
     passed, begin = 0, cue.start
     for number, (text, size) in enumerate(zip(texts, sizes, strict=True), 1):
         passed += size
-        end = cue.start + (cue.end - cue.start) * passed // sum(sizes)
+        end = cue.start + (cue.end - cue.start) * passed // whole
         name = cue.id if len(texts) == 1 else f"{cue.id}.{number}"
         parts.append(Subtitle(name, begin, end, text, cue.speaker))
         begin = end
