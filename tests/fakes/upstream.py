@@ -187,8 +187,14 @@ class ScriptedServer:
         head = await reader.readuntil(b"\r\n\r\n")
         line, *rest = head.decode("latin-1").split("\r\n")[:-2]
         headers = [(name, value.strip()) for name, _, value in (item.partition(":") for item in rest)]
-        size = int({name.lower(): value for name, value in headers}.get("content-length", 0))
-        self.seen.append(Seen(line, headers, await reader.readexactly(size)))
+        named = {name.lower(): value for name, value in headers}
+        if named.get("expect") == "100-continue":
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if named.get("transfer-encoding") == "chunked":
+            body = await _read_chunks(reader)
+        else:
+            body = await reader.readexactly(int(named.get("content-length", 0)))
+        self.seen.append(Seen(line, headers, body))
         play = self._next_play()
         self.open += 1
         self.idle.clear()
@@ -238,3 +244,12 @@ class ScriptedServer:
             writer.write(b"0\r\n\r\n")
             await writer.drain()
         return not self._raw
+
+
+async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
+    body = b""
+    while size := int(await reader.readline(), 16):
+        body += await reader.readexactly(size)
+        await reader.readline()
+    await reader.readline()
+    return body
