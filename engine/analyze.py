@@ -9,7 +9,7 @@ import json
 import math
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from aiohttp import web
 
 from engine.errors import ApiError, invalid, missing
 from engine.fetch import check_url
+from engine.indexer import Indexer
 from engine.intake import Intake
 from engine.pool import Pool, Worker
+from engine.recorder import Recorder
 from engine.schema_fill import check_fillable
 from engine.web import read_object
 
@@ -31,6 +33,7 @@ TOKEN_BYTES = 4
 MAX_PROMPT_TOKENS = 2000
 MAX_TOKENS = 4096
 PROOF_OF_LIFE_S = 3.0
+Media = tuple[Path, dict[str, Any] | None]  # a file, and its record if it was measured before
 _SOURCES = ("url", "asset_id", "base64_string")
 
 
@@ -39,7 +42,7 @@ class Asked:
     """A request that has the right form.
 
     Attributes:
-        source: ``url``, ``asset_id`` or ``base64_string``; ``value`` is what it holds.
+        source: ``video_id``, ``url``, ``asset_id`` or ``base64_string``; ``value`` is what it holds.
     """
 
     prompt: str
@@ -94,7 +97,7 @@ def _read_video(body: dict[str, Any]) -> tuple[str, str]:
     if video is not None and video_id is not None:
         raise invalid("Exactly one of the video and video_id parameters must be given, not both.")
     if video_id is not None:
-        return "asset_id", video_id
+        return "video_id", video_id
     if video is None:
         raise missing("video")
     kind = video.get("type")
@@ -186,13 +189,15 @@ class Run:
         self.generation_id = str(uuid.uuid4())
         self.told: dict[str, Any] = {}
 
-    async def begin(self, path: Path, asked: Asked) -> None:
+    async def begin(self, media: Media, asked: Asked) -> None:
         """Hand the job over; returns when the worker has accepted it.
 
         Raises:
             ApiError: it has not.
         """
-        await self._worker.give({"kind": "analyze", "path": str(path), "prompt": asked.prompt, "schema": asked.schema})
+        path, kept = media
+        job = {"kind": "analyze", "path": str(path), "prompt": asked.prompt, "schema": asked.schema, "record": kept}
+        await self._worker.give(job)
         self.told = (await self._worker.receive())["accepted"]
 
     async def fragments(self) -> AsyncIterator[str]:
@@ -224,11 +229,36 @@ class Run:
         return {"output_tokens": self._budget.tokens}
 
 
+class MediaSources:
+    """Find the file that a request names, and what was measured of it before."""
+
+    def __init__(self, intake: Intake, indexer: Indexer, recorder: Recorder) -> None:
+        self._intake = intake
+        self._indexer = indexer
+        self._recorder = recorder
+
+    @asynccontextmanager
+    async def lend(self, source: str, value: str) -> AsyncIterator[Media]:
+        """Lend the file of a source.
+
+        Raises:
+            ApiError: there is none, or it cannot be used.
+        """
+        if source == "video_id" and (media := await self._indexer.for_analysis(value)):
+            yield media
+        elif source in ("video_id", "asset_id"):
+            path = await self._intake.ready(value)
+            yield path, await self._recorder.kept(path.name)
+        else:
+            async with self._intake.passing(source, value) as path:
+                yield path, None
+
+
 class AnalyzeRoute:
     """Answer ``POST /v1.3/analyze``."""
 
-    def __init__(self, intake: Intake, pool: Pool) -> None:
-        self._intake = intake
+    def __init__(self, sources: MediaSources, pool: Pool) -> None:
+        self._sources = sources
         self._pool = pool
 
     def routes(self) -> list[web.RouteDef]:
@@ -238,22 +268,12 @@ class AnalyzeRoute:
         asked = read_request(await read_object(request))
         if asked.schema is not None:
             check_fillable(asked.prompt, asked.schema)
-        async with self._media(asked) as path, self._pool.analysis() as worker:
+        async with self._sources.lend(asked.source, asked.value) as media, self._pool.analysis() as worker:
             run = Run(worker, asked)
-            await run.begin(path, asked)
+            await run.begin(media, asked)
             if asked.stream:
                 return await _stream(request, run)
             return await _whole(run)
-
-    @asynccontextmanager
-    async def _media(self, asked: Asked) -> AsyncIterator[Path]:
-        lent: AbstractAsyncContextManager[Path]
-        if asked.source == "asset_id":
-            lent = nullcontext(await self._intake.ready(asked.value))
-        else:
-            lent = self._intake.passing(asked.source, asked.value)
-        async with lent as path:
-            yield path
 
 
 async def _whole(run: Run) -> web.Response:

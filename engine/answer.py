@@ -14,6 +14,7 @@ from engine.media import check_limits, open_media, read_clip
 from engine.narrate import NEEDS, narrate
 from engine.packages import missing_package
 from engine.phrases import MODEL
+from engine.record import replayed
 from engine.schema_fill import fill, plan
 from engine.speech import Ears
 from engine.timeline import Timeline
@@ -50,8 +51,17 @@ class Reply:
 
 
 @contextmanager
-def answer(path: Path, prompt: str, schema: dict[str, Any] | None, ears: Ears | None) -> Iterator[Reply]:
+def answer(
+    path: Path,
+    prompt: str,
+    schema: dict[str, Any] | None,
+    ears: Ears | None,
+    kept: dict[str, Any] | None = None,
+) -> Iterator[Reply]:
     """Open a media file and prepare the answer to a prompt.
+
+    Args:
+        kept: what was measured of the file before; it is then told again, not measured again.
 
     Raises:
         ApiError: the file cannot be used, or the schema cannot be filled from it.
@@ -66,7 +76,11 @@ def answer(path: Path, prompt: str, schema: dict[str, Any] | None, ears: Ears | 
         needs = filled.uses if filled else frozenset[str]().union(*(NEEDS[topic] for topic in intent.topics))
         examinations = examinations_of(clip, needs)
         order = _order(clip, examinations, intent, ears)
-        timeline = Timeline(clip, examinations, examine(container, clip, order), (order.start, order.end))
+        if kept is not None:
+            order.damage.packets = kept["damaged_packets"]
+            timeline = replayed(kept, examinations, (order.start, order.end))
+        else:
+            timeline = Timeline(clip, examinations, examine(container, clip, order), (order.start, order.end))
         if filled is None:
             yield Reply(clip, examinations, narrate(timeline, intent), order.damage)
         else:

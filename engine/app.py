@@ -6,13 +6,17 @@ from pathlib import Path
 
 from aiohttp import web
 
-from engine.analyze import AnalyzeRoute
+from engine.analyze import AnalyzeRoute, MediaSources
 from engine.assets import AssetRoutes
 from engine.fetch import Fetcher
+from engine.indexed_assets import IndexedAssetRoutes
+from engine.indexer import Indexer
 from engine.indexes import IndexRoutes
 from engine.intake import Intake
 from engine.library import Library
 from engine.pool import Pool
+from engine.recorder import Recorder
+from engine.tasks import TaskRoutes
 from engine.web import add_headers, errors_as_json, log_requests
 
 # 30 MB of media as base64, and the rest of the request.
@@ -36,13 +40,19 @@ def create_app(settings: Settings) -> web.Application:
     """Build the application; nothing is opened before it starts."""
     library = Library(settings.data_dir)
     pool = Pool(settings.workers)
-    intake = Intake(library, pool, Fetcher(settings.allow_private_urls))
+    fetcher = Fetcher(settings.allow_private_urls)
+    intake = Intake(library, pool, fetcher)
+    recorder = Recorder(library, pool, max(1, settings.workers - 1))
+    indexer = Indexer(library, pool, fetcher, recorder)
+    sources = MediaSources(intake, indexer, recorder)
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
         await library.open()
         await pool.open()
         await intake.open()
+        await indexer.open()
         yield
+        await indexer.close()
         await intake.close()
         await pool.close()
         await library.close()
@@ -51,6 +61,8 @@ def create_app(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(lifetime)
     app.on_response_prepare.append(add_headers)
     app.add_routes(AssetRoutes(library, intake).routes())
-    app.add_routes(IndexRoutes(library).routes())
-    app.add_routes(AnalyzeRoute(intake, pool).routes())
+    app.add_routes(IndexRoutes(library, indexer.delete_all).routes())
+    app.add_routes(IndexedAssetRoutes(library, indexer).routes())
+    app.add_routes(TaskRoutes(library, indexer).routes())
+    app.add_routes(AnalyzeRoute(sources, pool).routes())
     return app

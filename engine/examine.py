@@ -29,6 +29,7 @@ from engine.facts import Clip, Fact, Heard, Seen, Shot
 from engine.media import audio_of, broken, video_of
 from engine.motion import MotionTracker
 from engine.shots import ShotTracker
+from engine.sketch import Sketcher
 from engine.sound import RATE, Samples, SoundMeter
 from engine.speech import Ears
 
@@ -56,6 +57,7 @@ class Order:
         start, end: the span to look at, in seconds.
         part_s: the longest shot that is told as one.
         damage: counts what was passed over.
+        sketcher: sees the pictures as well.
     """
 
     picture: bool
@@ -65,13 +67,15 @@ class Order:
     end: float = math.inf
     part_s: float = 60.0
     damage: Damage = field(default_factory=Damage)
+    sketcher: Sketcher | None = None
 
 
 class Pictures:
     """The examiners of the picture."""
 
-    def __init__(self, start: float, part_s: float, duration: float) -> None:
+    def __init__(self, start: float, part_s: float, duration: float, sketcher: Sketcher | None = None) -> None:
         self._duration = duration
+        self._sketcher = sketcher
         self._shots = ShotTracker(start, part_s)
         self._motion = MotionTracker()
         self._scale = VideoReformatter()
@@ -95,6 +99,8 @@ class Pictures:
             frame, width=shots.WIDTH, height=shots.HEIGHT, format="rgb24", interpolation="AREA"
         )
         pixels = cast(Pixels, small.to_ndarray())
+        if self._sketcher:
+            self._sketcher.feed(time, pixels)
         return [*self._motion.feed(time, pixels), *self._shots.feed(time, pixels)]
 
     def finish(self) -> list[Fact]:
@@ -202,7 +208,7 @@ def examine(container: InputContainer, clip: Clip, order: Order) -> Iterator[Fac
     ears = order.ears if clip.has_sound else None
     pictures = sounds = None
     if order.picture and clip.has_picture:
-        pictures = Pictures(order.start, order.part_s, min(order.end, clip.duration))
+        pictures = Pictures(order.start, order.part_s, min(order.end, clip.duration), order.sketcher)
     if clip.has_sound and (order.sound or ears):
         sounds = Sounds(order)
     row = _InOrder(clip.duration)

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
@@ -50,8 +51,10 @@ async def find_index(library: Library, index_id: str) -> Index:
 
 
 class IndexRoutes:
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, empty: Callable[[str], Awaitable[None]]) -> None:
+        """Take what empties an index before it is deleted."""
         self._library = library
+        self._empty = empty
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -116,9 +119,8 @@ class IndexRoutes:
 
     async def delete(self, request: web.Request) -> web.Response:
         index = await find_index(self._library, request.match_info["index_id"])
-        rows = await self._library.rows("SELECT sha256 FROM indexed WHERE index_id = ?", [index.id])
+        await self._empty(index.id)
         await self._library.write("DELETE FROM indexes WHERE id = ?", [index.id])
-        await self._library.drop_unused([row["sha256"] for row in rows])
         return web.Response(status=204)
 
 

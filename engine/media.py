@@ -6,14 +6,19 @@ network protocol to open.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from engine.errors import ApiError
 from engine.facts import Clip
+
+if TYPE_CHECKING:
+    from engine.colour import Pixels
 
 # Self-contained formats. Images only as pipes: image2 reads file name patterns.
 _FORMATS = (
@@ -174,3 +179,23 @@ def probe(path: Path) -> tuple[Clip, str]:
         except (av.FFmpegError, StopIteration) as exc:
             raise broken("its first frame cannot be decoded") from exc
         return clip, container.format.name
+
+
+def still_sketch(path: Path) -> bytes:
+    """Return the sketch of an image, or of the first picture of a video.
+
+    Raises:
+        ApiError: ``video_file_broken``; there is no picture in it.
+    """
+    from engine.sketch import HEIGHT, WIDTH, pack, sketch
+
+    with open_media(path) as container:
+        stream = video_of(container)
+        if stream is None:
+            raise broken("there is no picture in it")
+        try:
+            frame = next(iter(container.decode(stream)))
+        except (av.FFmpegError, StopIteration) as exc:
+            raise broken("its first frame cannot be decoded") from exc
+        small = VideoReformatter().reformat(frame, width=WIDTH, height=HEIGHT, format="rgb24", interpolation="AREA")
+        return pack(sketch(cast("Pixels", small.to_ndarray())))

@@ -143,13 +143,16 @@ class Pool:
             yield worker
 
     @asynccontextmanager
-    async def analysis(self) -> AsyncIterator[Worker]:
+    async def analysis(self, patient: bool = False) -> AsyncIterator[Worker]:
         """Lend a warm worker with ears; waits its turn.
+
+        Args:
+            patient: wait however many wait already; for work that nobody holds a connection for.
 
         Raises:
             ApiError: too many are waiting.
         """
-        if self._turns.locked() and self._waiting >= _QUEUE:
+        if not patient and self._turns.locked() and self._waiting >= _QUEUE:
             raise ApiError("too_many_requests", "The engine is busy; try again in a few seconds.", 429)
         self._waiting += 1
         try:

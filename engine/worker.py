@@ -4,13 +4,16 @@ The job comes as one line of JSON on standard input, the answers go as lines of 
 standard output:
 
     {"kind": "probe", "path"}                       -> {"clip", "format"}
-    {"kind": "analyze", "path", "prompt", "schema"} -> {"accepted"}, {"text"}..., {"end"}
+    {"kind": "facts", "path"}                       -> {"head"}, {"fact"}..., {"sketch"}..., {"end"}
+    {"kind": "sketch", "path"}                      -> {"sketch"}
+    {"kind": "analyze", "path", "prompt", "schema", "record"} -> {"accepted"}, {"text"}..., {"end"}
 
 or ``{"error": {"status", "code", "message"}}`` at any point. When standard input ends the
 engine is gone, and so is the worker.
 """
 
 import argparse
+import base64
 import json
 import math
 import os
@@ -147,9 +150,22 @@ def _do(job: dict[str, Any], wire: Wire, ears: Ears | None) -> None:
         clip, container = probe(Path(job["path"]))
         wire.send({"clip": asdict(clip), "format": container})
         return
+    if job["kind"] == "sketch":
+        from engine.media import still_sketch
+
+        wire.send({"sketch": base64.b64encode(still_sketch(Path(job["path"]))).decode()})
+        return
+    if job["kind"] == "facts":
+        from engine.record import record
+
+        for message in record(Path(job["path"]), ears):
+            if "head" in message:
+                _allow_cpu(_OPEN_CPU_S + _CPU_PER_SECOND * message["head"]["clip"]["duration"])
+            wire.send(message)
+        return
     from engine.answer import answer
 
-    with answer(Path(job["path"]), job["prompt"], job["schema"], ears) as reply:
+    with answer(Path(job["path"]), job["prompt"], job["schema"], ears, job.get("record")) as reply:
         _allow_cpu(_OPEN_CPU_S + _CPU_PER_SECOND * reply.clip.duration)
         wire.send({"accepted": reply.told()})
         wire.text(reply.fragments)

@@ -31,9 +31,9 @@ def test_null_is_as_good_as_absent() -> None:
     assert asked.schema is None
 
 
-def test_a_video_id_names_an_asset() -> None:
+def test_a_video_id_is_a_source_of_its_own() -> None:
     asked = read_request({"prompt": "x", "video_id": "b" * 24})
-    assert (asked.source, asked.value) == ("asset_id", "b" * 24)
+    assert (asked.source, asked.value) == ("video_id", "b" * 24)
 
 
 @pytest.mark.parametrize(
