@@ -11,6 +11,9 @@ class FaultProxy:
         port: of the service.
         seed: the same seed, the same faults.
         patience: after so many cuts the connections are left whole.
+
+    Attributes:
+        faulty: while False, connections are left whole, too.
     """
 
     def __init__(self, port: int, seed: int, patience: int = 8) -> None:
@@ -18,6 +21,7 @@ class FaultProxy:
         self._random = random.Random(seed)
         self._cuts_left = patience
         self.cuts = 0
+        self.faulty = True
         self.port = 0
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -64,7 +68,7 @@ class FaultProxy:
 
     def _allowance(self) -> int | None:
         """How many bytes the next connection may carry back; None is without end."""
-        if self._cuts_left <= 0 or self._random.random() < 0.2:
+        if not self.faulty or self._cuts_left <= 0 or self._random.random() < 0.2:
             return None
         self._cuts_left -= 1
         self.cuts += 1
