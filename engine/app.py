@@ -7,6 +7,7 @@ from pathlib import Path
 from aiohttp import web
 
 from engine.analyze import AnalyzeRoute, MediaSources
+from engine.analyze_tasks import AnalyzeTaskRoutes
 from engine.assets import AssetRoutes
 from engine.fetch import Fetcher
 from engine.indexed_assets import IndexedAssetRoutes
@@ -14,8 +15,10 @@ from engine.indexer import Indexer
 from engine.indexes import IndexRoutes
 from engine.intake import Intake
 from engine.library import Library
+from engine.multipart import MultipartRoutes
 from engine.pool import Pool
 from engine.recorder import Recorder
+from engine.search import SearchRoutes
 from engine.tasks import TaskRoutes
 from engine.web import add_headers, errors_as_json, log_requests
 
@@ -45,14 +48,22 @@ def create_app(settings: Settings) -> web.Application:
     recorder = Recorder(library, pool, max(1, settings.workers - 1))
     indexer = Indexer(library, pool, fetcher, recorder)
     sources = MediaSources(intake, indexer, recorder)
+    uploads = MultipartRoutes(library, intake)
+    searches = SearchRoutes(library, pool, fetcher)
+    analyses = AnalyzeTaskRoutes(library, sources, pool)
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
         await library.open()
         await pool.open()
         await intake.open()
+        await uploads.open()
+        await searches.open()
         await indexer.open()
+        await analyses.open()
         yield
+        await analyses.close()
         await indexer.close()
+        await uploads.close()
         await intake.close()
         await pool.close()
         await library.close()
@@ -60,9 +71,12 @@ def create_app(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[log_requests, errors_as_json], client_max_size=MAX_BODY_BYTES)
     app.cleanup_ctx.append(lifetime)
     app.on_response_prepare.append(add_headers)
+    app.add_routes(uploads.routes())  # before the assets, whose ids match its paths
     app.add_routes(AssetRoutes(library, intake).routes())
     app.add_routes(IndexRoutes(library, indexer.delete_all).routes())
     app.add_routes(IndexedAssetRoutes(library, indexer).routes())
     app.add_routes(TaskRoutes(library, indexer).routes())
+    app.add_routes(searches.routes())
+    app.add_routes(analyses.routes())
     app.add_routes(AnalyzeRoute(sources, pool).routes())
     return app

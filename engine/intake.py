@@ -48,7 +48,11 @@ class Intake:
     async def open(self) -> None:
         """Take up what an earlier run left."""
         for asset in await self._library.processing():
-            self._start(asset.id, self._judge(asset) if asset.sha256 else self._fetch(asset))
+            if asset.sha256:
+                self._start(asset.id, self._judge(asset))
+            elif asset.url:
+                self._start(asset.id, self._fetch(asset))
+            # Else its chunks are still on their way.
 
     async def close(self) -> None:
         """Stop; assets in the middle stay ``processing`` and are taken up at the next start."""
@@ -71,6 +75,11 @@ class Intake:
         await self._library.add(asset)
         self._start(asset.id, self._fetch(asset))
         return asset
+
+    async def from_parts(self, asset_id: str, incoming: Incoming) -> None:
+        """Give an asset that was uploaded in chunks its bytes."""
+        await self._library.set_content(asset_id, incoming)
+        self._start(asset_id, self._judge(await self._library.get(asset_id)))
 
     async def ready(self, asset_id: str) -> Path:
         """Return the file of an asset, after waiting a little if it is still being judged.
@@ -96,7 +105,7 @@ class Intake:
             if source == "url":
                 await self._fetcher.fetch(value, incoming.write)
             else:
-                await incoming.write(await asyncio.to_thread(_decoded, value))
+                await incoming.write(await asyncio.to_thread(decoded, value))
             incoming.finish()
             yield incoming.path
         finally:
@@ -158,7 +167,7 @@ def file_type(clip: dict[str, Any], container: str, guess: str | None) -> str:
     return (_PICTURE_TYPES if kind == "video" else _SOUND_TYPES).get(name, f"{kind}/{name}")
 
 
-def _decoded(text: str) -> bytes:
+def decoded(text: str) -> bytes:
     """Decode base64, with or without a ``data:`` head.
 
     Raises:

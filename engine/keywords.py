@@ -9,7 +9,7 @@ _MOST = 10
 _SURE = 0.5  # a keyword that the recogniser doubts would mislead
 _SHORTEST = 4
 
-_COMMON = frozenset({
+COMMON = frozenset({
     "about", "above", "after", "again", "against", "all", "also", "always", "and", "another", "any",
     "are", "around", "away", "back", "because", "been", "before", "being", "below", "between", "both",
     "but", "came", "can", "come", "could", "did", "does", "doing", "done", "down", "each", "even", "ever",
@@ -34,6 +34,6 @@ def keywords_of(utterances: Iterable[Utterance]) -> list[str]:
         for one in utterances
         if one.understood
         for word in one.words or ()
-        if word.confidence >= _SURE and len(word.text) >= _SHORTEST and word.text not in _COMMON
+        if word.confidence >= _SURE and len(word.text) >= _SHORTEST and word.text not in COMMON
     )
     return [word for word, _ in counts.most_common(_MOST)]

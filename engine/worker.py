@@ -13,7 +13,6 @@ engine is gone, and so is the worker.
 """
 
 import argparse
-import base64
 import json
 import math
 import os
@@ -153,7 +152,7 @@ def _do(job: dict[str, Any], wire: Wire, ears: Ears | None) -> None:
     if job["kind"] == "sketch":
         from engine.media import still_sketch
 
-        wire.send({"sketch": base64.b64encode(still_sketch(Path(job["path"]))).decode()})
+        wire.send({"sketch": still_sketch(Path(job["path"])).hex()})
         return
     if job["kind"] == "facts":
         from engine.record import record
