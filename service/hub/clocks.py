@@ -5,7 +5,6 @@ client's; here run first event, idle and total, as one deadline on the loop's ti
 """
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -45,10 +44,11 @@ class Clocks:
     def __init__(self, limits: ClockLimits, total_at: float) -> None:
         self._limits = limits
         self._total_at = total_at
-        self._code = "upstream_timeout_total"
+        self._code, self._due = "upstream_timeout_total", total_at
         self._last_event: float | None = None
-        self._now: Callable[[], float] = asyncio.get_running_loop().time
-        self._timeout = asyncio.timeout_at(total_at)
+        self._loop = asyncio.get_running_loop()
+        self._timeout = asyncio.timeout_at(None)
+        self._timer = self._loop.call_at(total_at, self._look)
 
     async def __aenter__(self) -> Self:
         await self._timeout.__aenter__()
@@ -57,6 +57,7 @@ class Clocks:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._timer.cancel()
         try:
             await self._timeout.__aexit__(kind, exc, trace)
         except TimeoutError as timeout:
@@ -64,19 +65,32 @@ class Clocks:
 
     def connected(self) -> None:
         """A connection is there: the first event is due."""
-        self._set("upstream_timeout_first_event", self._now() + self._limits.first_event_s)
+        self._set("upstream_timeout_first_event", self._loop.time() + self._limits.first_event_s)
 
     def event(self) -> None:
         """An event has come."""
-        self._last_event = self._now()
+        self._last_event = self._loop.time()
         self._set("upstream_timeout_idle", self._last_event + self._limits.idle_s)
 
     def blank(self) -> None:
         """A blank line has come: proof of life, but no event."""
         if self._last_event is not None:
             limit = self._last_event + 3 * self._limits.idle_s
-            self._set("upstream_timeout_idle", min(self._now() + self._limits.idle_s, limit))
+            self._set("upstream_timeout_idle", min(self._loop.time() + self._limits.idle_s, limit))
 
     def _set(self, code: str, due: float) -> None:
-        self._code, due = ("upstream_timeout_total", self._total_at) if due >= self._total_at else (code, due)
-        self._timeout.reschedule(due)
+        self._code, self._due = ("upstream_timeout_total", self._total_at) if due >= self._total_at else (code, due)
+        # Events put the deadline off, and most often nothing need be done: the
+        # timer looks when it fires. A new timer for each event costs more than the event.
+        if self._due < self._timer.when():
+            self._arm()
+
+    def _arm(self) -> None:
+        self._timer.cancel()
+        self._timer = self._loop.call_at(self._due, self._look)
+
+    def _look(self) -> None:
+        if self._loop.time() < self._due:
+            self._arm()
+        else:
+            self._timeout.reschedule(self._loop.time())
