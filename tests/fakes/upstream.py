@@ -140,6 +140,7 @@ class ScriptedServer:
     Attributes:
         seen: the requests so far.
         scripts: answers by the prompt that asks for them, in place of the plays.
+        paths: answers by the path that is asked, in place of both.
         open: answers being played now; ``idle`` is set when there is none.
     """
 
@@ -147,6 +148,7 @@ class ScriptedServer:
         self._plays = list(plays)
         self._raw = raw
         self.scripts: dict[str, Play] = {}
+        self.paths: dict[str, Play] = {}
         self.seen: list[Seen] = []
         self.open = 0
         self.idle = asyncio.Event()
@@ -214,6 +216,8 @@ class ScriptedServer:
             await asyncio.gather(watch, played, return_exceptions=True)
 
     def _next_play(self) -> Play:
+        if self.paths:
+            return self.paths[self.seen[-1].line.split()[1]]
         if self.scripts:
             return self.scripts[orjson.loads(self.seen.pop().body)["prompt"]]
         return self._plays.pop(0) if len(self._plays) > 1 else self._plays[0]
