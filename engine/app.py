@@ -9,6 +9,8 @@ from aiohttp import web
 from engine.analyze import AnalyzeRoute, MediaSources
 from engine.analyze_tasks import AnalyzeTaskRoutes
 from engine.assets import AssetRoutes
+from engine.embed import EmbedRoutes
+from engine.entities import EntityRoutes
 from engine.fetch import Fetcher
 from engine.indexed_assets import IndexedAssetRoutes
 from engine.indexer import Indexer
@@ -77,6 +79,8 @@ def create_app(settings: Settings) -> web.Application:
     app.add_routes(IndexedAssetRoutes(library, indexer).routes())
     app.add_routes(TaskRoutes(library, indexer).routes())
     app.add_routes(searches.routes())
+    app.add_routes(EmbedRoutes(library).routes())
+    app.add_routes(EntityRoutes(library).routes())
     app.add_routes(analyses.routes())
     app.add_routes(AnalyzeRoute(sources, pool).routes())
     return app

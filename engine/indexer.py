@@ -26,6 +26,8 @@ from engine.recorder import Recorder
 log = structlog.get_logger()
 
 FINAL = ("ready", "failed")
+# How long an analysis waits for a video that is still being indexed.
+_PATIENCE_S = 10.0
 _SYSTEM = ("filename", "duration", "fps", "width", "height", "size")
 
 
@@ -114,12 +116,18 @@ class Indexer:
         return row
 
     async def for_analysis(self, ident: str) -> tuple[Path, dict[str, Any]] | None:
-        """Return the file and the record of a row; None when no row has this id.
+        """Return the file and the record of a row, after waiting a little if it is being indexed.
+
+        None when no row has this id.
 
         Raises:
             ApiError: it is not ready, it failed, or its index has no model that analyses.
         """
-        row = await self._library.row("SELECT * FROM indexed WHERE id = ?", [ident]) if is_id(ident) else None
+        if not is_id(ident):
+            return None
+        if job := self._jobs.get(ident):
+            await asyncio.wait({job}, timeout=_PATIENCE_S)
+        row = await self._library.row("SELECT * FROM indexed WHERE id = ?", [ident])
         if row is None:
             return None
         index = await find_index(self._library, row["index_id"])

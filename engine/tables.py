@@ -137,18 +137,6 @@ CREATE TABLE IF NOT EXISTS analyze_tasks (
     error TEXT
 );
 
-CREATE TABLE IF NOT EXISTS embed_tasks (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    version INTEGER NOT NULL,
-    model_name TEXT NOT NULL,
-    status TEXT NOT NULL,
-    created_at TEXT NOT NULL,
-    updated_at TEXT NOT NULL,
-    metadata TEXT NOT NULL,
-    result TEXT
-);
-
 CREATE TABLE IF NOT EXISTS entity_collections (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
