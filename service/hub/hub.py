@@ -194,12 +194,14 @@ class Hub:
         if join == "never":
             return None
         stream = space.joinable.get(asked.identity)
-        if stream is not None:
+        if stream is not None and stream.ending is None:
             stream.terms.join(terms)
             return Started(stream, "joined")
-        if join == "replay" and (kept := space.kept.get(asked.identity)) is not None:
-            return Started(kept, "replayed")
-        return None
+        if join != "replay":
+            return None
+        # Its ending is written before its upstream call is wound up.
+        kept = stream if stream is not None else space.kept.get(asked.identity)
+        return Started(kept, "replayed") if kept is not None and kept.status is Status.COMPLETED else None
 
     def _lead(self, tenant: str, space: _Tenant, asked: Asked, terms: Terms, headers: Mapping[str, str]) -> Stream:
         self._admit(space)
@@ -282,6 +284,10 @@ class Hub:
         if record is not None and stream.ending is None:
             record.pump.cancel_code = code
             record.task.cancel()
+            # Nobody joins what is about to end.
+            joinable = self._tenants[stream.tenant].joinable
+            if joinable.get(record.identity) is stream:
+                del joinable[record.identity]
 
     def _idle(self, stream: Stream) -> None:
         """The last subscriber has left."""

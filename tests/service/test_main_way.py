@@ -227,6 +227,21 @@ async def test_an_identical_running_request_joins_and_another_does_not(serving: 
         assert await service.start(max_tokens=10) != first
 
 
+async def test_nobody_joins_a_stream_that_has_ended_or_is_being_cancelled(serving: Serving):
+    async with serving(Play([start(), text("a"), end(), Hang()])) as service:
+        first = await service.start()
+        await service.show(first, "?wait=5")  # the upstream still holds its answer open
+        assert await service.start() != first
+        async with service.analyze(headers={"Fanlight-Options": "join=replay"}) as answer:
+            assert answer.headers["Fanlight-Join"] == "replayed"
+    async with serving(Play([start(), Hang()])) as service:
+        first = await service.start()
+        stream = service.hub.find("local", first)
+        service.hub.cancel(stream)
+        assert stream.ending is None  # asked for, and not done yet
+        assert await service.start() != first
+
+
 async def test_cancelling_closes_the_upstream_call_and_is_idempotent(serving: Serving):
     async with serving(Play([start(), text("a"), Hang()])) as service:
         stream = await service.start()
