@@ -231,9 +231,9 @@ async def test_nobody_joins_a_stream_that_has_ended_or_is_being_cancelled(servin
     async with serving(Play([start(), text("a"), end(), Hang()])) as service:
         first = await service.start()
         await service.show(first, "?wait=5")  # the upstream still holds its answer open
-        assert await service.start() != first
         async with service.analyze(headers={"Fanlight-Options": "join=replay"}) as answer:
             assert answer.headers["Fanlight-Join"] == "replayed"
+        assert await service.start() != first
     async with serving(Play([start(), Hang()])) as service:
         first = await service.start()
         stream = service.hub.find("local", first)
