@@ -195,21 +195,11 @@ class RawView(MessageBase):
         return found, stop
 
 
-class BareView:
-    """The text itself, for the ``text`` endpoint: no message, so only a good end can be told."""
-
-    name = "bare"
+class _Wordless:
+    """Views without messages of our own: only a good end can be told, by the end of the body."""
 
     def __init__(self, stream: "Stream") -> None:
         self._stream = stream
-
-    def head(self) -> int:
-        return self._stream.log.size
-
-    def since(self, position: int) -> tuple[list[Message], int]:
-        log = self._stream.log
-        stop = log.boundary_before(min(log.size, position + EVENTS_AT_ONCE_BYTES))
-        return ([(log.encoded(position, stop), None)] if stop > position else []), stop
 
     def reset(self) -> Message | None:
         return None
@@ -219,11 +209,25 @@ class BareView:
         assert ending is not None
         return (b"", None) if ending.status in (Status.COMPLETED, Status.LENGTH) else None
 
+
+class BareView(_Wordless):
+    """The text itself, for the ``text`` endpoint."""
+
+    name = "bare"
+
+    def head(self) -> int:
+        return self._stream.log.size
+
+    def since(self, position: int) -> tuple[list[Message], int]:
+        log = self._stream.log
+        stop = log.boundary_before(min(log.size, position + EVENTS_AT_ONCE_BYTES))
+        return ([(log.encoded(position, stop), None)] if stop > position else []), stop
+
     def cursor(self, gen: int, position: int) -> Cursor:
         return Cursor(gen, position)
 
 
-class DialectView:
+class DialectView(_Wordless):
     """The upstream's own events, for callers of its dialect: only ``stream_end`` ends them well.
 
     Args:
@@ -231,7 +235,7 @@ class DialectView:
     """
 
     def __init__(self, stream: "Stream", *, validation: bool) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._validation = validation
         self.name = "dialect" if validation else "dialect/untouched"
 
@@ -254,14 +258,6 @@ class DialectView:
         if not self._validation or self._stream.schema is None or ending is None:
             return None
         return ending if ending.status in (Status.COMPLETED, Status.LENGTH) else None
-
-    def reset(self) -> Message | None:
-        return None
-
-    def end(self) -> Message | None:
-        ending = self._stream.ending
-        assert ending is not None
-        return (b"", None) if ending.status in (Status.COMPLETED, Status.LENGTH) else None
 
     def cursor(self, gen: int, position: int) -> Cursor:
         return Cursor(gen, position, raw=True)
