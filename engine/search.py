@@ -35,7 +35,7 @@ from engine.tokens import Expired, Forged, Tokens
 
 PAGE_LIFETIME_S = 3600.0
 # Farther apart than this, two pictures do not look alike (docs/engine.md: how it was found).
-LOOK_ALIKE = 0.3
+LOOK_ALIKE = 0.2
 _MOST_HITS = 1000
 
 

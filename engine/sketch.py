@@ -31,13 +31,13 @@ def sketch(pixels: Pixels) -> Sketch:
 
 
 def pack(one: Sketch) -> bytes:
-    """Return a sketch in a byte a number."""
-    return bytes(np.round(one * 255).astype(np.uint8))
+    """Return a sketch in two bytes a number."""
+    return bytes(np.round(one * 65535).astype("<u2"))
 
 
 def unpack(raw: bytes) -> Sketch:
     """Rebuild what ``pack`` made, or several of them in a row as a matrix."""
-    return (np.frombuffer(raw, np.uint8) / np.float32(255)).astype(np.float32).reshape(-1, SIZE)
+    return (np.frombuffer(raw, "<u2") / np.float32(65535)).astype(np.float32).reshape(-1, SIZE)
 
 
 def distances(one: Sketch, many: Sketch) -> NDArray[np.floating[Any]]:
