@@ -11,7 +11,7 @@ import orjson
 from protocol.pointers import child, names_of
 
 _SPACE = re.compile(rb"[ \t\r\n]*")
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SCALAR = re.compile(rb"[^ \t\r\n,\]}]+")
 _FLAT = (
     rb"(?:[\[{][^\[\]{}\"]*(?:" + _STRING.pattern + rb"[^\[\]{}\"]*)*[\]}]"
@@ -20,7 +20,7 @@ _FLAT = (
 # An element with no container in its own members and the comma after it, in one step: most are such.
 _FLAT_ELEMENT = re.compile(_FLAT + rb"[ \t\r\n]*,[ \t\r\n]*", re.DOTALL)
 _FLAT_MEMBER = re.compile(rb"(" + _STRING.pattern + rb")[ \t\r\n]*:[ \t\r\n]*" + _FLAT_ELEMENT.pattern, re.DOTALL)
-_STRUCTURE = re.compile(rb'[\[{]|[\]}]|"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_STRUCTURE = re.compile(rb'[\[{]|[\]}]|"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 # The wanted pointers as a tree of names.
 _Names = dict[str, "_Names"]

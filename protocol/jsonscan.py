@@ -69,6 +69,7 @@ class Listener(Protocol):
 IN_STRING, _IN_NAME, _AFTER, _VALUE, _COLON, _NAME, NUMBER = range(7)
 _VALUE_OR_END, _NAME_OR_END, _WORD, _ESCAPE, _HEX, _PAIR, _PAIR_U, COMPLETE, _REFUSED = range(7, 16)
 
+_SHORT = 256
 _STOP = re.compile(r'["\\\x00-\x1f]')
 _SPACE = frozenset(" \t\r\n")
 _NUMBER_STARTS = frozenset("-0123456789")
@@ -261,8 +262,12 @@ class JsonScanner:
                 self._ascii = base >= 0
                 continue
             if state <= _IN_NAME:
-                stop = text.find('"', index)
-                piece = text[index:stop] if stop >= 0 else text[index:]
+                # In a short piece it is quicker to look for the quote and then at what is before it;
+                # in a long one that would look at the same characters for every escape.
+                piece = "\\"
+                if size <= _SHORT:
+                    stop = text.find('"', index)
+                    piece = text[index:stop] if stop >= 0 else text[index:]
                 if "\\" in piece or not piece.isprintable():
                     found = _STOP.search(text, index)
                     stop = found.start() if found else -1

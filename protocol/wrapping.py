@@ -48,7 +48,7 @@ ROOT_AT_END = re.compile(
 # A string as far as it is one; half of a surrogate pair ends it.
 _HIGH, _LOW = r"\\u[dD][89abAB][0-9a-fA-F]{2}", r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _ESCAPE = rf'\\["\\/bfnrt]|{_HIGH}{_LOW}|\\u(?![dD][89a-fA-F])[0-9a-fA-F]{{4}}'
-_QUOTED = re.compile(rf'"(?:[^"\\\x00-\x1f]|{_ESCAPE})*"?')
+_QUOTED = re.compile(rf'"(?:[^"\\\x00-\x1f]++|{_ESCAPE})*+"?')
 _BLANK = re.compile(r"[ \t\r\n]*")
 
 
