@@ -22,6 +22,7 @@ from engine.pool import Pool
 from engine.recorder import Recorder
 from engine.search import SearchRoutes
 from engine.tasks import TaskRoutes
+from engine.thumbnails import Thumbnails
 from engine.web import add_headers, errors_as_json, log_requests
 
 # 30 MB of media as base64, and the rest of the request.
@@ -51,7 +52,8 @@ def create_app(settings: Settings) -> web.Application:
     indexer = Indexer(library, pool, fetcher, recorder)
     sources = MediaSources(intake, indexer, recorder)
     uploads = MultipartRoutes(library, intake)
-    searches = SearchRoutes(library, pool, fetcher)
+    thumbnails = Thumbnails(library, pool)
+    searches = SearchRoutes(library, pool, fetcher, thumbnails)
     analyses = AnalyzeTaskRoutes(library, sources, pool)
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
@@ -60,6 +62,7 @@ def create_app(settings: Settings) -> web.Application:
         await intake.open()
         await uploads.open()
         await searches.open()
+        await thumbnails.open()
         await indexer.open()
         await analyses.open()
         yield
@@ -79,6 +82,7 @@ def create_app(settings: Settings) -> web.Application:
     app.add_routes(IndexedAssetRoutes(library, indexer).routes())
     app.add_routes(TaskRoutes(library, indexer).routes())
     app.add_routes(searches.routes())
+    app.add_routes(thumbnails.routes())
     app.add_routes(EmbedRoutes(library).routes())
     app.add_routes(EntityRoutes(library).routes())
     app.add_routes(analyses.routes())

@@ -5,12 +5,14 @@ FFmpeg's demuxers can follow references to other files and to the network; playl
 network protocol to open.
 """
 
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
@@ -36,6 +38,7 @@ MIN_SIDE = 360
 MAX_LONG_SIDE = 5184
 MAX_SHORT_SIDE = 2160
 MAX_ASPECT = 2.4
+_THUMBNAIL_WIDTH = 320
 
 
 def open_media(path: Path) -> InputContainer:
@@ -199,3 +202,40 @@ def still_sketch(path: Path) -> bytes:
             raise broken("its first frame cannot be decoded") from exc
         small = VideoReformatter().reformat(frame, width=WIDTH, height=HEIGHT, format="rgb24", interpolation="AREA")
         return pack(sketch(cast("Pixels", small.to_ndarray())))
+
+
+def thumbnail(path: Path, at: float) -> bytes:
+    """Return the picture at a time as JPEG, at most 320 pixels wide.
+
+    Raises:
+        ApiError: ``video_file_broken``; there is no picture there.
+    """
+    with open_media(path) as container:
+        stream = video_of(container)
+        if stream is None:
+            raise broken("there is no picture in it")
+        offset = (container.start_time or 0) / av.time_base
+        try:
+            container.seek(int((at + offset) * av.time_base), backward=True)
+            frame = _frame_at(container, stream, at + offset)
+        except av.FFmpegError as exc:
+            raise broken("its picture cannot be decoded") from exc
+    width = min(_THUMBNAIL_WIDTH, frame.width) & ~1
+    height = max(2, round(frame.height * width / frame.width) & ~1)
+    small = VideoReformatter().reformat(frame, width=width, height=height, format="yuvj420p", interpolation="AREA")
+    small.pts, small.time_base = 0, Fraction(1, 1)
+    codec = av.CodecContext.create("mjpeg", "w")
+    codec.width, codec.height, codec.pix_fmt, codec.time_base = width, height, "yuvj420p", Fraction(1, 1)
+    return b"".join(bytes(packet) for packet in (*codec.encode(small), *codec.encode(None)))
+
+
+def _frame_at(container: InputContainer, stream: VideoStream, time: float) -> VideoFrame:
+    """Return the last picture that begins at ``time`` or before, or the first there is."""
+    last: VideoFrame | None = None
+    for frame in container.decode(stream):
+        if last is not None and frame.time is not None and frame.time > time + 1e-3:
+            break
+        last = frame
+    if last is None:
+        raise broken("there is no picture at this time")
+    return last

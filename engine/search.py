@@ -31,7 +31,9 @@ from engine.library import Library
 from engine.pool import Pool
 from engine.search_query import Hit, Query, grouped, joined, read_query, word_query
 from engine.sketch import Sketch, distances, unpack
+from engine.thumbnails import Thumbnails
 from engine.tokens import Expired, Forged, Tokens
+from engine.web import origin
 
 PAGE_LIFETIME_S = 3600.0
 # Farther apart than this, two pictures do not look alike (docs/engine.md: how it was found).
@@ -47,6 +49,11 @@ class SearchPool:
     total: int
     duration: float
 
+    @property
+    def pictured(self) -> list[str]:
+        """The ids of those that have a picture."""
+        return [ident for ident, row in self.rows.items() if row["width"] is not None]
+
 
 class SearchRoutes:
     """Search, and keep what was found for its further pages.
@@ -55,10 +62,18 @@ class SearchRoutes:
         clock: seconds since 1970.
     """
 
-    def __init__(self, library: Library, pool: Pool, fetcher: Fetcher, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        library: Library,
+        pool: Pool,
+        fetcher: Fetcher,
+        thumbnails: Thumbnails,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._library = library
         self._pool = pool
         self._fetcher = fetcher
+        self._thumbnails = thumbnails
         self._clock = clock
         self._tokens: Tokens | None = None
 
@@ -87,10 +102,11 @@ class SearchRoutes:
             "duration": searched.duration,
             "group_by": query.group_by,
             "user_metadata": query.include_user_metadata,
+            "thumbnails": searched.pictured if "thumbnail" in index.addons else [],
             "items": grouped(hits) if query.group_by == "video" else [hit.told() for hit in hits],
             "inner": len(hits),
         }
-        return web.json_response(await self._keep(found, query.page_limit))
+        return web.json_response(await self._keep(origin(request), found, query.page_limit))
 
     async def retrieve(self, request: web.Request) -> web.Response:
         assert self._tokens is not None
@@ -109,7 +125,7 @@ class SearchRoutes:
             if wants.lower() not in ("true", "false"):
                 raise invalid("The include_user_metadata parameter must be true or false.")
             found["user_metadata"] = wants.lower() == "true"
-        return web.json_response(await self._page(row, found, int(number)))
+        return web.json_response(await self._page(origin(request), row, found, int(number)))
 
     # -- what is looked through ---------------------------------------------
 
@@ -201,7 +217,7 @@ class SearchRoutes:
 
     # -- pages -------------------------------------------------------------
 
-    async def _keep(self, found: dict[str, Any], page_limit: int) -> dict[str, Any]:
+    async def _keep(self, base: str, found: dict[str, Any], page_limit: int) -> dict[str, Any]:
         row = {
             "id": secrets.token_hex(12),
             "expires_at": self._instant(PAGE_LIFETIME_S),
@@ -216,11 +232,13 @@ class SearchRoutes:
                 db.execute("INSERT INTO searches VALUES (:id, :expires_at, :page_limit, :found)", row)
 
             await self._library.together(write)
-        return await self._page(row, found, 1)
+        return await self._page(base, row, found, 1)
 
-    async def _page(self, row: dict[str, Any], found: dict[str, Any], number: int) -> dict[str, Any]:
+    async def _page(self, base: str, row: dict[str, Any], found: dict[str, Any], number: int) -> dict[str, Any]:
         limit, items = row["page_limit"], found["items"]
         shown = items[(number - 1) * limit : number * limit]
+        if found["thumbnails"]:
+            shown = [self._with_thumbnails(base, item, found["thumbnails"]) for item in shown]
         info: dict[str, Any] = {
             "limit_per_page": limit,
             "total_results": len(items),
@@ -241,6 +259,15 @@ class SearchRoutes:
                 "index_id": found["index_id"],
             },
         }
+
+    def _with_thumbnails(self, base: str, item: dict[str, Any], pictured: list[str]) -> dict[str, Any]:
+        """Add the picture in the middle of each stretch; a recording of sound has none."""
+        if "clips" in item:
+            return {**item, "clips": [self._with_thumbnails(base, clip, pictured) for clip in item["clips"]]}
+        if item["video_id"] not in pictured:
+            return item
+        at = (item["start"] + item["end"]) / 2
+        return {**item, "thumbnail_url": self._thumbnails.url(base, item["video_id"], at)}
 
     def _token(self, row: dict[str, Any], number: int) -> str:
         """Return the token of another page; it lives as long as the outcome is kept."""

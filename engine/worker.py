@@ -6,6 +6,7 @@ standard output:
     {"kind": "probe", "path"}                       -> {"clip", "format"}
     {"kind": "facts", "path"}                       -> {"head"}, {"fact"}..., {"sketch"}..., {"end"}
     {"kind": "sketch", "path"}                      -> {"sketch"}
+    {"kind": "thumbnail", "path", "at"}             -> {"image"}
     {"kind": "analyze", "path", "prompt", "schema", "record"} -> {"accepted"}, {"text"}..., {"end"}
 
 or ``{"error": {"status", "code", "message"}}`` at any point. When standard input ends the
@@ -153,6 +154,11 @@ def _do(job: dict[str, Any], wire: Wire, ears: Ears | None) -> None:
         from engine.media import still_sketch
 
         wire.send({"sketch": still_sketch(Path(job["path"])).hex()})
+        return
+    if job["kind"] == "thumbnail":
+        from engine.media import thumbnail
+
+        wire.send({"image": thumbnail(Path(job["path"]), job["at"]).hex()})
         return
     if job["kind"] == "facts":
         from engine.record import record

@@ -139,10 +139,13 @@ def start_engine(*arguments: str, **options: Any) -> subprocess.Popen[str]:
         **options,
     )
     assert process.stderr is not None
-    first = process.stderr.readline()
-    if "engine_listening" not in first:
-        process.wait()
-        process.said = first  # type: ignore[attr-defined]
+    said = ""
+    while line := process.stderr.readline():
+        if "engine_listening" in line:
+            return process
+        said += line
+    process.wait()
+    process.said = said  # type: ignore[attr-defined]
     return process
 
 

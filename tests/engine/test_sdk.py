@@ -323,6 +323,18 @@ def test_a_picture_finds_the_shot_it_was_taken_from(client: TwelveLabs, index: s
 
 
 @pytest.mark.usefixtures("indexed")
+def test_a_hit_shows_its_picture(client: TwelveLabs, index: str) -> None:
+    hits = client.search.create(index_id=index, search_options=["visual"], query_text="green").data or []
+    image = httpx.get(str(hits[0].thumbnail_url))
+    assert image.headers["Content-Type"] == "image/jpeg"
+    with av.open(io.BytesIO(image.content)) as container:
+        pixels = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert pixels.shape == (180, 320, 3)
+    assert pixels[10, 10] == pytest.approx(sample.SCENES[1].paper, abs=12)
+    assert httpx.get(f"{hits[0].thumbnail_url}x").status_code == 404
+
+
+@pytest.mark.usefixtures("indexed")
 def test_and_keeps_what_all_options_share(client: TwelveLabs, index: str) -> None:
     both = {"query_text": "green 440", "search_options": ["visual", "audio"]}
     assert len(found(client, index, **both, operator="or")) == 2

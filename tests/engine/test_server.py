@@ -117,7 +117,7 @@ def test_a_form_that_lacks_something_is_refused_and_leaves_nothing(
 
 def test_json_is_no_form(engine: RunningEngine) -> None:
     status, error = engine.call("POST", "/assets", {"method": "direct"})
-    assert (status, error["code"]) == (400, "parameter_invalid")
+    assert (status, error["code"]) == (400, "content_type_invalid")
 
 
 def test_an_asset_by_url_from_a_private_address_fails(engine: RunningEngine) -> None:
