@@ -32,6 +32,7 @@ log = structlog.get_logger()
 TOKEN_BYTES = 4
 MAX_PROMPT_TOKENS = 2000
 MAX_TOKENS = 4096
+MAX_DURATION_S = 3600.0
 PROOF_OF_LIFE_S = 3.0
 Media = tuple[Path, dict[str, Any] | None]  # a file, and its record if it was measured before
 _SOURCES = ("url", "asset_id", "base64_string")
@@ -189,15 +190,18 @@ class Run:
         self.generation_id = str(uuid.uuid4())
         self.told: dict[str, Any] = {}
 
-    async def begin(self, media: Media, asked: Asked) -> None:
+    async def begin(self, media: Media, asked: Asked, longest_s: float = MAX_DURATION_S) -> None:
         """Hand the job over; returns when the worker has accepted it.
+
+        Args:
+            longest_s: how long the media may be.
 
         Raises:
             ApiError: it has not.
         """
         path, kept = media
         job = {"kind": "analyze", "path": str(path), "prompt": asked.prompt, "schema": asked.schema, "record": kept}
-        await self._worker.give(job)
+        await self._worker.give({**job, "longest_s": longest_s})
         self.told = (await self._worker.receive())["accepted"]
 
     async def fragments(self) -> AsyncIterator[str]:

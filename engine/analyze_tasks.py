@@ -25,6 +25,8 @@ from engine.web import nested, read_object
 log = structlog.get_logger()
 
 STATUSES = ("queued", "pending", "processing", "ready", "failed")
+# Nobody holds a connection for it, so it may be longer than what is asked for at once.
+MAX_DURATION_S = 2 * 3600.0
 _FINAL = ("ready", "failed")
 
 
@@ -130,7 +132,7 @@ class AnalyzeTaskRoutes:
         async with self._pool.analysis(patient=True) as worker:
             await self._set(ident, status="processing")
             run = Run(worker, asked)
-            await run.begin(media, asked)
+            await run.begin(media, asked, MAX_DURATION_S)
             data = "".join([fragment async for fragment in run.fragments()])
         return {
             "generation_id": run.generation_id,

@@ -10,11 +10,11 @@ from engine.errors import invalid
 from engine.examine import Damage, Order, examine
 from engine.facts import KINDS, Clip, Examination, Examinations
 from engine.intent import Intent, read_intent
-from engine.media import check_limits, open_media, read_clip
+from engine.kept import replayed
+from engine.media import MAX_DURATION_S, check_limits, open_media, read_clip
 from engine.narrate import NEEDS, narrate
 from engine.packages import missing_package
 from engine.phrases import MODEL
-from engine.record import replayed
 from engine.schema_fill import fill, plan
 from engine.speech import Ears
 from engine.timeline import Timeline
@@ -57,18 +57,20 @@ def answer(
     schema: dict[str, Any] | None,
     ears: Ears | None,
     kept: dict[str, Any] | None = None,
+    longest_s: float = MAX_DURATION_S,
 ) -> Iterator[Reply]:
     """Open a media file and prepare the answer to a prompt.
 
     Args:
         kept: what was measured of the file before; it is then told again, not measured again.
+        longest_s: how long the clip may be.
 
     Raises:
         ApiError: the file cannot be used, or the schema cannot be filled from it.
     """
     with open_media(path) as container:
         clip = read_clip(container)
-        check_limits(clip)
+        check_limits(clip, longest_s)
         if clip.still_image:
             raise invalid("The video parameter names an image; this call takes video or audio.")
         intent = read_intent(prompt)

@@ -304,6 +304,10 @@ class Library:
         for path in self._media.glob("*/*"):
             if path.name not in kept:
                 path.unlink()
+        # A record may have been written while the last row of its bytes was being deleted.
+        for row in self._read("SELECT sha256 FROM records", []):
+            if row[0] not in kept:
+                self._forget_content(row[0])
 
     def _delete(self, asset_id: str) -> bool:
         row = self._connection().execute("SELECT sha256 FROM assets WHERE id = ?", [asset_id]).fetchone()

@@ -33,7 +33,8 @@ _FORMATS = (
 _IMAGES = {"png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "gif"}
 
 MIN_DURATION_S = 4.0
-MAX_DURATION_S = 3600.0
+MAX_DURATION_S = 3600.0  # of an analysis, unless the job says otherwise
+MAX_ASSET_DURATION_S = 4 * 3600.0
 MIN_SIDE = 360
 MAX_LONG_SIDE = 5184
 MAX_SHORT_SIDE = 2160
@@ -123,8 +124,11 @@ def _last_packet_s(path: Path) -> float:
     return end
 
 
-def check_limits(clip: Clip) -> None:
+def check_limits(clip: Clip, longest_s: float = MAX_DURATION_S) -> None:
     """Hold a clip against the API's limits; still images have none here.
+
+    Args:
+        longest_s: what it is wanted for decides how long it may be.
 
     Raises:
         ApiError: with the code of the first limit that is passed.
@@ -136,10 +140,10 @@ def check_limits(clip: Clip) -> None:
             "video_duration_too_short",
             f"The clip lasts {clip.duration:.2f} s; at least {MIN_DURATION_S:g} s are needed.",
         )
-    if clip.duration > MAX_DURATION_S:
+    if clip.duration > longest_s:
         raise ApiError(
             "video_duration_too_long",
-            f"The clip lasts {clip.duration:.0f} s; at most {MAX_DURATION_S:.0f} s are taken.",
+            f"The clip lasts {clip.duration:.0f} s; at most {longest_s:.0f} s are taken.",
         )
     if clip.width is not None and clip.height is not None:
         _check_size(clip.width, clip.height)
@@ -175,7 +179,7 @@ def probe(path: Path) -> tuple[Clip, str]:
     """
     with open_media(path) as container:
         clip = read_clip(container)
-        check_limits(clip)
+        check_limits(clip, MAX_ASSET_DURATION_S)
         stream = video_of(container) or audio_of(container)
         try:
             next(iter(container.decode(stream)))

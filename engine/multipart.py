@@ -256,6 +256,7 @@ class MultipartRoutes:
         """Make the asset's file of the chunks; they go when it is there."""
         incoming = self._library.incoming()
         try:
+            await self._library.get(upload["asset_id"])  # it may have been deleted meanwhile
             for index in range(1, upload["total_chunks"] + 1):
                 with self._path(upload["id"], index).open("rb") as chunk:
                     while piece := await asyncio.to_thread(chunk.read, _PIECE_BYTES):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from engine.facts import Level, Shot, Silence, Tone, Utterance
+from engine.kept import clip_of, facts_of
 from engine.phrases import light_word, loudness_word, motion_word
-from engine.record import clip_of, facts_of
 
 Kind = Literal["visual", "audio", "transcription"]
 _OPENINGS = {"cut": "cut", "dissolve": "dissolve", "fade": "fade", "start": "opening", "continues": ""}

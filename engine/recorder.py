@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from engine import record
+from engine.kept import VERSION
 from engine.library import Library
 from engine.passages import passages_of, sketches_of
 from engine.pool import Pool
@@ -32,7 +32,7 @@ class Recorder:
         if row is None:
             return None
         kept: dict[str, Any] = await asyncio.to_thread(json.loads, row["record"])
-        return kept if kept["version"] == record.VERSION else None
+        return kept if kept["version"] == VERSION else None
 
     async def record_of(self, sha256: str, on_turn: Callable[[str], Awaitable[None]]) -> dict[str, Any]:
         """Return the record of a file, after measuring it if need be.

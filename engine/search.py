@@ -50,6 +50,14 @@ class SearchPool:
     duration: float
 
     @property
+    def by_content(self) -> dict[str, list[str]]:
+        """The ids of those that consist of the same bytes, by their hash."""
+        idents: dict[str, list[str]] = {}
+        for ident, row in self.rows.items():
+            idents.setdefault(row["sha256"], []).append(ident)
+        return idents
+
+    @property
     def pictured(self) -> list[str]:
         """The ids of those that have a picture."""
         return [ident for ident, row in self.rows.items() if row["width"] is not None]
@@ -193,26 +201,26 @@ class SearchRoutes:
             " WHERE passage_words MATCH ? AND kind = ? AND passages.sha256 IN (SELECT value FROM json_each(?))"
             " ORDER BY score, passages.rowid LIMIT ?"
         )
-        contents = json.dumps(sorted({row["sha256"] for row in searched.rows.values()}))
-        rows = await self._library.rows(sql, [word_query(text), option, contents, _MOST_HITS])
+        named = searched.by_content
+        rows = await self._library.rows(sql, [word_query(text), option, json.dumps(list(named)), _MOST_HITS])
         return [
             Hit(ident, row["start"], row["end"], row["text"] if option == "transcription" else None)
             for row in rows
-            for ident in _named(searched, row["sha256"])
+            for ident in named[row["sha256"]]
         ]
 
     async def _by_looks(self, images: list[Sketch], searched: SearchPool) -> list[Hit]:
         """Return the shots that look like all of the images, the nearest first."""
-        contents = json.dumps(sorted({row["sha256"] for row in searched.rows.values()}))
+        named = searched.by_content
         sql = 'SELECT sha256, start, "end", sketch FROM sketches WHERE sha256 IN (SELECT value FROM json_each(?))'
-        rows = await self._library.rows(sql, [contents])
+        rows = await self._library.rows(sql, [json.dumps(list(named))])
         measured = await asyncio.to_thread(_likeness, images, [row["sketch"] for row in rows])
         order = sorted(range(len(rows)), key=lambda place: measured[place])
         return [
             Hit(ident, rows[place]["start"], rows[place]["end"])
             for place in order
             if measured[place] <= LOOK_ALIKE
-            for ident in _named(searched, rows[place]["sha256"])
+            for ident in named[rows[place]["sha256"]]
         ]
 
     # -- pages -------------------------------------------------------------
@@ -306,10 +314,6 @@ def _check_index(index: Index, query: Query) -> None:
         needed = "visual" if option == "visual" else "audio"
         if needed not in options:
             raise ApiError("search_option_not_supported", f"The index was made without {needed}, which {option} needs.")
-
-
-def _named(searched: SearchPool, sha256: str) -> list[str]:
-    return [ident for ident, row in searched.rows.items() if row["sha256"] == sha256]
 
 
 def _likeness(images: list[Sketch], packed: list[bytes]) -> list[float]:

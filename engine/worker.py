@@ -7,7 +7,8 @@ standard output:
     {"kind": "facts", "path"}                       -> {"head"}, {"fact"}..., {"sketch"}..., {"end"}
     {"kind": "sketch", "path"}                      -> {"sketch"}
     {"kind": "thumbnail", "path", "at"}             -> {"image"}
-    {"kind": "analyze", "path", "prompt", "schema", "record"} -> {"accepted"}, {"text"}..., {"end"}
+    {"kind": "analyze", "path", "prompt", "schema", "record", "longest_s"}
+                                                    -> {"accepted"}, {"text"}..., {"end"}
 
 or ``{"error": {"status", "code", "message"}}`` at any point. When standard input ends the
 engine is gone, and so is the worker.
@@ -144,7 +145,7 @@ def _allow_cpu(seconds: float) -> None:
 
 
 def _do(job: dict[str, Any], wire: Wire, ears: Ears | None) -> None:
-    from engine.media import probe
+    from engine.media import MAX_DURATION_S, probe
 
     if job["kind"] == "probe":
         clip, container = probe(Path(job["path"]))
@@ -170,7 +171,8 @@ def _do(job: dict[str, Any], wire: Wire, ears: Ears | None) -> None:
         return
     from engine.answer import answer
 
-    with answer(Path(job["path"]), job["prompt"], job["schema"], ears, job.get("record")) as reply:
+    media = (Path(job["path"]), job["prompt"], job["schema"], ears)
+    with answer(*media, job.get("record"), job.get("longest_s", MAX_DURATION_S)) as reply:
         _allow_cpu(_OPEN_CPU_S + _CPU_PER_SECOND * reply.clip.duration)
         wire.send({"accepted": reply.told()})
         wire.text(reply.fragments)

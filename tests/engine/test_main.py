@@ -6,12 +6,13 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from engine.__main__ import Unusable, listen, lock_directory, main
-from tests.engine.conftest import RunningEngine, Spawn
+from tests.engine.conftest import ROOT, RunningEngine, Spawn
 
 
 def at(home: Path, name: str = "s") -> list[str]:
@@ -133,3 +134,8 @@ def test_neither_prompt_nor_words_nor_query_reach_the_log(tmp_path: Path, spawn:
     assert '"route": "/v1.3/analyze"' in log
     for secret in ("PURPLE-SECRET", "QUERY-SECRET", "After a cut"):
         assert secret not in log
+
+
+def test_the_server_cannot_decode_media() -> None:
+    code = "import sys, engine.app; sys.exit('av' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -137,3 +137,9 @@ def test_the_shared_clips_are_judged_as_they_should_be() -> None:
     assert not clip.has_picture
     clip, _ = probe(shared_clip("flower.webm"))
     assert (clip.width, clip.video_codec) == (960, "vp8")
+
+
+def test_what_a_clip_is_wanted_for_decides_how_long_it_may_be() -> None:
+    check_limits(Clip(7000, 640, 360), longest_s=7200)
+    with pytest.raises(ApiError, match="at most 3600 s"):
+        check_limits(Clip(7000, 640, 360))

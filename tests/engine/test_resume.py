@@ -28,7 +28,7 @@ def _drain(process: "subprocess.Popen[str]") -> None:
 
 
 def until_over(engine: RunningEngine, path: str) -> dict[str, Any]:
-    for _ in range(20_000):
+    for _ in range(200_000):
         row = dict(engine.call("GET", path)[1])
         if row["status"] in ("ready", "failed"):
             return row

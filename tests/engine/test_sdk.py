@@ -61,7 +61,7 @@ def client(base: str) -> Iterator[TwelveLabs]:
 
 def until(ask: Callable[[], Any], good: Callable[[Any], bool]) -> Any:
     """Ask over and over; each answer takes a turn of the server."""
-    for _ in range(20_000):
+    for _ in range(200_000):
         answer = ask()
         if good(answer):
             return answer
