@@ -36,12 +36,14 @@ class CaptionView:
                 self._is_refused = True
             if not self._has_document:
                 self._undecided.append(fragment)
+                self._plain.grew(self._structured.parser.offset)
                 self._feed_plain(self._structured.parser.prose_end)
                 self._has_document = self._structured.parser.has_document
         return self._board.taken()
 
     def close(self) -> list[Message]:
         """The text is over; return what only its end tells."""
+        self._board.over()
         if not self._is_refused:
             self._is_refused = True
             parser = self._structured.parser

@@ -44,6 +44,12 @@ class CueBoard:
         self._latest: dict[str, dict[str, Any]] = {}
         self._cues: dict[str, Cue] = {}
         self._told: list[dict[str, Any]] = []
+        self._last: set[str] = set()  # told by the end of the text, which has no byte of its own
+        self._is_over = False
+
+    def over(self) -> None:
+        """The text is over: what is told from now on is told at its last byte, after that was told."""
+        self._is_over = True
 
     def taken(self) -> list[dict[str, Any]]:
         """Return what was told since the last call."""
@@ -78,7 +84,7 @@ class CueBoard:
         return [
             message
             for message in self._latest.values()
-            if message["at"] > start and (start or message["state"] != "retracted")
+            if (message["at"] > start or message["id"] in self._last) and (start or message["state"] != "retracted")
         ]
 
     def finals(self) -> list[dict[str, Any]]:
@@ -108,4 +114,6 @@ class CueBoard:
         if cue.pointer is not None:
             message["pointer"] = cue.pointer
         self._latest[cue.id] = message
+        if self._is_over:
+            self._last.add(cue.id)
         self._told.append(message)

@@ -278,7 +278,7 @@ class JsonPush(JsonScanner):
         self._where_in_text = _PROSE
         self._reset()
         if self._listener is not None:
-            self._listener.withdrawn(self._offset)
+            self._listener.withdrawn(self._offset + len(rest[:1].encode()))
         return rest
 
 

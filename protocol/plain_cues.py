@@ -52,6 +52,12 @@ class PlainCues:
         self._text = ""  # what is not decided yet, and a little before it
         self._from = 0  # where it begins there
         self._offset = 0  # and in the whole text, in bytes
+        self._head = 0  # where the whole text ends
+        self._seen = 0  # and where it ended before the latest piece
+
+    def grew(self, head: int) -> None:
+        """The whole text now ends at offset ``head``; what of it is fed may come later."""
+        self._seen, self._head = self._head, head
 
     def feed(self, fragment: str) -> None:
         """Take the next piece of text."""
@@ -63,10 +69,11 @@ class PlainCues:
         kept = max(0, self._from - _LOOK_BACK)
         self._text, self._from = self._text[kept:], self._from - kept
         if self._cue is not None:
-            self._board.grown(self._cue, self._offset)
+            self._board.grown(self._cue, self._at(self._offset))
 
     def close(self) -> None:
         """The text is over."""
+        self._seen = self._head
         self._take_marks(_MARK_AT_END)
         tail = _TAIL.search(self._text, max(self._from, len(self._text) - _LONGEST_OPEN_END))
         self._take_words(tail.start() if tail else len(self._text))
@@ -114,7 +121,11 @@ class PlainCues:
             return
         if cue.end is None and next_start is not None and cue.start is not None and next_start > cue.start:
             cue.end = next_start
-        self._board.final(cue, at)
+        self._board.final(cue, self._at(at))
+
+    def _at(self, offset: int) -> int:
+        """The offset to tell: past what was there before, for who has that would not be told again."""
+        return offset if offset > self._seen else self._head
 
     def _add_words(self, cue: Cue, text: str) -> int | None:
         """Add text to a cue; return the position past the first character that is not the cue's any more."""

@@ -84,3 +84,16 @@ def _documents(only: set[str] | None) -> st.SearchStrategy[dict[str, Any]]:
 
 SCHEMAS = _documents(None)
 FOLLOWED_SCHEMAS = _documents(_FOLLOWED)
+
+# Pieces that make most texts nearly JSON.
+SCRAPS = st.lists(
+    st.sampled_from(
+        [
+            *["{", "}", "[", "]", ",", ":", '"', "\\", "\\u", "d83d", "\\ude00", "1", "-", "0", ".5", "e3", "E400"],
+            *["true", "null", "fals", " ", "\n", "\t", "```", "```json\n", "`", "a", "é", "\x01", '{"a":', '"b"'],
+            "[1",
+            "NaN",
+        ]
+    ),
+    max_size=14,
+).map("".join)

@@ -20,7 +20,7 @@ def admitted(schema: Any) -> AdmittedSchema:
         raise
 
 
-@settings(max_examples=500)
+@settings(max_examples=150)
 @given(SCHEMAS, st.lists(VALUES, min_size=1, max_size=6))
 def test_a_value_has_faults_exactly_when_it_does_not_fit(schema: dict[str, Any], values: list[Any]) -> None:
     known = admitted(schema)

@@ -14,6 +14,7 @@ from protocol.json_depth import too_deep
 from protocol.jsonpush import JsonPush, JsonRefused
 from protocol.pointers import resolve
 from protocol.wrapping import find_document
+from tests.protocol.json_cases import SCRAPS
 
 CHARACTERS = st.characters(codec="utf-8")
 SCALARS = (
@@ -37,18 +38,6 @@ FORMS = st.sampled_from(
     ]
 )
 DOCUMENTS = st.builds(lambda value, form: json.dumps(value, **form), VALUES, FORMS)
-# Pieces that make most texts nearly JSON.
-SCRAPS = st.lists(
-    st.sampled_from(
-        [
-            *["{", "}", "[", "]", ",", ":", '"', "\\", "\\u", "d83d", "\\ude00", "1", "-", "0", ".5", "e3", "E400"],
-            *["true", "null", "fals", " ", "\n", "\t", "```", "```json\n", "`", "a", "é", "\x01", '{"a":', '"b"'],
-            "[1",
-            "NaN",
-        ]
-    ),
-    max_size=14,
-).map("".join)
 
 
 class Told:
@@ -165,6 +154,7 @@ def test_events_name_the_place_and_the_byte_that_proved_them() -> None:
     ]
 
 
+@settings(max_examples=50)
 @given(DOCUMENTS)
 def test_the_live_tree_grows_by_every_piece(text: str) -> None:
     parser = JsonPush()
@@ -176,6 +166,7 @@ def test_the_live_tree_grows_by_every_piece(text: str) -> None:
     assert parser.tree == orjson.loads(text)
 
 
+@settings(max_examples=50)
 @given(DOCUMENTS, st.integers(1, 5))
 def test_events_alone_rebuild_the_tree(text: str, size: int) -> None:
     root: list[Any] = []
@@ -220,7 +211,7 @@ def mutated(text: str, how: str, where: float, char: str) -> str:
     return text[:place] + ("" if how == "delete" else char) + rest
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(DOCUMENTS, st.lists(MUTATIONS, min_size=1, max_size=3), st.integers(1, 9))
 def test_a_mutated_document_is_refused_or_agreed_upon(text: str, changes: list[Any], size: int) -> None:
     for change in changes:
@@ -228,7 +219,7 @@ def test_a_mutated_document_is_refused_or_agreed_upon(text: str, changes: list[A
     check_agreement(text, size)
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(SCRAPS, st.integers(1, 9))
 @example('"a" {"b":1}', 1)
 @example('[00:12] hello [1] {"a": 1} bye', 4)

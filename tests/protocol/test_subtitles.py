@@ -40,6 +40,7 @@ def milliseconds(clock: str) -> int:
     return (int(hours) * 60 + int(minutes)) * 60_000 + int(rest.replace(".", ""))
 
 
+@settings(max_examples=60)
 @given(CUES, st.booleans())
 def test_independent_parsers_read_what_was_written(cues: list[dict[str, Any]], formatted: bool) -> None:
     made = Subtitles.of(cues, formatted=formatted)
@@ -60,6 +61,7 @@ def srt_look(text: str) -> str:
     return text.replace("-->", "→").replace("<", "‹").replace(">", "›").replace("{\\", "(\\")
 
 
+@settings(max_examples=60)
 @given(CUES)
 def test_no_word_is_lost_and_times_are_in_order(cues: list[dict[str, Any]]) -> None:
     made = Subtitles.of(cues)
@@ -71,7 +73,7 @@ def test_no_word_is_lost_and_times_are_in_order(cues: list[dict[str, Any]]) -> N
         end = each.end
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(CUES)
 def test_formatted_cues_keep_the_bounds_of_the_screen(cues: list[dict[str, Any]]) -> None:
     made = Subtitles.of(cues, formatted=True)

@@ -7,14 +7,14 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.element_view import ElementView
 from protocol.patch_view import PatchView, join_ops
 from protocol.pointers import child, names_of, resolve
 from protocol.schemas import admit
-from tests.protocol.json_cases import VALUES
+from tests.protocol.json_cases import SCRAPS, VALUES
 
 DOCUMENTS = st.builds(
     lambda value, ascii_only, indent: json.dumps(value, ensure_ascii=ascii_only, indent=indent),
@@ -86,6 +86,7 @@ def test_an_element_is_told_at_its_last_byte_and_a_number_at_the_byte_after_it()
     ]
 
 
+@settings(max_examples=50)
 @given(DOCUMENTS, st.integers(0, 60))
 def test_a_late_reader_of_elements_misses_nothing_and_gets_nothing_twice(text: str, cut: int) -> None:
     whole = run(ElementView(), [text])
@@ -178,6 +179,7 @@ def test_operations_rebuild_the_tree(text: str, size: int) -> None:
     assert root == [orjson.loads(text)]
 
 
+@settings(max_examples=60)
 @given(DOCUMENTS, st.integers(0, 60), st.integers(1, 5))
 def test_a_late_reader_of_patches_goes_on_from_the_tree(text: str, cut: int, size: int) -> None:
     view = PatchView()
@@ -192,6 +194,7 @@ def test_a_late_reader_of_patches_goes_on_from_the_tree(text: str, cut: int, siz
     assert root == [orjson.loads(text)]
 
 
+@settings(max_examples=60)
 @given(DOCUMENTS, st.lists(st.integers(0, 80), max_size=4), st.integers(1, 5))
 def test_joined_operations_have_the_same_outcome(text: str, cuts: list[int], size: int) -> None:
     ops = [op for message in run(PatchView(), pieces(text, size)) for op in message["ops"]]
@@ -221,6 +224,22 @@ def test_operations_as_the_contract_writes_them() -> None:
     ]
     assert view.feed("]") == [{"at": 18, "ops": [{"op": "add", "path": "/b/0", "value": 12}]}]
     assert view.state(0) == {"a": "xy", "b": [12]}
+
+
+@pytest.mark.parametrize("make", [ElementView, PatchView])
+@settings(max_examples=100)
+@given(st.one_of(DOCUMENTS, SCRAPS), st.lists(st.integers(1, 5), min_size=1, max_size=40))
+def test_what_is_told_later_stands_later(make: Any, text: str, sizes: list[int]) -> None:
+    """A reader who has all up to the head, and was told all of that, needs only what is told after it."""
+    view = make()
+    head = place = 0
+    for size in sizes:
+        fragment = text[place : place + size]
+        place += size
+        told = view.feed(fragment)
+        now = head + len(fragment.encode())
+        assert all(head < message["at"] <= now for message in told)
+        head = now
 
 
 @pytest.mark.parametrize("view", [ElementView, PatchView])
