@@ -1,9 +1,23 @@
 """How deep a parsed value is nested, without recursion and without a look at each scalar's kind twice."""
 
+import re
 from typing import Any
 
 # Containers inside containers; the root is the first.
 MAX_DEPTH = 64
+
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKET = re.compile(rb"[\[{]|[\]}]")
+
+
+def nesting(text: bytes) -> int:
+    """How deep a text would be nested if it were JSON; for texts that no parser reads."""
+    depth = deepest = 0
+    for bracket in _BRACKET.findall(_STRING.sub(b"", text)):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def too_deep(value: Any) -> bool:

@@ -7,6 +7,7 @@ import orjson
 from aiohttp import web
 
 from protocol.errors import Refusal
+from protocol.json_depth import MAX_DEPTH, nesting
 from protocol.options import Options
 from service.hub.requests import Asked, ask
 from service.web.keys import BODY_TIMEOUT_S, MAX_BODY_BYTES
@@ -34,10 +35,17 @@ async def read_object(request: web.Request) -> tuple[dict[str, Any], int]:
     try:
         value = orjson.loads(body) if len(body) < LARGE_BYTES else await asyncio.to_thread(orjson.loads, body)
     except orjson.JSONDecodeError as exc:
-        raise Refusal("invalid_request", "the body is not JSON") from exc
+        raise _unreadable(body) from exc
     if not isinstance(value, dict):
         raise Refusal("invalid_request", "the body is not a JSON object")
     return value, len(body)
+
+
+def _unreadable(body: bytes) -> Refusal:
+    """Why a body is no JSON; a schema that no parser reads is refused as a schema."""
+    if len(body) < LARGE_BYTES and b'"json_schema"' in body and nesting(body) > MAX_DEPTH:
+        return Refusal("schema_invalid", "response_format.json_schema: the schema is nested deeper than 64")
+    return Refusal("invalid_request", "the body is not JSON")
 
 
 async def _read(request: web.Request, limit: int) -> bytes:

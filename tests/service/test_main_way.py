@@ -205,6 +205,18 @@ async def test_a_schema_that_cannot_be_used_is_refused_before_anything_is_spent(
         assert service.upstream.seen == []
 
 
+async def test_a_schema_that_no_parser_reads_is_refused_as_a_schema(serving: Serving):
+    deep = b'{"properties":{"a":' * 10_000 + b"{}" + b"}}" * 10_000
+    body = b'{"prompt":"[[[","response_format":{"type":"json_schema","json_schema":' + deep + b"}}"
+    async with serving(Play(PARTS)) as service:
+        headers = {"Content-Type": "application/json"}
+        async with service.http.post(service.url + "/v1.3/analyze", data=body, headers=headers) as answer:
+            assert (answer.status, (await answer.json())["code"]) == (400, "schema_invalid")
+        shallow = b'{"json_schema": {"a": "' + b"[" * 5000 + b'"}, }'
+        async with service.http.post(service.url + "/v1.3/analyze", data=shallow, headers=headers) as answer:
+            assert (answer.status, (await answer.json())["code"]) == (400, "invalid_request")
+
+
 async def test_an_identical_running_request_joins_and_another_does_not(serving: Serving):
     gate = Gate()
     async with serving(Play([*PARTS[:2], gate, *PARTS[2:]])) as service:
