@@ -338,12 +338,12 @@ def _read_wanted(body: dict[str, Any]) -> tuple[str, int]:
     return filename, size
 
 
-def _whole(body: dict[str, Any], name: str, most: int | None = None) -> int:
+def _whole(body: dict[str, Any], name: str, most: int = 1 << 53) -> int:
     value = body.get(name)
     if value is None:
         raise missing(name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1 or (most is not None and value > most):
-        raise invalid(f"The {name} parameter must be a whole number from 1{f' to {most}' if most else ''}.")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise invalid(f"The {name} parameter must be a whole number from 1 to {most}.")
     return value
 
 

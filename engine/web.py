@@ -49,6 +49,9 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return await handler(request)
     except ApiError as exc:
         return error_response(exc, nest)
+    except UnicodeEncodeError:
+        # JSON can name halves of characters, which neither the library nor an answer can hold.
+        return error_response(invalid("A parameter holds half of a surrogate pair."), nest)
     except web.HTTPRequestEntityTooLarge:
         return error_response(ApiError("parameter_invalid", "The request body is too large.", 413), nest)
     except web.HTTPNotFound:

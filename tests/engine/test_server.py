@@ -334,3 +334,17 @@ def test_a_recogniser_that_dies_breaks_the_stream(engine: RunningEngine) -> None
     connection.close()
     assert b"stream_end" not in received
     assert b"recogniser ended unexpectedly" in received
+
+
+# -- rows -------------------------------------------------------------------
+
+
+def test_half_a_character_is_refused_wherever_it_would_be_kept(engine: RunningEngine) -> None:
+    models = [{"model_name": "marengo3.0"}]
+    for path, body in (
+        ("/indexes", {"index_name": "x\ud83d", "models": models}),
+        ("/entity-collections", {"name": "\udc00"}),
+        ("/assets/multipart-uploads", {"filename": "\ud800", "type": "video", "total_size": 1}),
+    ):
+        status, error = engine.call("POST", path, body)
+        assert (status, error["code"]) == (400, "parameter_invalid")
