@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 from aiohttp import web
 
 from engine.errors import ApiError, invalid, unknown
@@ -30,7 +29,6 @@ from engine.indexes import Index, find_index
 from engine.library import Library
 from engine.pool import Pool
 from engine.search_query import Hit, Query, grouped, joined, read_query, word_query
-from engine.sketch import Sketch, distances, unpack
 from engine.thumbnails import Thumbnails
 from engine.tokens import Expired, Forged, Tokens
 from engine.web import origin
@@ -150,7 +148,7 @@ class SearchRoutes:
         rows = await self._library.rows(f"SELECT * FROM indexed WHERE {where.sql}", where.values)  # noqa: S608
         return SearchPool({row["id"]: row for row in rows}, total["n"], round(total["s"], 3))
 
-    async def _images(self, form: Form, query: Query) -> list[Sketch]:
+    async def _images(self, form: Form, query: Query) -> list[bytes]:
         """Have workers look at the query's images."""
         sketches = []
         for upload in form.files.get("query_media_file", []):
@@ -167,11 +165,10 @@ class SearchRoutes:
                 incoming.discard()
         return sketches
 
-    async def _sketch(self, path: str) -> Sketch:
+    async def _sketch(self, path: str) -> bytes:
         async with self._pool.probe() as worker:
             await worker.give({"kind": "sketch", "path": path})
-            sketch: Sketch = unpack(bytes.fromhex((await worker.receive())["sketch"]))[0]
-            return sketch
+            return bytes.fromhex((await worker.receive())["sketch"])
 
     async def _refuse_entity(self, ident: str) -> None:
         if not await self._library.row("SELECT 1 FROM entities WHERE id = ?", [ident]):
@@ -183,7 +180,7 @@ class SearchRoutes:
 
     # -- looking -----------------------------------------------------------
 
-    async def _find(self, query: Query, images: list[Sketch], searched: SearchPool) -> list[Hit]:
+    async def _find(self, query: Query, images: list[bytes], searched: SearchPool) -> list[Hit]:
         """Return the hits, best first."""
         lists: dict[str, list[list[Hit]]] = {}
         for option in query.options:
@@ -209,7 +206,7 @@ class SearchRoutes:
             for ident in named[row["sha256"]]
         ]
 
-    async def _by_looks(self, images: list[Sketch], searched: SearchPool) -> list[Hit]:
+    async def _by_looks(self, images: list[bytes], searched: SearchPool) -> list[Hit]:
         """Return the shots that look like all of the images, the nearest first."""
         named = searched.by_content
         sql = 'SELECT sha256, start, "end", sketch FROM sketches WHERE sha256 IN (SELECT value FROM json_each(?))'
@@ -316,10 +313,14 @@ def _check_index(index: Index, query: Query) -> None:
             raise ApiError("search_option_not_supported", f"The index was made without {needed}, which {option} needs.")
 
 
-def _likeness(images: list[Sketch], packed: list[bytes]) -> list[float]:
+def _likeness(images: list[bytes], packed: list[bytes]) -> list[float]:
     """Return for each shot how far its nearest picture is from each image, in the mean."""
+    # Numbers are loaded for the first search that needs them, not while the engine starts.
+    from engine.sketch import distances, unpack
+
+    wanted = [unpack(image)[0] for image in images]
     measured = []
     for raw in packed:
         sketches = unpack(raw)
-        measured.append(float(np.mean([distances(image, sketches).min() for image in images])))
+        measured.append(sum(float(distances(image, sketches).min()) for image in wanted) / len(wanted))
     return measured
