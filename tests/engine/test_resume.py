@@ -35,7 +35,7 @@ def until_over(engine: RunningEngine, path: str) -> dict[str, Any]:
     raise AssertionError(f"{path} was never over: {row}")
 
 
-@pytest.mark.parametrize("moment", ["pending", "indexing"])
+@pytest.mark.parametrize("moment", [pytest.param("pending", marks=pytest.mark.slow), "indexing"])
 def test_indexing_goes_on_after_a_kill(spawn: Spawn, tmp_path: Path, sample_clip: Path, moment: str) -> None:
     engine = run(spawn, tmp_path)
     asset = engine.upload(sample_clip)["_id"]
