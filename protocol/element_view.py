@@ -14,11 +14,10 @@ class ElementView(JsonProjection):
 
     Args:
         schema: what elements are judged by, each by its own part.
-        max_bytes: of the text.
     """
 
-    def __init__(self, schema: AdmittedSchema | None = None, *, max_bytes: int = 16 << 20) -> None:
-        super().__init__(max_bytes=max_bytes)
+    def __init__(self, schema: AdmittedSchema | None = None) -> None:
+        super().__init__()
         self.parser.tells_growth = False
         self._elements: list[Message] = []
         self._ats: list[int] = []

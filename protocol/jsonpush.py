@@ -5,6 +5,7 @@ begins, what comes after it, and that the end of the text is an event too.
 """
 
 import re
+import sys
 
 from protocol.json_depth import MAX_DEPTH
 from protocol.jsonscan import IN_STRING, NUMBER, JsonRefused, JsonScanner, Kind, Listener
@@ -37,7 +38,7 @@ class JsonPush(JsonScanner):
     Args:
         listener: told each event, or None.
         max_depth: containers inside containers; the root is the first.
-        max_bytes: of the text.
+        max_bytes: of the text; None where its owner bounds it.
         in_hindsight: where a document begins is at times known a few bytes later: a `[` at the start of a text
             may be prose. Its beginning is then told with its own offset, not with that of the proof.
 
@@ -50,12 +51,12 @@ class JsonPush(JsonScanner):
         listener: Listener | None = None,
         *,
         max_depth: int = MAX_DEPTH,
-        max_bytes: int = 16 << 20,
+        max_bytes: int | None = None,
         in_hindsight: bool = False,
     ) -> None:
         super().__init__(listener, max_depth)
         self.around: tuple[str, ...] = ()
-        self._max_bytes = max_bytes
+        self._max_bytes = max_bytes if max_bytes is not None else sys.maxsize
         self._in_hindsight = in_hindsight
         self._where_in_text = _START
         self._held = ""  # the end of the text so far, while it is undecided what it is

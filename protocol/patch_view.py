@@ -16,8 +16,8 @@ class PatchView(JsonProjection):
     ``add`` puts a value at a path, in the place of what may stand there; ``append`` continues a string.
     """
 
-    def __init__(self, *, max_bytes: int = 16 << 20) -> None:
-        super().__init__(max_bytes=max_bytes)
+    def __init__(self) -> None:
+        super().__init__()
         self._path = ""  # of the open string
 
     def state(self, start: int) -> Any:

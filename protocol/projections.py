@@ -32,8 +32,8 @@ class JsonProjection:
     Also the listener that hears nothing: views override what they care for.
     """
 
-    def __init__(self, *, max_bytes: int = 16 << 20) -> None:
-        self.parser = JsonPush(self, max_bytes=max_bytes)
+    def __init__(self) -> None:
+        self.parser = JsonPush(self)
         self._told: list[Message] = []
         self._is_refused = False
 

@@ -6,10 +6,11 @@ are counted here, on plain JSON, in time linear in the schema:
 
 - at most 64 KiB of canonical JSON, nested at most 64 deep;
 - references stay inside the document, wherever they stand, and point at a schema;
+- at most 4,000 subschemas as written;
 - the bounds on expansion and on patterns: see ``schema_expansion`` and ``pattern_cost``.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_left
 from urllib.parse import unquote
 
 import orjson
@@ -19,6 +20,8 @@ from protocol.schema_shape import LITERAL, PLACED, applied, kept, references
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 64
+# As written, in 64 KiB: beyond any schema that means something; each costs 10 microseconds to admit.
+MAX_SUBSCHEMAS = 4000
 
 
 class SchemaInvalid(ValueError):
@@ -98,12 +101,15 @@ class SchemaMap:
         self._document = document
         self._anchors: dict[str, str] = {}
         self._open: list[tuple[str, str]] = []  # references found and not yet followed
+        self._embedded: list[str] = []  # subschemas that call themselves documents
+        self._strangers: set[int] = set()  # what stands under unknown keywords and was looked through
         self._walk("", document)
         while self._open:
             pointer, reference = self._open.pop()
             self.targets[pointer] = target = self._target(pointer, reference)
             # It may lead to what no keyword holds; being referred to makes that a schema.
             self._walk(target, resolve(document, target))
+        self._check_embedded()
 
     def _walk(self, pointer: str, schema: object) -> None:
         waiting = [(pointer, schema)]
@@ -111,9 +117,12 @@ class SchemaMap:
             place, part = waiting.pop()
             if place in self.subschemas:
                 continue
+            if len(self.subschemas) == MAX_SUBSCHEMAS:
+                raise SchemaInvalid("", f"the schema has more than {MAX_SUBSCHEMAS} subschemas")
             self.subschemas[place] = part
             if isinstance(part, dict):
-                self._note(place, part)
+                if not part.keys() <= PLACED:
+                    self._note(place, part)
                 waiting.extend((where, sub) for _, where, sub in applied(part, place))
                 waiting.extend(kept(part, place))
 
@@ -123,15 +132,38 @@ class SchemaMap:
             self._open.append((child(pointer, keyword), reference))
         for keyword, value in schema.items():
             if keyword not in PLACED and isinstance(value, dict | list):
-                for where, reference in _references_below(child(pointer, keyword), value):
-                    _check_local(where, reference)
+                self._look_through(child(pointer, keyword), value)
         for keyword in ("$anchor", "$dynamicAnchor"):
             name = schema.get(keyword)
             if isinstance(name, str) and self._anchors.setdefault(name, pointer) != pointer:
                 raise SchemaInvalid(child(pointer, keyword), "this anchor is used twice")
-        if pointer and "$id" in schema and any(True for _ in _references_below("", schema)):
-            # They would count from there and not from the document's root.
-            raise SchemaInvalid(child(pointer, "$id"), "references below an embedded $id are not supported")
+        if pointer and "$id" in schema:
+            self._embedded.append(pointer)
+
+    def _look_through(self, pointer: str, value: object) -> None:
+        """Check the references under a keyword that nobody knows; once, though it may become a schema."""
+        waiting = [(pointer, value)]
+        while waiting:
+            place, part = waiting.pop()
+            if id(part) in self._strangers:
+                continue
+            self._strangers.add(id(part))
+            if isinstance(part, dict):
+                for keyword, reference in references(part):
+                    _check_local(child(place, keyword), reference)
+                below = [(child(place, name), sub) for name, sub in part.items() if name not in LITERAL]
+            else:
+                assert isinstance(part, list)
+                below = [(f"{place}/{index}", sub) for index, sub in enumerate(part)]
+            waiting += [entry for entry in below if isinstance(entry[1], dict | list)]
+
+    def _check_embedded(self) -> None:
+        """Refuse references below an embedded ``$id``: they would count from there, not from the root."""
+        known = sorted(self.targets)
+        for pointer in self._embedded:
+            place = bisect_left(known, f"{pointer}/")
+            if place < len(known) and known[place].startswith(f"{pointer}/"):
+                raise SchemaInvalid(child(pointer, "$id"), "references below an embedded $id are not supported")
 
     def _target(self, pointer: str, reference: str) -> str:
         fragment = unquote(reference[1:], errors="replace")
@@ -148,14 +180,3 @@ class SchemaMap:
 def _check_local(pointer: str, reference: str) -> None:
     if not reference.startswith("#"):
         raise SchemaInvalid(pointer, "references must stay inside the schema: #, #/pointer or #anchor")
-
-
-def _references_below(pointer: str, value: object) -> Iterator[tuple[str, str]]:
-    waiting = [(pointer, value)]
-    while waiting:
-        place, part = waiting.pop()
-        if isinstance(part, dict):
-            yield from ((child(place, keyword), target) for keyword, target in references(part))
-            waiting.extend((child(place, name), sub) for name, sub in part.items() if name not in LITERAL)
-        elif isinstance(part, list):
-            waiting.extend((f"{place}/{index}", sub) for index, sub in enumerate(part))

@@ -42,6 +42,8 @@ def check_expansion(schemas: SchemaMap) -> None:
         SchemaInvalid: more than 1,000 subschemas through ``$ref``, ``unevaluated*`` nested deeper
             than 4, or recursion that passes through ``unevaluated*``.
     """
+    if not schemas.targets and not any(_is_unevaluated(schema) for schema in schemas.subschemas.values()):
+        return
     edges = {pointer: _edges(schemas, pointer) for pointer in schemas.subschemas}
     sizes: dict[str, _Size] = {}
     # Each group comes after all groups that it leads to.
@@ -68,7 +70,7 @@ def _size(group: list[str], edges: dict[str, list[_Edge]], sizes: dict[str, _Siz
     whole, referred, nesting, own = len(group), 0, 0, 0
     for pointer in group:
         schema = schemas.subschemas[pointer]
-        own += isinstance(schema, dict) and not UNEVALUATED.isdisjoint(schema)
+        own += _is_unevaluated(schema)
         for edge in edges[pointer]:
             if edge.target not in members:
                 below = sizes[edge.target]
@@ -80,6 +82,10 @@ def _size(group: list[str], edges: dict[str, list[_Edge]], sizes: dict[str, _Siz
             else:
                 referred += edge.by_reference
     return _Size(min(whole, _SATURATED), min(referred, _SATURATED), nesting + own)
+
+
+def _is_unevaluated(schema: object) -> bool:
+    return isinstance(schema, dict) and not UNEVALUATED.isdisjoint(schema)
 
 
 def _groups(edges: dict[str, list[_Edge]]) -> Iterable[list[str]]:

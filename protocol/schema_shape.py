@@ -31,8 +31,38 @@ HOLDS_MAP = frozenset({"dependentSchemas", "patternProperties", "properties"})
 LIBRARY = frozenset({"$defs", "definitions"})
 # What stands in these is data, whatever it looks like.
 LITERAL = frozenset({"const", "default", "enum", "example", "examples"})
-# Elsewhere stand only keywords that nobody knows.
-PLACED = HOLDS_ONE | HOLDS_LIST | HOLDS_MAP | LIBRARY | LITERAL
+# Keywords that hold plain values.
+PLAIN = frozenset(
+    {
+        "$comment",
+        "dependentRequired",
+        "deprecated",
+        "description",
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "format",
+        "maxContains",
+        "maxItems",
+        "maxLength",
+        "maxProperties",
+        "maximum",
+        "minContains",
+        "minItems",
+        "minLength",
+        "minProperties",
+        "minimum",
+        "multipleOf",
+        "pattern",
+        "readOnly",
+        "required",
+        "title",
+        "type",
+        "uniqueItems",
+        "writeOnly",
+    }
+)
+# Elsewhere stand references, names, and keywords that nobody knows.
+PLACED = HOLDS_ONE | HOLDS_LIST | HOLDS_MAP | LIBRARY | LITERAL | PLAIN
 REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 UNEVALUATED = frozenset({"unevaluatedItems", "unevaluatedProperties"})
 

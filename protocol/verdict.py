@@ -93,7 +93,7 @@ def _judge_repaired(text: bytes, schema: AdmittedSchema) -> Verdict | None:
 
 def _refused(text: bytes, finish_reason: str) -> Verdict:
     """The text is no JSON; the push parser says where and why."""
-    parser = JsonPush(max_bytes=len(text))
+    parser = JsonPush()
     fault = Violation("", "", "syntax", "the text is no JSON", len(text))
     try:
         parser.feed(text.decode())
