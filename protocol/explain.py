@@ -49,6 +49,9 @@ def explain(value: object, schema: AdmittedSchema, limit: int) -> list[Fault]:
         found = _Findings(schema, place, limit)
         faults.update(dict.fromkeys(found.faults))
         waiting.extend(reversed(found.below))
+    if not faults and not schema.at("").is_valid(value):
+        # A schema that refers to itself may not fit for a reason that no part shows.
+        return [Fault("", "", "schema", "does not fit the schema")]
     return list(faults)[:limit]
 
 

@@ -56,6 +56,18 @@ async def test_what_belongs_to_another_tenant_is_not_found_and_never_joined(serv
             assert (await answer.json())["tenant"] == "anna"
 
 
+async def test_a_presigned_chunk_needs_no_key_and_nothing_else_goes_without(serving: Serving):
+    async with serving(Play([b""]), api_keys=KEYS) as service:
+        url = service.url + "/v1.3/multipart-chunks/secret"
+        for method, path, status in (
+            ("PUT", url, 200),
+            ("GET", url, 401),
+            ("PUT", service.url + "/v1.3/assets/1", 401),
+        ):
+            async with service.http.request(method, path, data=b"chunk" if method == "PUT" else None) as answer:
+                assert answer.status == status
+
+
 async def test_the_callers_key_is_replaced_by_the_configured_one(serving: Serving):
     async with serving(Play(PARTS), api_keys=KEYS, upstream_key="secret") as service:
         headers = {"x-api-key": "ka", "Authorization": "Bearer ka", "Cookie": "a=b"}
