@@ -24,6 +24,8 @@ async def fanlight(*arguments: str, kill_when: bytes | None = None) -> tuple[int
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "fanlight", *arguments, cwd=ROOT, env=environment,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        # A suite that runs in the background has Ctrl-C ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert child.stdout is not None
     begun = b""
