@@ -77,11 +77,13 @@ class Reset:
 class Derived:
     """A message of another view (``event``, ``element``, ``patch``, ``caption``, ``violation``) as it came.
 
-    For what stood there on attaching, ``kind`` is ``state``.
+    For what stood there on attaching, ``kind`` is ``state``. In view ``patch``, ``tree`` is the whole
+    document after it, changed in place from one message to the next.
     """
 
     kind: str
     members: Mapping[str, Any]
+    tree: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +117,10 @@ class _Place:
     at: int = 0
     shown: bool = False
     digest: Any = field(default_factory=hashlib.sha256)
+    tree: Any = None
 
     def restart(self, gen: int) -> None:
-        self.gen, self.at, self.shown, self.digest = gen, 0, False, hashlib.sha256()
+        self.gen, self.at, self.shown, self.digest, self.tree = gen, 0, False, hashlib.sha256(), None
 
 
 class Client:
@@ -272,7 +275,9 @@ def _told(message: Mapping[str, Any], place: _Place) -> list[Watched | float]:
             return [Derived("event", message)]
         case "element" | "patch" | "caption":
             place.at, place.cursor = message["at"], f"{place.gen}.{message['at']}"
-            return [Derived(message["type"], message)]
+            for op in message.get("ops", ()):
+                place.tree = apply_op(place.tree, op)
+            return [Derived(message["type"], message, place.tree)]
         case "violation" | "presence":
             return [Derived(message["type"], message)]
         case _:
@@ -297,9 +302,25 @@ def _attached(message: Mapping[str, Any], place: _Place) -> list[Watched | float
     else:
         place.at, place.cursor = message["to"], f"{place.gen}.{message['to']}"
     if "state" in message:
-        told.append(Derived("state", message))
+        place.tree = message["state"] if place.view == "patch" else None
+        told.append(Derived("state", message, place.tree))
         place.shown = True
     return told
+
+
+def apply_op(tree: Any, op: Mapping[str, Any]) -> Any:
+    """Apply one operation of view ``patch`` to a tree, in place; returns the tree."""
+    if op["path"] == "":
+        return tree + op["value"] if op["op"] == "append" else op["value"]
+    *way, last = [part.replace("~1", "/").replace("~0", "~") for part in op["path"][1:].split("/")]
+    holder = tree
+    for part in way:
+        holder = holder[int(part) if isinstance(holder, list) else part]
+    key: Any = int(last) if isinstance(holder, list) else last
+    if isinstance(holder, list) and key == len(holder):
+        holder.append(None)
+    holder[key] = holder[key] + op["value"] if op["op"] == "append" else op["value"]
+    return tree
 
 
 def _delta(message: Mapping[str, Any], place: _Place) -> Delta:

@@ -81,6 +81,21 @@ async def test_a_page_keeps_the_tree_of_a_growing_document(serving: Serving):
         assert seen["tree"] == orjson.loads(CUES)
 
 
+async def test_a_violation_is_told_where_it_stands_in_the_shown_string(serving: Serving):
+    said = '{"title": "🎬 Größe", "n": -1}'
+    schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 0}}}
+    ask = {"response_format": {"type": "json_schema", "json_schema": schema}}
+    async with serving(Play([start(), text(said[:14]), text(said[14:]), end()])) as service, Browser() as browser:
+        await browser.go(service.url + "/static/index.html")
+        stream = await service.start(**ask)
+        found = await browser.run(
+            "(async () => { const { watch } = await import('/static/fanlight.js'); let shown = '', found = null;"
+            f" for await (const m of watch('{stream}')) {{ if (m.kind === 'delta') shown += m.text;"
+            " if (m.kind === 'violation') found = m; } return shown.slice(0, found.position); })()"
+        )
+        assert found == said[: said.index("-1") + 3]
+
+
 async def test_captions_are_cues_of_a_text_track_and_safe_against_markup(serving: Serving):
     gate = Gate()
     half = CUES.index("Zweite") + 3

@@ -105,6 +105,15 @@ async def test_other_views_come_as_they_are(serving: Serving):
         assert isinstance(heard[-1], Ending)
 
 
+async def test_a_growing_document_is_kept_as_a_tree(serving: Serving):
+    whole = '{"a": [1, {"b/c": "gro"}], "d": "x"}'
+    steps = [start(), *[text(whole[n : n + 3]) for n in range(0, len(whole), 3)], end()]
+    async with serving(Play(steps)) as service, Client(service.url) as client:
+        stream = await client.start({"prompt": "p"})
+        trees = [m.tree async for m in client.watch(stream, view="patch") if isinstance(m, Derived)]
+        assert trees[-1] == orjson.loads(whole)
+
+
 async def test_an_unknown_stream_is_refused_at_once(serving: Serving):
     async with serving(Play([])) as service, Client(service.url) as client:
         with pytest.raises(Refused, match="not_found"):

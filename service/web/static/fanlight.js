@@ -21,7 +21,7 @@
  * @typedef {{kind: "patch", at: number, ops: Array<Op>, tree: any}} Patch    `tree` is the whole, patched in place
  * @typedef {{op: "add"|"append", path: string, value: any}} Op
  * @typedef {{kind: "caption", id: string, rev: number, state: string, start: number, end: ?number, text: string}} Caption
- * @typedef {{kind: "violation", at: number, pointer: string, keyword: string, message: string}} Violation
+ * @typedef {{kind: "violation", at: number, position: ?number, pointer: string, keyword: string, message: string}} Violation   `position`: index into the text shown
  * @typedef {{kind: "event", at: number, n: number, event: Object}} RawEvent
  * @typedef {{kind: "end", status: string, validation: ?Object, usage: ?Object, error: ?Object, sha256: string}} End
  * @typedef {Delta|Reset|Element|Patch|Caption|Violation|RawEvent|End} Message
@@ -177,7 +177,7 @@ class Place {
       case "caption":
         return [this.moved(wire)];
       case "violation":
-        return [{ ...wire, kind: "violation" }];
+        return [{ ...wire, kind: "violation", position: this.position(wire.at) }];
       case "end":
         return [{ ...wire, kind: "end" }];
       default:
@@ -230,6 +230,19 @@ class Place {
     this.shown = true;
     this.cursor = `${this.gen}.${this.at}`;
     return { kind: "delta", text: wire.text, from: wire.from, to: wire.to };
+  }
+
+  /** Where a byte offset stands in the text shown so far, as an index into a string; null where that is not known. */
+  position(at) {
+    if (this.view !== "text" || !this.whole) return null;
+    let left = at;
+    let index = 0;
+    for (const part of this.parts) {
+      if (left <= 0) break;
+      index += new TextDecoder().decode(part.subarray(0, left)).length;
+      left -= part.length;
+    }
+    return index;
   }
 
   restart(gen) {
