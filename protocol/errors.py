@@ -22,7 +22,6 @@ ANSWERS: dict[str, Answer] = {
     "shared": Answer(409, 1008, False),
     "idempotency_conflict": Answer(409, 1008, False),
     "too_large": Answer(413, 1009, False),
-    "unsupported_media_type": Answer(415, 1008, False),
     "limit_reached": Answer(429, 4429, True),
     "internal": Answer(500, 1011, True),
     "draining": Answer(503, 1001, True),

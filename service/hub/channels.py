@@ -1,7 +1,7 @@
 """Channels: readers that attach before the analysis exists; each stream started under the name is announced."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from protocol import messages
 from protocol.cursors import Cursor, Mode
@@ -12,15 +12,11 @@ if TYPE_CHECKING:
     from service.hub.streams import Stream
 
 
-class ChannelOutlet(Outlet, Protocol):
-    """An outlet that outlives the streams it shows."""
-
-
 @dataclass(eq=False, slots=True)
 class Listener:
     """One attachment to a channel."""
 
-    outlet: ChannelOutlet
+    outlet: Outlet  # one that outlives the streams it shows
     view: str
     presence: bool = False
 
