@@ -58,6 +58,12 @@ class Settings(BaseSettings):
     forward_keys: bool = Field(False, description="send the caller's own x-api-key upstream instead")
     data_dir: Path = Field(default_factory=default_data_dir, description="where the embedded engine keeps its files")
     engine_workers: int = Field(2, ge=1, le=64, description="analyses that the embedded engine runs at once")
+    engine_recognisers: int | None = Field(
+        None, ge=1, le=64, description="utterances of one analysis read at once; unset: one a core, at most 8"
+    )
+    engine_whisper: Path | None = Field(
+        None, description="directory of a CTranslate2 Whisper model, which then reads speech (extra whisper)"
+    )
     engine_private_urls: bool = Field(False, description="let the embedded engine fetch from private addresses")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")

@@ -15,6 +15,8 @@ import structlog
 from aiohttp import web
 
 from engine.app import Settings, create_app
+from engine.packages import missing_package, missing_whisper
+from engine.senses import Senses, one_a_core
 
 log = structlog.get_logger()
 
@@ -32,13 +34,19 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     _log_to_stderr(LEVELS[options.log_level])
     try:
+        check_whisper(options.whisper)
         lock = lock_directory(options.data_dir)
         listener = listen(options.socket, options.host, options.port)
     except Unusable as exc:
         sys.stderr.write(f"engine: {exc}\n")
         return 2
     try:
-        settings = Settings(options.data_dir, options.workers, options.allow_private_urls)
+        settings = Settings(
+            options.data_dir,
+            options.workers,
+            options.allow_private_urls,
+            Senses(options.recognisers, options.whisper),
+        )
         asyncio.run(serve(settings, listener, options.parent_pipe))
     finally:
         listener.close()
@@ -62,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--parent-pipe", action="store_true", help="end when standard input does")
     parser.add_argument("--allow-private-urls", action="store_true", help="fetch from private addresses too")
     parser.add_argument("--workers", type=_at_least_one, default=os.cpu_count() or 1, help="analyses at once")
+    parser.add_argument(
+        "--recognisers", type=_at_least_one, default=one_a_core(), help="utterances of one analysis read at once"
+    )
+    parser.add_argument(
+        "--whisper", type=Path, help="directory of a CTranslate2 Whisper model, used instead of pocketsphinx"
+    )
     parser.add_argument("--log-level", choices=LEVELS, default="info")
     return parser
 
@@ -84,6 +98,23 @@ def _log_to_stderr(level: int) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def check_whisper(directory: Path | None) -> None:
+    """See that a Whisper model that is to be used can be.
+
+    Raises:
+        Unusable: a package is not installed, or files are not there.
+    """
+    if directory is None:
+        return
+    # Imported here: it brings numbers along, which the server itself has no use for.
+    from engine.whisper import lack_of
+
+    if package := missing_package() or missing_whisper():
+        raise Unusable(f"--whisper needs the package {package}, which is not installed")
+    if lack := lack_of(directory):
+        raise Unusable(f"--whisper: {lack}")
 
 
 def lock_directory(data_dir: Path) -> int:

@@ -1,7 +1,7 @@
 """The server put together: who owns what, and in which order it opens and closes."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiohttp import web
@@ -16,11 +16,13 @@ from engine.indexed_assets import IndexedAssetRoutes
 from engine.indexer import Indexer
 from engine.indexes import IndexRoutes
 from engine.intake import Intake
+from engine.kept import VERSION
 from engine.library import Library
 from engine.multipart import MultipartRoutes
 from engine.pool import Pool
 from engine.recorder import Recorder
 from engine.search import SearchRoutes
+from engine.senses import Senses
 from engine.tasks import TaskRoutes
 from engine.thumbnails import Thumbnails
 from engine.web import add_headers, errors_as_json, log_requests
@@ -35,20 +37,22 @@ class Settings:
 
     Attributes:
         workers: how many analyses run at once.
+        senses: what an analysis hears and reads with.
     """
 
     data_dir: Path
     workers: int
     allow_private_urls: bool = False
+    senses: Senses = field(default_factory=Senses)
 
 
 def create_app(settings: Settings) -> web.Application:
     """Build the application; nothing is opened before it starts."""
     library = Library(settings.data_dir)
-    pool = Pool(settings.workers)
+    pool = Pool(settings.workers, settings.senses)
     fetcher = Fetcher(settings.allow_private_urls)
     intake = Intake(library, pool, fetcher)
-    recorder = Recorder(library, pool, max(1, settings.workers - 1))
+    recorder = Recorder(library, pool, max(1, settings.workers - 1), f"{VERSION}, {settings.senses.name()}")
     indexer = Indexer(library, pool, fetcher, recorder)
     sources = MediaSources(intake, indexer, recorder)
     uploads = MultipartRoutes(library, intake)

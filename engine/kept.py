@@ -23,7 +23,7 @@ from engine.facts import (
 from engine.timeline import Timeline
 
 # Raised when something is measured differently: older records are measured again.
-VERSION = 1
+VERSION = 2
 _KINDS: dict[str, type[Any]] = {
     "shot": Shot, "motion": Motion, "level": Level, "silence": Silence, "tone": Tone, "utterance": Utterance,
 }  # fmt: skip

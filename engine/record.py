@@ -9,7 +9,7 @@ from typing import Any
 from engine.answer import examinations_of
 from engine.examine import Damage, Order, examine
 from engine.facts import Heard, Seen
-from engine.kept import VERSION, to_wire
+from engine.kept import to_wire
 from engine.media import MAX_ASSET_DURATION_S, check_limits, open_media, read_clip
 from engine.sketch import Sketcher
 from engine.speech import Ears
@@ -43,4 +43,4 @@ def record(path: Path, ears: Ears | None) -> Iterator[dict[str, Any]]:
                 yield {"fact": to_wire(fact)}
         for at, sketch in sketcher.taken:
             yield {"sketch": [at, base64.b64encode(sketch).decode()]}
-        yield {"end": {"version": VERSION, "damaged_packets": damage.packets}}
+        yield {"end": {"damaged_packets": damage.packets}}

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from engine.kept import VERSION
 from engine.library import Library
 from engine.passages import passages_of, sketches_of
 from engine.pool import Pool
@@ -18,11 +17,13 @@ class Recorder:
 
     Args:
         turns: how many files are measured at once, so that analyses find a worker too.
+        version: what measures, and how; records of another version are measured again.
     """
 
-    def __init__(self, library: Library, pool: Pool, turns: int) -> None:
+    def __init__(self, library: Library, pool: Pool, turns: int, version: str) -> None:
         self._library = library
         self._pool = pool
+        self._version = version
         self._turns = asyncio.Semaphore(turns)
         self._busy: dict[str, tuple[asyncio.Lock, int]] = {}
 
@@ -32,7 +33,7 @@ class Recorder:
         if row is None:
             return None
         kept: dict[str, Any] = await asyncio.to_thread(json.loads, row["record"])
-        return kept if kept["version"] == VERSION else None
+        return kept if kept["version"] == self._version else None
 
     async def record_of(self, sha256: str, on_turn: Callable[[str], Awaitable[None]]) -> dict[str, Any]:
         """Return the record of a file, after measuring it if need be.
@@ -51,8 +52,8 @@ class Recorder:
             async with self._turns, self._pool.analysis(patient=True) as worker:
                 await on_turn("indexing")
                 await worker.give({"kind": "facts", "path": str(self._library.path_of(sha256))})
-                kept = {"facts": [], "sketches": []}
-                while "version" not in kept:
+                kept = {"version": self._version, "facts": [], "sketches": []}
+                while "damaged_packets" not in kept:
                     _take(kept, await worker.receive())
             await self._keep(sha256, kept)
             return kept

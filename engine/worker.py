@@ -1,4 +1,4 @@
-"""A process that does one job on one media file: ``python -m engine.worker [--ears]``.
+"""A process that does one job on one media file: ``python -m engine.worker [--senses ...]``.
 
 The job comes as one line of JSON on standard input, the answers go as lines of JSON to
 standard output:
@@ -31,6 +31,7 @@ from typing import Any, BinaryIO
 from engine import confine
 from engine.errors import ApiError
 from engine.packages import missing_package
+from engine.senses import Senses
 from engine.speech import Ears
 
 # Kernel limits on CPU time: to open a file, and for each second of a clip.
@@ -89,10 +90,14 @@ class Wire:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="engine.worker")
-    parser.add_argument("--ears", action="store_true", help="warm the speech recogniser up")
+    parser.add_argument("--senses", action="store_true", help="warm the recognisers up")
+    parser.add_argument("--recognisers", type=int, default=1, help="utterances read at once")
+    parser.add_argument("--whisper", type=Path, help="directory of a CTranslate2 Whisper model")
+    options = parser.parse_args()
+    senses = Senses(options.recognisers, options.whisper)
     confine.be_nice()
     wire = Wire(_own_stdout())
-    ears = Ears() if parser.parse_args().ears and not missing_package() else None
+    ears = Ears(senses.arguments()) if options.senses and not missing_package() else None
     _warm_up()
     line = sys.stdin.buffer.readline()
     if not line:

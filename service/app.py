@@ -65,6 +65,12 @@ async def application(settings: Settings) -> AsyncIterator[web.Application]:
             arguments = ["--workers", str(settings.engine_workers), "--log-level", settings.log_level]
             if settings.engine_private_urls:
                 arguments.append("--allow-private-urls")
+            if settings.engine_recognisers is not None:
+                arguments += ["--recognisers", str(settings.engine_recognisers)]
+            if settings.engine_whisper is not None:
+                arguments += ["--whisper", str(settings.engine_whisper)]
+            if settings.weights:
+                arguments += ["--meaning", str(settings.weights)]
             engine = await stack.enter_async_context(EmbeddedEngine(settings.data_dir, arguments))
             address = Address("http://localhost/v1.3", engine.socket)
             ready = keys.Readiness(lambda: engine.ready)
