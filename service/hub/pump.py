@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 import structlog
 
 from protocol.decoder import Decoder
-from protocol.events import EndOfBytes, ErrorObject, Event, StreamEnd, event_of
+from protocol.events import EndOfBytes, ErrorObject, Event, RemoteProtocolError, StreamEnd, event_of
 from protocol.ndjson import dumps
 from protocol.textlog import TextLog, TextTooLong
 from protocol.verdict import Verdict, judge
@@ -185,26 +185,35 @@ class Pump:
 
     async def _read(self, answer: Answer, source: "_Source", clocks: Clocks) -> Outcome:
         decoder = Decoder(self._limits.max_line_bytes)
-        while data := await answer.read():
+        outcome: Outcome | None = None
+
+        def take(data: bytes) -> bool:
+            nonlocal outcome
             blanks = decoder.blank_lines
             events, error = decoder.feed(data)
             outcome = self._take(events, source)
             if outcome is None and error is not None:
                 outcome = Outcome("upstream_protocol", again=self._published)
-            if outcome is not None:
-                if outcome.end is not None:
-                    # The ending first; then an answer that is read to its end
-                    # leaves its connection for the next call.
-                    self._finish(outcome, await self._verdict(outcome))
-                    await _read_out(answer)
-                return outcome
-            if events:
+            if outcome is None and events:
                 clocks.event()
                 if not self._affordable(len(events)):
-                    return Outcome("too_many_events")
+                    outcome = Outcome("too_many_events")
             elif decoder.blank_lines > blanks:
                 clocks.blank()
-        events, error = decoder.end()
+            return outcome is not None
+
+        await answer.deliver(take)
+        if outcome is None:
+            return self._cut(*decoder.end(), source)
+        if outcome.end is not None:
+            # The ending first; then an answer that is read to its end
+            # leaves its connection for the next call.
+            self._finish(outcome, await self._verdict(outcome))
+            await _read_out(answer)
+        return outcome
+
+    def _cut(self, events: list[Event], error: RemoteProtocolError | None, source: "_Source") -> Outcome:
+        """The body has ended, and no ``stream_end`` has come unless it is here."""
         outcome = self._take(events, source)
         if outcome is not None:
             return outcome
@@ -251,14 +260,15 @@ class Pump:
         if 300 <= status < 400 or status < 300:
             # Neither followed nor relayed: where it points is none of ours.
             return Outcome("upstream_refused", upstream_status=status)
-        body = b""
+        body = bytearray()
+
+        def take(data: bytes) -> bool:
+            body.extend(data)
+            return len(body) > MAX_REFUSAL_BYTES
+
         with suppress(UpstreamFault):
-            while data := await answer.read():
-                body += data
-                if len(body) > MAX_REFUSAL_BYTES:
-                    body = b""
-                    break
-        self._stream.refused = Refused(status, headers, body)
+            await answer.deliver(take)
+        self._stream.refused = Refused(status, headers, bytes(body) if len(body) <= MAX_REFUSAL_BYTES else b"")
         return Outcome(
             "upstream_refused",
             again=status in WORTH_ANOTHER_TRY,
@@ -350,9 +360,7 @@ async def _read_out(answer: Answer) -> None:
     """Read what little follows ``stream_end``, so that the connection can serve again."""
     with suppress(UpstreamFault, TimeoutError):
         async with asyncio.timeout(READ_OUT_S):
-            for _ in range(16):
-                if not await answer.read():
-                    return
+            await answer.deliver(lambda _data: False)
 
 
 def _retry_after(header: str | None, now: float) -> float | None:

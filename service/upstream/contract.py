@@ -6,10 +6,10 @@ An upstream is an HTTP server that speaks v1.3, at an address. `analyze` opens o
 * the call is closed, and its connection with it unless it was read to its end, when the
   context is left, however it is left;
 * ``connected`` is called once, when a connection is had and before anything is waited for on it;
-* `Answer.read` gives what has arrived, in order and uncompressed; what arrived together comes
-  together, and nothing that arrived before a break is lost to it;
-* empty bytes are the clean end of the body; anything else raises `Broken`;
-* nothing is retried, redirected, or read before it is asked for.
+* `Answer.deliver` hands on what arrives, as it arrives, in order and uncompressed; what arrived
+  together comes together, and nothing that arrived before a break is lost to it;
+* it returns at the clean end of the body; any other end raises `Broken`;
+* nothing is retried, redirected, or handed on before it is asked for.
 """
 
 from collections.abc import Callable, Mapping
@@ -56,8 +56,11 @@ class Answer(Protocol):
     @property
     def headers(self) -> Mapping[str, str]: ...
 
-    async def read(self) -> bytes:
-        """What has arrived of the body; empty at its clean end.
+    async def deliver(self, take: Callable[[bytes], bool]) -> None:
+        """Call ``take`` with what arrives of the body, until it returns True or the body has ended.
+
+        ``take`` is called from the transport's own callback: no task is woken for a
+        fragment. What it raises is raised here. Another call goes on where this one stopped.
 
         Raises:
             Broken: the transfer broke.

@@ -4,11 +4,12 @@ Redirects are answers like any other, no proxy is taken from the environment, no
 cookie is kept: what the caller did not send is not sent.
 """
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import aiohttp
 from yarl import URL
@@ -37,24 +38,105 @@ def translated(exc: Exception) -> UpstreamFault:
 FAULTS = (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError, TimeoutError)
 
 
+class Tap(asyncio.Protocol):
+    """Sits between a transport and aiohttp's client and says when something has come through.
+
+    aiohttp would wake a task for each piece, which costs as much as everything else
+    that is done with a small one.
+    """
+
+    def __init__(self, transport: asyncio.Transport, told: Callable[[], None]) -> None:
+        self._transport = transport
+        self._told = told
+        self._protocol = cast(asyncio.Protocol, transport.get_protocol())
+        self.pause_writing = self._protocol.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = self._protocol.resume_writing  # type: ignore[method-assign]
+        transport.set_protocol(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._protocol.data_received(data)
+        self._told()
+
+    def eof_received(self) -> bool | None:
+        keep_open = self._protocol.eof_received()
+        self._told()
+        return keep_open
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._protocol.connection_lost(exc)
+        self._told()
+
+    def remove(self) -> None:
+        """Leave the two alone; idempotent."""
+        if self._transport.get_protocol() is self:
+            self._transport.set_protocol(self._protocol)
+
+
 class HttpAnswer:
     """The answer to one analyze call (contract: `service.upstream.contract.Answer`)."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
         self._content = response.content
         self.status = response.status
         self.headers = response.headers
 
-    async def read(self) -> bytes:
+    async def deliver(self, take: Callable[[bytes], bool]) -> None:
+        """See `service.upstream.contract.Answer.deliver`."""
+        if self._over(take):
+            return
+        connection = self._response.connection
+        transport = connection.transport if connection is not None else None
+        if transport is None:
+            raise Broken("the connection is gone")
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def told() -> None:
+            if over.done():
+                return
+            try:
+                if not self._over(take):
+                    return
+                over.set_result(None)
+            except Exception as exc:
+                over.set_exception(exc)
+            # At the end of a body its connection may serve the next call at once.
+            tap.remove()
+
+        tap = Tap(transport, told)
         try:
-            return await self._content.readany()
-        except FAULTS as exc:
-            # A reader that was busy when the connection broke has not seen what
-            # came before the break; aiohttp keeps it, and raises instead.
-            if rest := b"".join(bytes(part) for part in self._content._buffer):
-                self._content._buffer.clear()
-                return rest
-            raise translated(exc) from exc
+            await over
+        finally:
+            tap.remove()
+
+    def _over(self, take: Callable[[bytes], bool]) -> bool:
+        """Hand on what is there; whether ``take`` has enough or the body has ended.
+
+        Raises:
+            UpstreamFault: it has ended as it should not.
+        """
+        while data := self._arrived():
+            if take(data):
+                return True
+        if (exc := self._content.exception()) is not None:
+            raise translated(cast(Exception, exc)) from exc
+        return self._content.at_eof()
+
+    def _arrived(self) -> bytes:
+        """All that aiohttp holds of the body, also after a break, where it would raise instead.
+
+        Its own way resumes the parser for each piece, paused or not.
+        """
+        content = self._content
+        data = b"".join(content._buffer)
+        content._buffer.clear()
+        content._cursor += content._size
+        content._size = 0
+        if content._http_chunk_splits:
+            content._http_chunk_splits.clear()
+        if content._protocol._reading_paused:
+            content._protocol.resume_reading()
+        return data
 
 
 class HttpUpstream:

@@ -75,17 +75,18 @@ class _Answer:
         self.headers = play.headers
         self._steps = list(play.steps)
 
-    async def read(self) -> bytes:
+    async def deliver(self, take: Callable[[bytes], bool]) -> None:
         while self._steps:
             step = self._steps.pop(0)
             if isinstance(step, bytes):
-                return step
-            if isinstance(step, Cut):
+                if take(step):
+                    return
+            elif isinstance(step, Cut):
                 raise Broken("cut")
-            if isinstance(step, BaseException):
+            elif isinstance(step, BaseException):
                 raise step
-            await _wait(step)
-        return b""
+            else:
+                await _wait(step)
 
 
 class ScriptedUpstream:
