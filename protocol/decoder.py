@@ -1,8 +1,11 @@
 """Upstream bytes to events: the line buffer, the event parser and the state table in a row."""
 
-from protocol.events import EndOfBytes, Event, RemoteProtocolError, parse_event
+from protocol.events import EndOfBytes, Event, RemoteProtocolError, parse_event, plain_texts
 from protocol.lines import LineBuffer, LineTooLong
 from protocol.states import State, advance
+
+# Lines that are worth reading together.
+TOGETHER = 4
 
 
 class Decoder:
@@ -45,8 +48,10 @@ class Decoder:
         return events, error
 
     def _parse(self, lines: list[bytes]) -> tuple[list[Event], RemoteProtocolError | None]:
-        events: list[Event] = []
         state = self.state
+        if state is State.STREAMING and len(lines) >= TOGETHER and (texts := plain_texts(lines)) is not None:
+            return texts, None
+        events: list[Event] = []
         streaming, parse = State.STREAMING, parse_event
         try:
             for line in lines:

@@ -26,9 +26,9 @@ class Framing(Protocol):
 
 def ws_header(opcode: int, size: int) -> bytes:
     """The header of an unmasked, final frame (RFC 6455, section 5.2)."""
-    first = bytes((0x80 | opcode,))
     if size < 126:
-        return first + bytes((size,))
+        return bytes((0x80 | opcode, size))
+    first = bytes((0x80 | opcode,))
     if size < 1 << 16:
         return first + b"\x7e" + size.to_bytes(2, "big")
     return first + b"\x7f" + size.to_bytes(8, "big")

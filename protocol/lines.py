@@ -40,13 +40,20 @@ class LineBuffer:
         if whole:
             if self._parts or self._at_start:
                 whole[0] = self._joined(whole[0], lines)
-            for line in whole:
-                bare = line[:-1] if line.endswith(b"\r") else line
-                if len(bare) > self._max_line:
-                    raise LineTooLong(self._max_line, lines)
-                lines.append(bare)
+            if b"\r" not in data and max(len(data), len(whole[0])) < self._max_line:
+                lines = whole  # none can be too long, or end in a CR but the first
+                lines[0] = lines[0].removesuffix(b"\r")
+            else:
+                self._cut(whole, lines)
         self._keep(rest, lines)
         return lines
+
+    def _cut(self, whole: list[bytes], lines: list[bytes]) -> None:
+        for line in whole:
+            bare = line.removesuffix(b"\r")
+            if len(bare) > self._max_line:
+                raise LineTooLong(self._max_line, lines)
+            lines.append(bare)
 
     def end(self) -> bytes:
         """Return the last line, which no newline ended; empty when there is none."""

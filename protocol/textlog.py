@@ -82,6 +82,9 @@ class TextLog:
         Raises:
             TextTooLong: the events before the one that passed the cap were taken.
         """
+        if len(events) == 1:
+            self.append(events[0])
+            return
         begin = 0
         for index, event in enumerate(events):
             if type(event) is not str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SLICE = 384
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Step:
     """What lies past a place.
 
@@ -223,6 +223,8 @@ class Audience:
     def _step(self, gen: int, position: int) -> "_Step | None":
         """What lies past a place; None when nothing does."""
         view, stream = self.view, self.stream
+        if gen == stream.gen and position == view.head() and stream.ending is None:
+            return None
         messages: list[Message] = []
         if gen != stream.gen:
             told = view.reset()

@@ -150,6 +150,7 @@ class Stream:
         self._early = EarlyCheck(schema) if schema is not None else None
         self._audiences: dict[tuple[str, str], Audience] = {}
         self._views: dict[str, View] = {}
+        self._derived: list[DerivedView] = []  # those of them that are fed
         self._subscribers = 0
         self._watching: set[Subscriber] = set()  # those who asked for presence
         self._told_presence: dict[str, int] = {}
@@ -231,24 +232,19 @@ class Stream:
 
     def _derive(self, before: int) -> None:
         """Bring what is projected from the text to its head."""
-        derived = self._derived()
-        if self.log.size == before or not (derived or self._early):
+        if self.log.size == before or not (self._derived or self._early):
             return
         text = self.log.slice(before, self.log.size)
         violation = None
         if self._early is not None and self.violation is None:
             violation = self.violation = self._early.feed(text)
-        for view in derived:
+        for view in self._derived:
             view.feed(text, violation)
-
-    def _derived(self) -> list[DerivedView]:
-        return [view for view in self._views.values() if isinstance(view, DerivedView)]
 
     def note_arrival(self) -> None:
         """Remember when this batch came."""
-        now = self.clock()
         if self.times.first_event is None:
-            self.times.first_event = now
+            self.times.first_event = self.clock()
             self._opened.set()
         self._note_pace()
 
@@ -271,7 +267,7 @@ class Stream:
         if self.schema is not None:
             self._early = EarlyCheck(self.schema)
             self.violation = self._early.feed(log.slice(0, log.size))
-        for view in self._derived():
+        for view in self._derived:
             view.restart(self.violation)
         self._rollup.flush()
 
@@ -297,7 +293,7 @@ class Stream:
         self.log.finish()
         if code != "internal":  # which may be a projection's fault
             self._derive(before)
-            for view in self._derived():
+            for view in self._derived:
                 view.close()
         well = end is not None and code in (None, "upstream_warning")
         status = status_of_finish(end.finish_reason) if well and end is not None else CODES[code or "internal"].status
@@ -337,6 +333,8 @@ class Stream:
         view = self._views.get(name)
         if view is None:
             view = self._views[name] = VIEWS[name](self)
+            if isinstance(view, DerivedView):
+                self._derived.append(view)
         return view  # type: ignore[return-value]
 
     def audience(self, view: View, framing: Framing) -> Audience:

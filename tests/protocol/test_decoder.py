@@ -96,6 +96,34 @@ def test_random_bytes_give_events_or_the_one_protocol_error(junk, cut):
     assert error is None or isinstance(error, RemoteProtocolError)
 
 
+# Pieces of lines, chosen to look like one another's halves when lines are read together.
+pieces = st.lists(st.sampled_from([b'"', b",", b"}", b"{", b"[", b"]", b"\\", b"n", b"\xc3\xa9", b"\xff", b"1", b" ", b"text"]), max_size=6)  # fmt: skip
+tricky_lines = st.builds(
+    lambda begin, middle, end: begin + b"".join(middle) + end,
+    st.sampled_from([b'{"event_type":"text_generation","text":"', b'{"event_type":"text_generation","text":', b""]),
+    pieces,
+    st.sampled_from([b'"}', b"}", b""]),
+)
+
+
+@given(st.lists(tricky_lines | st.text(max_size=4).map(lambda value: say.text(value)[:-1]), min_size=4, max_size=8))
+@settings(max_examples=1000)
+def test_lines_that_come_together_are_judged_as_if_they_came_one_by_one(lines):
+    # Behind a start that streams: only then are lines read together.
+    whole, whole_error, together = decode(say.start(), b"".join(line + b"\n" for line in lines))
+    single, single_error, one_by_one = decode(say.start(), *(line + b"\n" for line in lines))
+    assert whole == single
+    assert (whole_error is None) == (single_error is None)
+    assert (together.state, together.blank_lines) == (one_by_one.state, one_by_one.blank_lines)
+
+
+def test_a_line_that_borrows_a_quote_from_its_neighbour_is_the_protocol_error():
+    opened = b'{"event_type":"text_generation","text":"}\n'
+    borrowed = b'{"event_type":"text_generation","text":","b"}\n'
+    _, error, _ = decode(say.start(), say.text("a") + opened + borrowed + say.text("b"))
+    assert isinstance(error, RemoteProtocolError)
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
