@@ -31,6 +31,11 @@ def default_data_dir() -> Path:
     return Path(home) / "fanlight"
 
 
+def default_meaning_dir() -> Path:
+    """Where ``make meaning`` puts the weights: in the user's data home, whatever ``data_dir`` is."""
+    return default_data_dir() / "meaning"
+
+
 class Settings(BaseSettings):
     """Every setting, with its unit and default."""
 
@@ -65,6 +70,9 @@ class Settings(BaseSettings):
         None, description="directory of a CTranslate2 Whisper model, which then reads speech (extra whisper)"
     )
     engine_private_urls: bool = Field(False, description="let the embedded engine fetch from private addresses")
+    meaning: Path | None = Field(
+        None, description="the embedded engine's weights for meaning; unset: where `make meaning` puts them"
+    )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
 
@@ -129,6 +137,20 @@ class Settings(BaseSettings):
             if not name or not hexadecimal:
                 raise ValueError("each key is name:sha256hex, the digest with 64 hexadecimal digits")
         return value
+
+    @field_validator("meaning")
+    @classmethod
+    def _is_directory(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError(f"FANLIGHT_MEANING names {value}, which is not a directory; `make meaning` makes one")
+        return value
+
+    @property
+    def weights(self) -> Path | None:
+        """The directory of the weights for meaning; None where there are none."""
+        if self.meaning is not None:
+            return self.meaning
+        return default_meaning_dir() if default_meaning_dir().is_dir() else None
 
     @field_validator("upstream_key", mode="before")
     @classmethod

@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
+from engine import weights
 from engine.app import Settings, create_app
 from engine.packages import missing_package, missing_whisper
 from engine.senses import Senses, one_a_core
@@ -33,8 +34,11 @@ class Unusable(Exception):
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     _log_to_stderr(LEVELS[options.log_level])
+    # One thread for numbers: beside decoders, more wait for each other. Read when numpy is loaded.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         check_whisper(options.whisper)
+        check_weights(options.meaning)
         lock = lock_directory(options.data_dir)
         listener = listen(options.socket, options.host, options.port)
     except Unusable as exc:
@@ -46,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.workers,
             options.allow_private_urls,
             Senses(options.recognisers, options.whisper),
+            options.meaning,
         )
         asyncio.run(serve(settings, listener, options.parent_pipe))
     finally:
@@ -60,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m engine",
         description="Serve the TwelveLabs v1.3 API from this machine.",
-        epilog="Exit code 2: the data directory or the address is taken or cannot be used.",
+        epilog="Exit code 2: the data directory, the address or the weights are taken or cannot be used.",
     )
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--socket", type=Path, help="listen on this Unix socket")
@@ -76,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--whisper", type=Path, help="directory of a CTranslate2 Whisper model, used instead of pocketsphinx"
     )
+    parser.add_argument("--meaning", type=Path, help="directory of the weights for meaning; without: words only")
     parser.add_argument("--log-level", choices=LEVELS, default="info")
     return parser
 
@@ -115,6 +121,20 @@ def check_whisper(directory: Path | None) -> None:
         raise Unusable(f"--whisper needs the package {package}, which is not installed")
     if lack := lack_of(directory):
         raise Unusable(f"--whisper: {lack}")
+
+
+def check_weights(directory: Path | None) -> None:
+    """See that the weights are the true ones, where some are named.
+
+    Raises:
+        Unusable: they are not, or not there.
+    """
+    if directory is None:
+        return
+    try:
+        weights.check(directory)
+    except weights.WrongWeights as exc:
+        raise Unusable(f"--meaning: {exc}") from exc
 
 
 def lock_directory(data_dir: Path) -> int:

@@ -18,6 +18,7 @@ from engine.indexes import IndexRoutes
 from engine.intake import Intake
 from engine.kept import VERSION
 from engine.library import Library
+from engine.meaning import Meaning
 from engine.multipart import MultipartRoutes
 from engine.pool import Pool
 from engine.recorder import Recorder
@@ -25,6 +26,7 @@ from engine.search import SearchRoutes
 from engine.senses import Senses
 from engine.tasks import TaskRoutes
 from engine.thumbnails import Thumbnails
+from engine.vectors import Vectors
 from engine.web import add_headers, errors_as_json, log_requests
 
 # 30 MB of media as base64, and the rest of the request.
@@ -38,12 +40,14 @@ class Settings:
     Attributes:
         workers: how many analyses run at once.
         senses: what an analysis hears and reads with.
+        meaning: the directory of the weights; None for words only.
     """
 
     data_dir: Path
     workers: int
     allow_private_urls: bool = False
     senses: Senses = field(default_factory=Senses)
+    meaning: Path | None = None
 
 
 def create_app(settings: Settings) -> web.Application:
@@ -53,11 +57,13 @@ def create_app(settings: Settings) -> web.Application:
     fetcher = Fetcher(settings.allow_private_urls)
     intake = Intake(library, pool, fetcher)
     recorder = Recorder(library, pool, max(1, settings.workers - 1), f"{VERSION}, {settings.senses.name()}")
-    indexer = Indexer(library, pool, fetcher, recorder)
+    meaning = Meaning(settings.meaning)
+    vectors = Vectors(library, meaning)
+    indexer = Indexer(library, pool, fetcher, recorder, vectors)
     sources = MediaSources(intake, indexer, recorder)
     uploads = MultipartRoutes(library, intake)
     thumbnails = Thumbnails(library, pool)
-    searches = SearchRoutes(library, pool, fetcher, thumbnails)
+    searches = SearchRoutes(library, pool, fetcher, thumbnails, meaning, vectors)
     analyses = AnalyzeTaskRoutes(library, sources, pool)
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
@@ -67,11 +73,14 @@ def create_app(settings: Settings) -> web.Application:
         await uploads.open()
         await searches.open()
         await thumbnails.open()
+        await vectors.open()
         await indexer.open()
         await analyses.open()
         yield
         await analyses.close()
         await indexer.close()
+        await vectors.close()
+        meaning.close()
         await uploads.close()
         await intake.close()
         await pool.close()

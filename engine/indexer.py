@@ -22,6 +22,7 @@ from engine.jobs import Jobs
 from engine.library import Incoming, Library, is_id, new_id, now
 from engine.pool import Pool
 from engine.recorder import Recorder
+from engine.vectors import Vectors
 
 log = structlog.get_logger()
 
@@ -34,11 +35,12 @@ _SYSTEM = ("filename", "duration", "fps", "width", "height", "size")
 class Indexer:
     """Own the rows of ``indexed`` and ``tasks`` and what is done for them."""
 
-    def __init__(self, library: Library, pool: Pool, fetcher: Fetcher, recorder: Recorder) -> None:
+    def __init__(self, library: Library, pool: Pool, fetcher: Fetcher, recorder: Recorder, vectors: Vectors) -> None:
         self._library = library
         self._pool = pool
         self._fetcher = fetcher
         self._recorder = recorder
+        self._vectors = vectors
         self._jobs = Jobs()
 
     async def open(self) -> None:
@@ -176,6 +178,7 @@ class Indexer:
             await self._probe(ident, sha256)
             await self._set(ident, status="pending")
             await self._recorder.record_of(sha256, lambda status: self._set(ident, status=status))
+            await self._vectors.fill(sha256)
             moment = now()
             await self._set(ident, status="ready", indexed_at=moment)
             log.info("video_indexed", id=ident)

@@ -2,7 +2,7 @@
 
     visual         words against what was measured of the picture; images against its sketches
     audio          words against what was measured of the sound
-    transcription  words against what was understood of the speech
+    transcription  words against what was understood of the speech, by form and by meaning
 
 Every hit is a stretch that an examination found. Lists of different kinds are joined by
 reciprocal rank, because a match of words and a likeness of colours have no common scale.
@@ -27,10 +27,13 @@ from engine.filters import Where
 from engine.forms import Form, read_form
 from engine.indexes import Index, find_index
 from engine.library import Library
+from engine.meaning import Meaning
 from engine.pool import Pool
-from engine.search_query import Hit, Query, grouped, joined, read_query, word_query
+from engine.retrieval import word_query
+from engine.search_query import Hit, Query, grouped, joined, read_query
 from engine.thumbnails import Thumbnails
 from engine.tokens import Expired, Forged, Tokens
+from engine.vectors import Vectors
 from engine.web import origin
 
 PAGE_LIFETIME_S = 3600.0
@@ -74,12 +77,16 @@ class SearchRoutes:
         pool: Pool,
         fetcher: Fetcher,
         thumbnails: Thumbnails,
+        meaning: Meaning,
+        vectors: Vectors,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._library = library
         self._pool = pool
         self._fetcher = fetcher
         self._thumbnails = thumbnails
+        self._meaning = meaning
+        self._vectors = vectors
         self._clock = clock
         self._tokens: Tokens | None = None
 
@@ -95,6 +102,8 @@ class SearchRoutes:
     async def create(self, request: web.Request) -> web.Response:
         async with read_form(request, self._library, "query_media_file") as form:
             query = read_query(form)
+            if query.ways == ("semantic",):
+                self._need_meaning()
             index = await find_index(self._library, form.needed("index_id"))
             _check_index(index, query)
             images = await self._images(form, query)
@@ -170,6 +179,14 @@ class SearchRoutes:
             await worker.give({"kind": "sketch", "path": path})
             return bytes.fromhex((await worker.receive())["sketch"])
 
+    def _need_meaning(self) -> None:
+        if not self._meaning.available:
+            raise ApiError(
+                "search_option_not_supported",
+                "This engine was started without weights, so it finds words by their form, not by their meaning;"
+                " `make meaning` fetches them, and the next start finds them.",
+            )
+
     async def _refuse_entity(self, ident: str) -> None:
         if not await self._library.row("SELECT 1 FROM entities WHERE id = ?", [ident]):
             raise unknown("entity", ident)
@@ -185,8 +202,10 @@ class SearchRoutes:
         lists: dict[str, list[list[Hit]]] = {}
         for option in query.options:
             lists[option] = []
-            if query.text:
+            if query.text and (option != "transcription" or "lexical" in query.ways):
                 lists[option].append(await self._by_words(option, query.text, searched))
+            if query.text and option == "transcription" and "semantic" in query.ways:
+                lists[option].append(await self._by_meaning(query.text, searched))
         if images:
             lists["visual"].append(await self._by_looks(images, searched))
         return joined(lists, query.operator)[:_MOST_HITS]
@@ -203,6 +222,15 @@ class SearchRoutes:
         return [
             Hit(ident, row["start"], row["end"], row["text"] if option == "transcription" else None)
             for row in rows
+            for ident in named[row["sha256"]]
+        ]
+
+    async def _by_meaning(self, text: str, searched: SearchPool) -> list[Hit]:
+        named = searched.by_content
+        rows = await self._vectors.nearest(text, list(named))
+        return [
+            Hit(ident, row["start"], row["end"], row["text"])
+            for row in rows[:_MOST_HITS]
             for ident in named[row["sha256"]]
         ]
 

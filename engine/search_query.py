@@ -9,9 +9,9 @@ from engine.analyze import tokens_in
 from engine.errors import ApiError, invalid
 from engine.filters import Where, filter_invalid
 from engine.forms import Form
-from engine.keywords import COMMON
 
 OPTIONS = ("visual", "audio", "transcription")
+WAYS = ("lexical", "semantic")
 MAX_TEXT_TOKENS = 500
 MAX_IMAGES = 10
 _ENTITY = re.compile(r"<@([^<>]*)>")
@@ -23,9 +23,14 @@ _ALWAYS_COMMON = frozenset({"a", "an", "in", "is", "it", "of", "on", "or", "to",
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A search that has the right form."""
+    """A search that has the right form.
+
+    Attributes:
+        ways: how words are searched among what was said: ``lexical`` by form, ``semantic`` by meaning.
+    """
 
     options: tuple[str, ...]
+    ways: tuple[str, ...]
     text: str
     entities: tuple[str, ...]
     image_urls: tuple[str, ...]
@@ -89,9 +94,9 @@ def read_query(form: Form) -> Query:
             raise invalid("The query_media_file parameter is empty.")
         if "visual" not in options:
             raise ApiError("search_option_combination_not_supported", "Images are searched with the visual option.")
-    _check_transcription(form, options)
     return Query(
         options,
+        _ways(form, options),
         _ENTITY.sub(" ", text).strip(),
         tuple(match.strip() for match in _ENTITY.findall(text)),
         urls,
@@ -110,19 +115,15 @@ def _choice(form: Form, name: str, allowed: tuple[str, ...], default: str) -> st
     return value
 
 
-def _check_transcription(form: Form, options: tuple[str, ...]) -> None:
-    ways = form.texts("transcription_options")
-    if any(way not in ("lexical", "semantic") for way in ways):
-        raise invalid("The transcription_options parameter takes lexical, semantic.")
+def _ways(form: Form, options: tuple[str, ...]) -> tuple[str, ...]:
+    ways = tuple(dict.fromkeys(form.texts("transcription_options")))
+    if any(way not in WAYS for way in ways):
+        raise invalid(f"The transcription_options parameter takes {', '.join(WAYS)}.")
     if ways and "transcription" not in options:
         raise ApiError(
             "search_option_combination_not_supported", "transcription_options needs the search option transcription."
         )
-    if ways and "lexical" not in ways:
-        raise ApiError(
-            "search_option_not_supported",
-            "This engine finds words by their form, not by their meaning: it has no weights for semantic.",
-        )
+    return ways or WAYS
 
 
 def _page_limit(form: Form) -> int:
@@ -145,13 +146,6 @@ def _filter(form: Form) -> dict[str, Any]:
         raise filter_invalid("it must be a JSON object")
     Where().search(wanted)  # before anything is fetched or looked at
     return wanted
-
-
-def word_query(text: str) -> str:
-    """Return an FTS5 query: any of the words that tell something, each taken as it stands."""
-    words = list(dict.fromkeys(word.lower() for word in _WORD.findall(text)))
-    telling = [word for word in words if word not in COMMON and word not in _ALWAYS_COMMON]
-    return " OR ".join(f'"{word}"' for word in telling or words) or '""'
 
 
 def joined(lists: dict[str, list[list[Hit]]], operator: str) -> list[Hit]:

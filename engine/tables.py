@@ -5,7 +5,11 @@ media file holds is kept by the hash of its bytes (``records``, ``passages``, ``
 and shared by all rows that consist of them.
 """
 
-SCHEMA = """
+# Words are found by their stems.
+WORDS_TABLE = "CREATE VIRTUAL TABLE IF NOT EXISTS passage_words USING fts5 (text, tokenize = 'porter unicode61');"
+
+SCHEMA = (
+    """
 CREATE TABLE IF NOT EXISTS assets (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -85,7 +89,15 @@ CREATE TABLE IF NOT EXISTS passages (
     text TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS passages_by_content ON passages (sha256);
-CREATE VIRTUAL TABLE IF NOT EXISTS passage_words USING fts5 (text, tokenize = 'porter unicode61');
+"""
+    + WORDS_TABLE
+    + """
+-- What a passage means, by the weights that say so; it goes with its passage.
+CREATE TABLE IF NOT EXISTS vectors (
+    passage INTEGER PRIMARY KEY REFERENCES passages (rowid) ON DELETE CASCADE,
+    weights TEXT NOT NULL,
+    vector BLOB NOT NULL
+);
 CREATE TABLE IF NOT EXISTS sketches (
     sha256 TEXT NOT NULL,
     start REAL NOT NULL,
@@ -159,6 +171,7 @@ CREATE TABLE IF NOT EXISTS entities (
 
 CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, secret BLOB NOT NULL);
 """
+)
 
 # Bytes that any of these rows consists of are kept.
 REFERENCES = """

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from config.settings import default_meaning_dir
 from engine import sample
 from engine.facts import KINDS, Clip, Colour, Examination, Fact, Heard, Look, Seen, Shot, Utterance, Word
 from engine.timeline import Timeline
@@ -27,6 +28,14 @@ def shared_clip(name: str) -> Path:
     path = SHARED / name
     if not path.exists():
         pytest.skip(f"the shared clip {name} is not on this machine")
+    return path
+
+
+def true_weights() -> Path:
+    """Return the directory of the sentence model's weights; skips, saying so, where they are not."""
+    path = default_meaning_dir()
+    if not path.is_dir():
+        pytest.skip("the weights for meaning are not on this machine: `make meaning` fetches them")
     return path
 
 

@@ -139,3 +139,15 @@ def test_neither_prompt_nor_words_nor_query_reach_the_log(tmp_path: Path, spawn:
 def test_the_server_cannot_decode_media() -> None:
     code = "import sys, engine.app; sys.exit('av' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_weights_that_are_not_there_or_not_the_true_ones_are_an_error_at_once(spawn: Spawn, tmp_path: Path) -> None:
+    where = ("--socket", str(tmp_path / "s"), "--data-dir", str(tmp_path / "d"), "--meaning", str(tmp_path / "w"))
+    missing = spawn(*where)
+    assert missing.returncode == 2
+    assert "cannot be read" in missing.said and "make meaning" in missing.said  # type: ignore[attr-defined]
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "model.safetensors").write_bytes(b"other")
+    wrong = spawn(*where)
+    assert wrong.returncode == 2
+    assert "its SHA-256 is" in wrong.said  # type: ignore[attr-defined]

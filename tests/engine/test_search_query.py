@@ -1,8 +1,6 @@
 """How lists of hits become one."""
 
-import pytest
-
-from engine.search_query import Hit, grouped, joined, word_query
+from engine.search_query import Hit, grouped, joined
 
 
 def spans(hits: list[Hit]) -> list[tuple[str, float, float, int]]:
@@ -32,16 +30,3 @@ def test_stretches_that_only_touch_share_nothing() -> None:
 def test_groups_are_ordered_by_their_best_hit() -> None:
     hits = joined({"visual": [[Hit("b", 0, 1), Hit("a", 0, 1), Hit("b", 2, 3)]]}, "or")
     assert [(one["id"], len(one["clips"])) for one in grouped(hits)] == [("b", 2), ("a", 1)]
-
-
-@pytest.mark.parametrize(
-    ("text", "query"),
-    [
-        ("a green picture", '"green" OR "picture"'),
-        ("the", '"the"'),  # nothing telling: then what there is
-        ('x" OR text:y *', '"x" OR "text" OR "y"'),
-        ("???", '""'),
-    ],
-)
-def test_words_are_searched_as_they_stand(text: str, query: str) -> None:
-    assert word_query(text) == query

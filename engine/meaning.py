@@ -1,0 +1,79 @@
+"""The sentence model beside the server's loop.
+
+In one thread of its own, at a lower priority: numpy gives the interpreter lock back in
+all that is heavy, so the loop goes on meanwhile (docs/engine.md has the figure), and a
+process would cost its own 35 MB, a protocol and a keeper, to hold in text that is bounded
+anyway. One text or a few go at a time, so that a question never waits for a library.
+"""
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.errors import ApiError
+
+if TYPE_CHECKING:
+    from engine.bert import Matrix
+    from engine.encoder import Encoder
+
+WHY = (
+    "This engine was started without weights for embeddings, and gives no numbers in their place:"
+    " `make meaning` fetches them (all-MiniLM-L6-v2, 91 MB), and the next start finds them."
+    " Vectors of marengo3.0 are made by the TwelveLabs cloud only."
+)
+
+
+class Meaning:
+    """Make vectors of texts, if there are weights.
+
+    Args:
+        weights: a directory that ``engine.weights.check`` has approved; None for words only.
+    """
+
+    def __init__(self, weights: Path | None) -> None:
+        self.weights = weights
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="meaning", initializer=_step_back)
+
+    @property
+    def available(self) -> bool:
+        return self.weights is not None
+
+    def need(self, what: str) -> None:
+        """Go on only where there are weights.
+
+        Raises:
+            ApiError: ``parameter_invalid``; ``what`` cannot be served, and what would change that.
+        """
+        if self.weights is None:
+            raise ApiError("parameter_invalid", f"{what} cannot be served. {WHY}")
+
+    async def vectors(self, texts: Sequence[str]) -> "Matrix":
+        """Return a row of length 1 for each text; a text past 256 pieces counts up to there."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: self._encoder.encode(texts))
+
+    async def length(self, text: str) -> int:
+        """Return how many pieces a text has, its two ends included; at most 257."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: self._encoder.length(text))
+
+    def close(self) -> None:
+        """Wait for the text in hand; what waits behind it is dropped."""
+        self._thread.shutdown(cancel_futures=True)
+
+    @cached_property
+    def _encoder(self) -> "Encoder":
+        # Numbers are loaded for the first text that needs them, not while the engine starts.
+        from engine.encoder import Encoder
+
+        assert self.weights is not None
+        return Encoder.load(self.weights)
+
+
+def _step_back() -> None:
+    if sys.platform == "linux":  # where a priority is a thread's own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
