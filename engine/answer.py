@@ -13,9 +13,10 @@ from engine.intent import Intent, read_intent
 from engine.kept import replayed
 from engine.media import MAX_DURATION_S, check_limits, open_media, read_clip
 from engine.narrate import NEEDS, narrate
-from engine.packages import missing_package
+from engine.packages import missing_package, missing_reader, not_installed
 from engine.phrases import MODEL
 from engine.schema_fill import fill, plan
+from engine.sight import Eyes
 from engine.speech import Ears
 from engine.timeline import Timeline
 
@@ -23,7 +24,7 @@ from engine.timeline import Timeline
 _BEFORE_S, _AFTER_S = 3.0, 4.0
 # A long video is told in parts, so that something can be said before it ends.
 _SHORTEST_PART_S = 15.0
-_NO_READER = "no reader of on-screen text is installed"
+_NO_PICTURE = "the file has no picture"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ def answer(
     prompt: str,
     schema: dict[str, Any] | None,
     ears: Ears | None,
+    eyes: Eyes | None,
     kept: dict[str, Any] | None = None,
     longest_s: float = MAX_DURATION_S,
 ) -> Iterator[Reply]:
@@ -77,7 +79,7 @@ def answer(
         filled = plan(schema, intent, lacking(clip)) if schema is not None else None
         needs = filled.uses if filled else frozenset[str]().union(*(NEEDS[topic] for topic in intent.topics))
         examinations = examinations_of(clip, needs)
-        order = _order(clip, examinations, intent, ears)
+        order = _order(clip, examinations, intent, ears, eyes)
         if kept is not None:
             order.damage.packets = kept["damaged_packets"]
             timeline = replayed(kept, examinations, (order.start, order.end))
@@ -94,22 +96,19 @@ def lacking(clip: Clip) -> dict[str, str]:
 
     A clip without a sound track is not among them: that nobody speaks in it is certain.
     """
-    package = missing_package()
-    lacks = {"on_screen_text": _NO_READER}
-    if not clip.has_picture:
-        lacks["picture"] = "the file has no picture"
-    if package and clip.has_sound:
-        lacks["speech"] = f"the package {package} is not installed"
-    return lacks
+    lacks = {"picture": "" if clip.has_picture else _NO_PICTURE, "on_screen_text": _text_lack(clip)}
+    if clip.has_sound:
+        lacks["speech"] = _speech_lack(clip)
+    return {kind: lack for kind, lack in lacks.items() if lack}
 
 
 def examinations_of(clip: Clip, needs: frozenset[str]) -> Examinations:
     """Say of each examination whether it will be made for this clip, and if not, why."""
     lacks = {
-        "picture": "" if clip.has_picture else "the file has no picture",
+        "picture": "" if clip.has_picture else _NO_PICTURE,
         "sound": "" if clip.has_sound else "the file has no sound track",
         "speech": _speech_lack(clip),
-        "on_screen_text": _NO_READER,
+        "on_screen_text": _text_lack(clip),
     }
     return {
         kind: Examination("not_available", lacks[kind])
@@ -123,10 +122,17 @@ def _speech_lack(clip: Clip) -> str:
     if not clip.has_sound:
         return "the file has no sound track"
     package = missing_package()
-    return f"the package {package} is not installed" if package else ""
+    return not_installed(package) if package else ""
 
 
-def _order(clip: Clip, examinations: Examinations, intent: Intent, ears: Ears | None) -> Order:
+def _text_lack(clip: Clip) -> str:
+    if not clip.has_picture:
+        return _NO_PICTURE
+    package = missing_reader()
+    return not_installed(package, "ocr") if package else ""
+
+
+def _order(clip: Clip, examinations: Examinations, intent: Intent, ears: Ears | None, eyes: Eyes | None) -> Order:
     start, end = intent.span or (0.0, clip.duration)
     if intent.span:
         start, end = max(0.0, start - _BEFORE_S), min(clip.duration, end + _AFTER_S)
@@ -134,6 +140,7 @@ def _order(clip: Clip, examinations: Examinations, intent: Intent, ears: Ears | 
         picture=examinations["picture"].outcome == "made",
         sound=examinations["sound"].outcome == "made",
         ears=ears if examinations["speech"].outcome == "made" else None,
+        eyes=eyes if examinations["on_screen_text"].outcome == "made" else None,
         start=start,
         end=end,
         part_s=max(_SHORTEST_PART_S, clip.duration / 12),

@@ -14,6 +14,7 @@ import sys
 
 WORKER_MEMORY = 2 * 1024**3
 LISTENER_MEMORY = 1024**3
+READER_MEMORY = 1024**3
 
 # x86_64 and aarch64: socket, connect, execve, execveat, io_uring_setup (which can do
 # all that by itself), ptrace.

@@ -3,7 +3,8 @@
 Nothing is kept but the last seconds: memory does not grow with the clip's length.
 The examiners look at the same stream with different delays (a cut needs two seconds of
 hindsight), so each says up to which time it is settled, and what was seen or measured is
-told when nothing earlier can still come. Utterances come whenever the listener has them.
+told when nothing earlier can still come. Utterances and on-screen text come whenever their
+recognisers have them.
 """
 
 import heapq
@@ -25,10 +26,11 @@ from av.video.reformatter import VideoReformatter
 
 from engine import shots
 from engine.colour import Pixels
-from engine.facts import Clip, Fact, Heard, Seen, Shot
+from engine.facts import Clip, Fact, Heard, Read, Recognised, Seen, Shot
 from engine.media import audio_of, broken, video_of
 from engine.motion import MotionTracker
 from engine.shots import ShotTracker
+from engine.sight import Eyes
 from engine.sketch import Sketcher
 from engine.sound import RATE, Samples, SoundMeter
 from engine.speech import Ears
@@ -54,6 +56,7 @@ class Order:
 
     Attributes:
         ears: who listens for speech; None when nobody is to.
+        eyes: who reads text on the screen; None when nobody is to.
         start, end: the span to look at, in seconds.
         part_s: the longest shot that is told as one.
         damage: counts what was passed over.
@@ -63,6 +66,7 @@ class Order:
     picture: bool
     sound: bool
     ears: Ears | None
+    eyes: Eyes | None = None
     start: float = 0.0
     end: float = math.inf
     part_s: float = 60.0
@@ -189,7 +193,7 @@ class _InOrder:
     def add(self, facts: list[Fact]) -> None:
         for fact in facts:
             # Sound may run on past the last picture by a packet: nothing ends after the clip.
-            if not isinstance(fact, Heard | Seen) and fact.end > self._duration > fact.start:
+            if not isinstance(fact, Recognised | Seen) and fact.end > self._duration > fact.start:
                 fact = replace(fact, end=self._duration)  # noqa: PLW2901
             # A shot comes after all else that ends with it: whoever reads it has its contents.
             heapq.heappush(self._held, (fact.end, isinstance(fact, Shot), next(self._count), fact))
@@ -203,36 +207,49 @@ def examine(container: InputContainer, clip: Clip, order: Order) -> Iterator[Fac
     """Yield the facts of a clip while decoding it.
 
     Raises:
-        ApiError: the file turned out to be broken, or the listener died.
+        ApiError: the file turned out to be broken, or a recogniser died.
     """
     ears = order.ears if clip.has_sound else None
+    eyes = order.eyes if clip.has_picture else None
     pictures = sounds = None
     if order.picture and clip.has_picture:
         pictures = Pictures(order.start, order.part_s, min(order.end, clip.duration), order.sketcher)
     if clip.has_sound and (order.sound or ears):
         sounds = Sounds(order)
     row = _InOrder(clip.duration)
-    for frame, time in _frames(container, order, pictures is not None, sounds is not None):
+    recognisers = [one for one in (ears, eyes) if one]
+    for frame, time in _frames(container, order, bool(pictures or eyes), sounds is not None):
         if isinstance(frame, VideoFrame):
-            assert pictures is not None
-            row.add(pictures.feed(frame, time))
+            row.add(pictures.feed(frame, time) if pictures else [])
+            if eyes:
+                eyes.look(frame, time)
         else:
             assert sounds is not None
             row.add(sounds.feed(frame, time))
         yield from row.release(_settled(pictures, sounds))
-        if ears:
-            yield from ears.read()
+        for recogniser in recognisers:
+            yield from recogniser.read()
     if pictures is not None and pictures.frames == 0 and order.start < clip.duration:
         raise broken("none of its pictures can be decoded")
     row.add(pictures.finish() if pictures else [])
     row.add(sounds.finish() if sounds else [])
     yield from row.release(math.inf)
     yield Seen(math.inf)
+    yield from _recognised(ears, eyes, min(order.end, clip.duration))
+
+
+def _recognised(ears: Ears | None, eyes: Eyes | None, end: float) -> Iterator[Fact]:
+    """Yield what the recognisers still have to tell; both work on while one is waited for."""
     if ears:
         ears.finish()
-        while not ears.done:
-            yield from ears.read(wait=True)
+    if eyes:
+        eyes.finish(end)
+    while ears and not ears.done:
+        yield from ears.read(wait=True)
     yield Heard(math.inf)
+    while eyes and not eyes.done:
+        yield from eyes.read(wait=True)
+    yield Read(math.inf)
 
 
 def _settled(pictures: Pictures | None, sounds: Sounds | None) -> float:

@@ -2,7 +2,8 @@
 
 Times are seconds from the clip's start. What is seen and measured is told in order of
 ``end``, so that whoever reads it knows that nothing earlier is still to come. Utterances
-are told in an order of their own, because recognising takes longer than looking.
+and on-screen text are told in an order of their own, because recognising takes longer
+than looking.
 """
 
 from dataclasses import dataclass
@@ -169,7 +170,39 @@ class Seen:
     end: float
 
 
-Fact = Shot | Motion | Level | Silence | Tone | Utterance | Heard | Seen
+# Sides of a box in the picture, as shares of its width and height (0..1): left, top, right, bottom.
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """A line of text that stands on the screen, in one place.
+
+    Pictures are read once a second: ``start`` is the first that shows it, ``end`` the
+    first that does not any more.
+
+    Attributes:
+        confidence: mean over the pictures that were read like this, 0..1.
+        box: where it stood at last.
+    """
+
+    start: float
+    end: float
+    text: str
+    confidence: float
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """No text on the screen is still to come."""
+
+    end: float
+
+
+# What is recognised beside the decoder, and told in an order of its own.
+Recognised = Utterance | Heard | Writing | Read
+Fact = Shot | Motion | Level | Silence | Tone | Seen | Recognised
 
 Outcome = Literal["made", "not_needed", "not_available"]
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Topic = Literal["summary", "chapters", "transcript", "moment", "look", "sound"]
+Topic = Literal["summary", "chapters", "transcript", "moment", "look", "sound", "text"]
 
 # In order of decision: a word of an earlier row also settles what a later one would take.
 _WORDS: dict[Topic, str] = {
@@ -12,12 +12,17 @@ _WORDS: dict[Topic, str] = {
         r"transcri\w*|subtitle\w*|caption\w*|verbatim|spoken|speech|dialogue?s?|narrat\w*|quotes?"
         r"|(?:say|says|said|saying|speak|speaks|speaking|talk|talks|talking)"
     ),
+    "text": (
+        r"on[- ]?screen[- ]texts?|on[- ](?:the )?screen|ocr|title cards?|lettering|(?:is|are|was) written"
+        r"|(?:visible|displayed|overlaid|burned[- ]in|written|shown) (?:texts?|words|titles?)"
+        r"|(?:texts?|words|titles?) (?:that )?(?:(?:is|are) )?(?:visible|displayed|shown|in the picture)"
+    ),
     "chapters": (
         r"chapter\w*|section\w*|segment\w*|outline|table of contents|scenes?|shots?|cuts?|timestamps?"
         r"|time ?line|break ?down|parts"
     ),
     "look": (
-        r"look|looks|colou?rs?|palette|bright\w*|dark\w*|light\w*|visual\w*|on[- ]screen|screen"
+        r"look|looks|colou?rs?|palette|bright\w*|dark\w*|light\w*|visual\w*|(?<!on )(?<!on-)(?<!on the )screen"
         r"|appear\w*|aesthetics?|style|motion|moves?|moving|movement"
     ),
     "sound": r"sounds?|audio|loud\w*|quiet\w*|silen\w*|noises?|volume|music|tones?|hear\w*",

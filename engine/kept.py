@@ -13,12 +13,15 @@ from engine.facts import (
     Level,
     Look,
     Motion,
+    Read,
+    Recognised,
     Seen,
     Shot,
     Silence,
     Tone,
     Utterance,
     Word,
+    Writing,
 )
 from engine.timeline import Timeline
 
@@ -26,6 +29,7 @@ from engine.timeline import Timeline
 VERSION = 2
 _KINDS: dict[str, type[Any]] = {
     "shot": Shot, "motion": Motion, "level": Level, "silence": Silence, "tone": Tone, "utterance": Utterance,
+    "writing": Writing,
 }  # fmt: skip
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
@@ -43,6 +47,8 @@ def from_wire(wire: list[Any]) -> Fact:
         return Utterance(
             members["start"], members["end"], None if words is None else tuple(Word(**word) for word in words)
         )
+    if kind == "writing":
+        return Writing(**{**members, "box": tuple(members["box"])})
     fact: Fact = _KINDS[kind](**members)
     return fact
 
@@ -63,9 +69,10 @@ def clip_of(kept: dict[str, Any]) -> Clip:
 def replayed(kept: dict[str, Any], examinations: Examinations, span: tuple[float, float]) -> Timeline:
     """Return a timeline that tells a kept record again, without decoding anything."""
     start, end = span
-    facts = [fact for fact in facts_of(kept) if not isinstance(fact, Seen | Heard)]
+    facts = [fact for fact in facts_of(kept) if not isinstance(fact, Seen | Heard | Read)]
     within = [fact for fact in facts if fact.end > start and fact.start < end]
-    seen = [fact for fact in within if not isinstance(fact, Utterance)]
+    seen = [fact for fact in within if not isinstance(fact, Recognised)]
     heard = [fact for fact in within if isinstance(fact, Utterance)]
-    row: list[Fact] = [*seen, Seen(math.inf), *heard, Heard(math.inf)]
+    written = [fact for fact in within if isinstance(fact, Writing)]
+    row: list[Fact] = [*seen, Seen(math.inf), *heard, Heard(math.inf), *written, Read(math.inf)]
     return Timeline(clip_of(kept), examinations, iter(row), span)

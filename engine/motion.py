@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from engine.colour import Pixels
 from engine.facts import Motion
+from engine.places import place
 
 _BACK_S = 0.2
 _CELL = 4
@@ -21,9 +22,6 @@ _MUCH = 0.4
 _REPLACED = 14.0  # difference to the very last frame: no motion, another picture
 _GAP_S = 0.7  # a pause shorter than this does not end a motion
 _SHORTEST_S = 0.4
-
-_COLUMNS = ("left", "middle", "right")
-_ROWS = ("upper", "middle", "lower")
 
 
 class MotionTracker:
@@ -102,8 +100,4 @@ def _centre(changed: NDArray[np.bool_]) -> tuple[float, float]:
 
 
 def _place(centres: list[tuple[float, float]]) -> str:
-    row = _ROWS[min(2, int(3 * sum(y for y, _ in centres) / len(centres)))]
-    column = _COLUMNS[min(2, int(3 * sum(x for _, x in centres) / len(centres)))]
-    if row == column:
-        return "centre"
-    return f"{row} {column}" if row != "middle" else f"{column} side"
+    return place(sum(x for _, x in centres) / len(centres), sum(y for y, _ in centres) / len(centres))

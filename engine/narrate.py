@@ -26,18 +26,20 @@ from engine.phrases import (
     quote,
     said,
     seen,
+    shown,
     title_of,
 )
 from engine.timeline import Timeline, mean_look, weighed
 
 # What must be examined for each topic.
 NEEDS: dict[Topic, frozenset[str]] = {
-    "summary": frozenset({"picture", "sound", "speech"}),
+    "summary": frozenset({"picture", "sound", "speech", "on_screen_text"}),
     "chapters": frozenset({"picture", "sound", "speech"}),
-    "moment": frozenset({"picture", "sound", "speech"}),
+    "moment": frozenset({"picture", "sound", "speech", "on_screen_text"}),
     "transcript": frozenset({"speech"}),
     "look": frozenset({"picture"}),
     "sound": frozenset({"sound"}),
+    "text": frozenset({"on_screen_text"}),
 }
 
 
@@ -65,6 +67,7 @@ def _summary(timeline: Timeline) -> Iterator[str]:
         yield f"\n[{mark(section.start)}] {seen(section)}"
         yield from said(timeline.said_in(section))
     yield "\n"
+    yield from _written(timeline)
 
 
 def _chapters(timeline: Timeline) -> Iterator[str]:
@@ -100,6 +103,7 @@ def _moment(timeline: Timeline) -> Iterator[str]:
     yield seen(section)
     yield from said(timeline.utterances())
     yield "\n"
+    yield from _written(timeline)
 
 
 def _changes(number: int) -> str:
@@ -142,6 +146,25 @@ def _sound(timeline: Timeline) -> Iterator[str]:
         yield f"[{mark(tone.start)}] A steady tone of {tone.hz:.0f} Hz until {mark(tone.end)}.\n"
 
 
+def _text(timeline: Timeline) -> Iterator[str]:
+    examination = timeline.examinations["on_screen_text"]
+    if examination.outcome != "made":
+        yield f"Nothing can be said of text on the screen: {examination.reason}.\n"
+        return
+    nothing = True
+    for line in _written(timeline):
+        nothing = False
+        yield line
+    if nothing:
+        yield "No text was read on the screen.\n"
+
+
+def _written(timeline: Timeline) -> Iterator[str]:
+    """Tell the texts on the screen, a line each: they end when they are gone, and so come last."""
+    for writing in timeline.writings():
+        yield f"[{mark(writing.start)}] {shown(writing)}\n"
+
+
 _TOLD: dict[Topic, Callable[[Timeline], Iterator[str]]] = {
     "summary": _summary,
     "chapters": _chapters,
@@ -149,4 +172,5 @@ _TOLD: dict[Topic, Callable[[Timeline], Iterator[str]]] = {
     "moment": _moment,
     "look": _look,
     "sound": _sound,
+    "text": _text,
 }

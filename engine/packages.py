@@ -22,5 +22,10 @@ def missing_whisper() -> str | None:
     return _first_missing("faster_whisper")
 
 
+def not_installed(package: str, extra: str = "") -> str:
+    """Say that a package is not there, and with which extra it comes."""
+    return f"the package {package} is not installed" + (f" (extra {extra})" if extra else "")
+
+
 def _first_missing(*names: str) -> str | None:
     return next((name for name in names if importlib.util.find_spec(name) is None), None)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from engine.facts import Level, Shot, Silence, Tone, Utterance
+from engine.facts import Level, Shot, Silence, Tone, Utterance, Writing
 from engine.kept import clip_of, facts_of
 from engine.phrases import light_word, loudness_word, motion_word
 
@@ -36,6 +36,7 @@ def passages_of(kept: dict[str, Any]) -> list[Passage]:
             if isinstance(fact, Tone)
         ),
         *(Passage("audio", fact.start, fact.end, "silence silent") for fact in facts if isinstance(fact, Silence)),
+        *(Passage("visual", fact.start, fact.end, fact.text) for fact in facts if isinstance(fact, Writing)),
         *_loudness([fact for fact in facts if isinstance(fact, Level)]),
         *_said([fact for fact in facts if isinstance(fact, Utterance)]),
     ]

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from engine.facts import Clip, Examinations, Look, Motion, Shot, Utterance
+from engine.facts import Clip, Examinations, Look, Motion, Shot, Utterance, Writing
+from engine.places import place
 from engine.timeline import Section, mean_look, weighed
 
 MODEL = "local-facts"
@@ -183,6 +184,20 @@ def said(utterances: Iterable[Utterance]) -> Iterator[str]:
     yield "." if quoted else ""
     if lost:
         yield f" There is {'also ' if quoted else ''}speech that was not {why}."
+
+
+def place_of(writing: Writing) -> str:
+    """Name the ninth of the picture in which a text stands."""
+    left, top, right, bottom = writing.box
+    return place((left + right) / 2, (top + bottom) / 2)
+
+
+def shown(writing: Writing) -> str:
+    """Return a text on the screen as it was read, with how long it stands and where."""
+    until = f" until {mark(writing.end)}" if mark(writing.end) != mark(writing.start) else ""
+    where = place_of(writing)
+    at = "in" if where == "centre" else "on" if where.endswith("side") else "at"
+    return f"On the screen{until}, {at} the {where}: “{writing.text}”"
 
 
 def title_of(section: Section, utterances: Sequence[Utterance]) -> str:

@@ -8,16 +8,17 @@ from typing import Any
 
 from engine.answer import examinations_of
 from engine.examine import Damage, Order, examine
-from engine.facts import Heard, Seen
+from engine.facts import KINDS, Heard, Read, Seen
 from engine.kept import to_wire
 from engine.media import MAX_ASSET_DURATION_S, check_limits, open_media, read_clip
+from engine.sight import Eyes
 from engine.sketch import Sketcher
 from engine.speech import Ears
 
 _PART_S = 60.0
 
 
-def record(path: Path, ears: Ears | None) -> Iterator[dict[str, Any]]:
+def record(path: Path, ears: Ears | None, eyes: Eyes | None) -> Iterator[dict[str, Any]]:
     """Measure a whole file; yields messages for the engine: the head, facts as they come, sketches, the end.
 
     Raises:
@@ -26,20 +27,21 @@ def record(path: Path, ears: Ears | None) -> Iterator[dict[str, Any]]:
     with open_media(path) as container:
         clip = read_clip(container)
         check_limits(clip, MAX_ASSET_DURATION_S)
-        examinations = examinations_of(clip, frozenset(("picture", "sound", "speech")))
+        examinations = examinations_of(clip, frozenset(KINDS))
         sketcher = Sketcher()
         damage = Damage()
         order = Order(
             picture=clip.has_picture,
             sound=clip.has_sound,
             ears=ears if examinations["speech"].outcome == "made" else None,
+            eyes=eyes if examinations["on_screen_text"].outcome == "made" else None,
             part_s=_PART_S,
             damage=damage,
             sketcher=sketcher,
         )
         yield {"head": {"clip": asdict(clip), "examinations": {k: asdict(e) for k, e in examinations.items()}}}
         for fact in examine(container, clip, order):
-            if not isinstance(fact, Seen | Heard):
+            if not isinstance(fact, Seen | Heard | Read):
                 yield {"fact": to_wire(fact)}
         for at, sketch in sketcher.taken:
             yield {"sketch": [at, base64.b64encode(sketch).decode()]}

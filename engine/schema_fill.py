@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from engine.errors import ApiError, invalid
 from engine.intent import Intent, read_intent
-from engine.packages import missing_package
+from engine.packages import missing_package, missing_reader, not_installed
 from engine.schema_rules import Schema, check_schema, kinds_of, merged, resolve
 from engine.timeline import Timeline
 from engine.values import Shape, json_text
@@ -412,7 +412,7 @@ def plan(schema: Schema, intent: Intent, lacking: Mapping[str, str]) -> Plan:
     except Ungrounded as exc:
         raise invalid(
             f"response_format.json_schema: {exc.path or '/'} {exc.reason}. Make it optional or nullable, "
-            "or ask for what was measured: shots, colours, light, motion, sound level and English speech."
+            "or ask for what was measured: shots, colours, light, motion, sound level, English speech, on-screen text."
         ) from exc
     return Plan(root, intent, root.uses, tuple(binder.omitted))
 
@@ -424,8 +424,12 @@ def check_fillable(prompt: str, schema: Schema) -> None:
         ApiError: as the API refuses it, or naming what nothing measures.
     """
     check_schema(schema)
-    package = missing_package()
-    plan(schema, read_intent(prompt), {"speech": f"the package {package} is not installed"} if package else {})
+    lacking = {}
+    if package := missing_package():
+        lacking["speech"] = not_installed(package)
+    if package := missing_reader():
+        lacking["on_screen_text"] = not_installed(package, "ocr")
+    plan(schema, read_intent(prompt), lacking)
 
 
 def fill(filled: Plan, timeline: Timeline) -> Iterator[str]:

@@ -17,11 +17,13 @@ from engine.facts import (
     Level,
     Look,
     Motion,
+    Recognised,
     Seen,
     Shot,
     Silence,
     Tone,
     Utterance,
+    Writing,
 )
 
 # A clip is told in about a dozen sections at most, however long it is.
@@ -113,6 +115,11 @@ class Timeline:
         """Yield the utterances of a section."""
         return self.utterances(section.start, math.inf if section.end >= self.end else section.end)
 
+    def writings(self) -> list[Writing]:
+        """Look to the end and return the texts on the screen, from top to bottom where they begin together."""
+        found = [fact for fact in self.facts() if isinstance(fact, Writing)]
+        return sorted(found, key=lambda one: (one.start, one.box[1], one.box[0]))
+
     def scenes(self) -> Iterator[Section]:
         """Yield every shot as a section of its own, however short or long."""
         return self._grouped(lambda section: bool(section.shots) and not section.shots[-1].more)
@@ -138,11 +145,11 @@ class Timeline:
             yield section
 
     def _seen(self) -> Iterator[Fact]:
-        """Yield all facts but speech; does not wait for what is still being recognised."""
+        """Yield what was seen and measured; does not wait for what is still being recognised."""
         for fact in self.facts():
             if isinstance(fact, Seen):
                 return
-            if not isinstance(fact, Utterance | Heard):
+            if not isinstance(fact, Recognised):
                 yield fact
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from engine import narrate, phrases
-from engine.facts import Colour, Level, Motion, Silence, Tone, Utterance, Word
+from engine.facts import Colour, Level, Motion, Silence, Tone, Utterance, Word, Writing
 from engine.intent import Intent
 from engine.keywords import keywords_of
 from engine.timeline import Section, Timeline, mean_look, weighed
@@ -57,6 +57,7 @@ class Concept:
 _PICTURE = frozenset({"picture"})
 _SOUND = frozenset({"sound"})
 _SPEECH = frozenset({"speech"})
+_TEXT = frozenset({"on_screen_text"})
 _ALL = _PICTURE | _SOUND | _SPEECH
 
 _SUMMARY = r"summary|description|overview|synopsis|abstract|gist|recap|narrative|caption|details?"
@@ -76,6 +77,15 @@ _NUMBER = r"number|no|id|position|order|rank"
 _HAS_SPEECH = (
     r"(?:has|contains|includes|is|with)_?(?:speech|voice|dialog(?:ue)?|narration|talking|spoken_words)"
     r"(?:_present|_detected)?|(?:speech|voice|dialog(?:ue)?)_(?:present|detected|found|exists)"
+)
+_WRITTEN = (
+    r"on_?screen_(?:text|texts|titles?|words|writing|content)|texts?_on_?(?:the_)?screen|screen_text|ocr|ocr_(?:text|content|results?)"
+    r"|(?:visible|displayed|burned_in|overlaid|written|shown|superimposed)_(?:text|titles?|words)|text_(?:overlays?|visible)"
+    r"|overlay_text|overlays|title_cards?|titles|graphics_text|lower_thirds?|text_in_(?:picture|video|frame)"
+)
+_HAS_WRITING = (
+    rf"(?:has|contains|includes|is|with|shows)_?(?:{_WRITTEN}|text|titles?|lettering)(?:_present|_detected)?"
+    r"|(?:on_?screen_)?text_(?:present|detected|found|exists)"
 )
 _BRIGHTNESS = r"brightness|light|lighting|luminance|luma|exposure|light_level"
 _MOTION = r"motion|movement|activity|motion_level|activity_level|motion_score|amount_of_motion|dynamics"
@@ -139,6 +149,15 @@ def _told(scope: Scope) -> Iterator[str]:
     """Tell a section: what is seen, heard and said in it."""
     yield phrases.seen(_part(scope))
     yield from phrases.said(scope.timeline.said_in(_part(scope)))
+
+
+def _writings(scope: Scope, section: Section) -> list[Writing]:
+    return [one for one in scope.timeline.writings() if one.start < section.end and one.end > section.start]
+
+
+def _written(scope: Scope, section: Section) -> str:
+    """Return the texts of a section, each once; empty where nothing was read."""
+    return " / ".join(dict.fromkeys(one.text for one in _writings(scope, section)))
 
 
 def _look_text(section: Section) -> str | None:
@@ -206,6 +225,9 @@ def _of_section(section_of: Callable[[Scope], Section]) -> list[Concept]:
         Concept("decibels", _LOUDNESS, lambda scope: _loudest(section_of(scope)), _SOUND, phrases.loudness_word, False),
         Concept("text", _COLOUR, lambda scope: _colours(section_of(scope)), _PICTURE, sure=False),
         Concept("flag", _HAS_SPEECH, lambda scope: bool(_utterances(scope, section_of(scope))), _SPEECH),
+        Concept("text", _WRITTEN, lambda scope: _written(scope, section_of(scope)), _TEXT),
+        Concept("flag", _HAS_WRITING, lambda scope: bool(_writings(scope, section_of(scope))), _TEXT),
+        Concept("count", _counting(rf"(?:{_WRITTEN})"), lambda scope: len(_writings(scope, section_of(scope))), _TEXT),
         Concept(
             "flag",
             r"(?:has|contains|is|with)_?(?:motion|movement|moving|action_on_screen)|motion_(?:present|detected)",
@@ -247,7 +269,7 @@ CLIP: list[Concept] = [
     _fixed("length", _DURATION, lambda timeline: timeline.clip.duration),
     Concept("text", _TITLE, _title, uses=_PICTURE | _SPEECH),
     Concept("text", _SUMMARY, _summary, uses=_ALL),
-    Concept("text", _ANSWER, _answer, uses=_ALL),
+    Concept("text", _ANSWER, _answer, uses=_ALL | _TEXT),
     Concept("text", _TRANSCRIPT, _transcript, _SPEECH),
     Concept("count", _counting(r"(?:scenes?|shots?)"), lambda scope: len(list(scope.timeline.scenes())), _PICTURE),
     Concept(
@@ -417,6 +439,19 @@ MOTION = _rows(
     Concept("text", r"goal|end_position|destination", lambda scope: scope.item.goal, _PICTURE),
 )
 LEVEL = _rows("level", _SOUND, _LEVEL)
+_LINE = Concept("text", f"{_WRITTEN}|{_ANSWER}|{_TITLE}|caption|line|words|string", lambda s: s.item.text, _TEXT)
+_PLACE = Concept(
+    "text", r"place|position|location|region|where|area", lambda scope: phrases.place_of(scope.item), _TEXT
+)
+WRITING = [
+    _PLACE,  # before the rows' own ``position``, which is a number
+    *_rows(
+        "on_screen_text",
+        _TEXT,
+        _LINE,
+        Concept("share", r"confidence|score|probability|confidence_score", lambda s: s.item.confidence, _TEXT),
+    ),
+]
 COLOUR = [
     _COLOUR_NAME,
     _COLOUR_HEX,
@@ -470,6 +505,11 @@ def _word_rows(scope: Scope) -> Iterator[Word]:
     return (word for one in spoken if one.understood for word in one.words or ())
 
 
+def _writing_rows(scope: Scope) -> Iterator[Writing]:
+    inside = isinstance(scope.item, Section)
+    return iter(_writings(scope, scope.item) if inside else scope.timeline.writings())
+
+
 def _colour_rows(scope: Scope) -> Iterator[Colour]:
     section = scope.item if isinstance(scope.item, Section) else scope.timeline.whole()
     return iter(mean_look(section.shots).colours if section.shots else ())
@@ -485,6 +525,7 @@ SOURCES: Mapping[str, Source] = {
     "tones": Source(_within(Tone), TONE, _TONE, _SOUND),
     "motions": Source(_within(Motion), MOTION, _MOVES, _PICTURE),
     "levels": Source(_within(Level), LEVEL, _LEVEL, _SOUND),
+    "writings": Source(_writing_rows, WRITING, _LINE, _TEXT),
     "colours": Source(_colour_rows, COLOUR, _COLOUR_NAME, _PICTURE),
     "hex_colours": Source(_colour_rows, COLOUR, _COLOUR_HEX, _PICTURE),
     "keywords": Source(lambda scope: iter(keywords_of(_spoken_rows(scope))), [_KEYWORD], _KEYWORD, _SPEECH),
@@ -508,6 +549,7 @@ _ARRAYS: list[tuple[str, tuple[str, ...]]] = [
     (r"silences?|pauses?|silent_(?:parts|segments|spans|periods)|gaps?", ("silences",)),
     (r"tones?|beeps?", ("tones",)),
     (r"motions?|movements?|moving_(?:parts|regions)|motion_segments|activity", ("motions",)),
+    (_WRITTEN + r"|signs?|writings?|inscriptions?", ("writings",)),
     (r"levels?|loudness|volume|sound_levels|loudness_curve", ("levels",)),
     (r"hex_colou?rs|colou?r_codes|hex_codes|colou?rs_hex", ("hex_colours",)),
     (_COLOUR + r"|palettes?", ("colours",)),

@@ -30,8 +30,9 @@ from typing import Any, BinaryIO
 
 from engine import confine
 from engine.errors import ApiError
-from engine.packages import missing_package
+from engine.packages import missing_package, missing_reader
 from engine.senses import Senses
+from engine.sight import Eyes
 from engine.speech import Ears
 
 # Kernel limits on CPU time: to open a file, and for each second of a clip.
@@ -98,6 +99,7 @@ def main() -> None:
     confine.be_nice()
     wire = Wire(_own_stdout())
     ears = Ears(senses.arguments()) if options.senses and not missing_package() else None
+    eyes = Eyes() if options.senses and not missing_reader() else None
     _warm_up()
     line = sys.stdin.buffer.readline()
     if not line:
@@ -106,7 +108,7 @@ def main() -> None:
     confine.limit(memory_bytes=confine.WORKER_MEMORY, cpu_s=None)
     _allow_cpu(_OPEN_CPU_S)
     try:
-        _do(json.loads(line), wire, ears)
+        _do(json.loads(line), wire, ears, eyes)
     except ApiError as exc:
         wire.send({"error": exc.to_wire()})
     except MemoryError:
@@ -149,7 +151,7 @@ def _allow_cpu(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
 
 
-def _do(job: dict[str, Any], wire: Wire, ears: Ears | None) -> None:
+def _do(job: dict[str, Any], wire: Wire, ears: Ears | None, eyes: Eyes | None) -> None:
     from engine.media import MAX_DURATION_S, probe
 
     if job["kind"] == "probe":
@@ -169,14 +171,14 @@ def _do(job: dict[str, Any], wire: Wire, ears: Ears | None) -> None:
     if job["kind"] == "facts":
         from engine.record import record
 
-        for message in record(Path(job["path"]), ears):
+        for message in record(Path(job["path"]), ears, eyes):
             if "head" in message:
                 _allow_cpu(_OPEN_CPU_S + _CPU_PER_SECOND * message["head"]["clip"]["duration"])
             wire.send(message)
         return
     from engine.answer import answer
 
-    media = (Path(job["path"]), job["prompt"], job["schema"], ears)
+    media = (Path(job["path"]), job["prompt"], job["schema"], ears, eyes)
     with answer(*media, job.get("record"), job.get("longest_s", MAX_DURATION_S)) as reply:
         _allow_cpu(_OPEN_CPU_S + _CPU_PER_SECOND * reply.clip.duration)
         wire.send({"accepted": reply.told()})

@@ -16,7 +16,7 @@ import pytest
 
 from config.settings import default_meaning_dir
 from engine import sample
-from engine.facts import KINDS, Clip, Colour, Examination, Fact, Heard, Look, Seen, Shot, Utterance, Word
+from engine.facts import KINDS, Clip, Colour, Examination, Fact, Heard, Look, Read, Seen, Shot, Utterance, Word, Writing
 from engine.timeline import Timeline
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,10 +64,15 @@ def spoken(start: float, text: str, confidence: float = 0.9) -> Utterance:
     return Utterance(start, start + len(words) / 2, words)
 
 
+def written(start: float, end: float, text: str, confidence: float = 0.9) -> Writing:
+    """A text at the lower left of the picture."""
+    return Writing(start, end, text, confidence, (0.05, 0.8, 0.3, 0.9))
+
+
 def scripted(*facts: Fact, clip: Clip = CLIP, **outcomes: str) -> Timeline:
     """A timeline that plays the facts given; speech is settled at the end, the picture when it is over."""
     examinations = {kind: Examination(outcomes.get(kind, "made")) for kind in KINDS}  # type: ignore[arg-type]
-    return Timeline(clip, examinations, iter([*facts, Seen(float("inf")), Heard(float("inf"))]))
+    return Timeline(clip, examinations, iter([*facts, Seen(float("inf")), Heard(float("inf")), Read(float("inf"))]))
 
 
 @dataclass

@@ -20,10 +20,38 @@ def no_speech_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.answer.missing_package", lambda: "pocketsphinx")
 
 
+@pytest.fixture
+def no_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.answer.missing_reader", lambda: "rapidocr")
+
+
+@pytest.fixture
+def a_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.answer.missing_reader", lambda: None)
+
+
+@pytest.mark.usefixtures("no_reader")
 def test_what_is_needed_and_can_be_had_is_made() -> None:
     assert outcomes(FILM) == {
         "picture": "made", "sound": "made", "speech": "made", "on_screen_text": "not_available",
     }  # fmt: skip
+
+
+@pytest.mark.usefixtures("a_reader")
+def test_text_on_the_screen_is_read_where_a_reader_is_installed_and_asked_for() -> None:
+    assert outcomes(FILM)["on_screen_text"] == "not_needed"
+    assert outcomes(FILM, frozenset({"on_screen_text"}))["on_screen_text"] == "made"
+    assert "on_screen_text" not in lacking(FILM)
+
+
+@pytest.mark.usefixtures("a_reader")
+def test_a_recording_of_sound_shows_no_text() -> None:
+    assert examinations_of(RECORD, frozenset({"on_screen_text"}))["on_screen_text"].reason == "the file has no picture"
+
+
+@pytest.mark.usefixtures("no_reader")
+def test_a_missing_reader_is_said_with_the_extra_that_brings_it() -> None:
+    assert lacking(FILM)["on_screen_text"] == "the package rapidocr is not installed (extra ocr)"
 
 
 def test_what_nobody_asked_for_is_not_made() -> None:

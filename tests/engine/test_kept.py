@@ -6,7 +6,7 @@ from dataclasses import asdict
 from engine.facts import Examination, Fact, Level, Motion, Seen, Silence, Tone
 from engine.kept import VERSION, facts_of, from_wire, replayed, to_wire
 from engine.passages import passages_of
-from tests.engine.conftest import CLIP, NIGHT, shot, spoken
+from tests.engine.conftest import CLIP, NIGHT, shot, spoken, written
 
 FACTS: list[Fact] = [
     shot(0, 4, fade_in=1.0),
@@ -19,6 +19,7 @@ FACTS: list[Fact] = [
     spoken(4, "hello world"),
     spoken(6, "noise", confidence=0.1),
     shot(4, 10, NIGHT),
+    written(4, 9, "CAR PARK"),
 ]
 KEPT = {
     "version": VERSION,
@@ -39,7 +40,7 @@ def test_a_fact_comes_back_as_it_was() -> None:
 def test_a_record_is_told_again_for_the_span_that_is_asked_for() -> None:
     timeline = replayed(KEPT, {}, (3.5, 5.0))
     seen = [fact for fact in timeline.facts() if not isinstance(fact, Seen)]
-    assert [type(fact).__name__ for fact in seen] == ["Shot", "Shot", "Utterance", "Heard"]
+    assert [type(fact).__name__ for fact in seen] == ["Shot", "Shot", "Utterance", "Heard", "Writing", "Read"]
 
 
 def test_what_was_not_understood_is_not_searched_as_words() -> None:
@@ -47,6 +48,10 @@ def test_what_was_not_understood_is_not_searched_as_words() -> None:
     assert [(one.text, one.start) for one in said] == [("hello world", 4)]
     voices = [one for one in passages_of(KEPT) if one.kind == "audio" and "speech" in one.text]
     assert [one.start for one in voices] == [4, 6]
+
+
+def test_a_text_on_the_screen_is_searched_as_it_was_read() -> None:
+    assert ("CAR PARK", 4, 9) in [(one.text, one.start, one.end) for one in passages_of(KEPT) if one.kind == "visual"]
 
 
 def test_equally_loud_seconds_are_one_passage() -> None:

@@ -5,7 +5,7 @@ import re
 from engine.facts import Clip, Motion, Silence, Tone
 from engine.intent import read_intent
 from engine.narrate import narrate
-from tests.engine.conftest import CLIP, NIGHT, scripted, shot, spoken
+from tests.engine.conftest import CLIP, NIGHT, scripted, shot, spoken, written
 
 
 def tell(prompt: str, *facts: object, **options: object) -> str:
@@ -87,3 +87,23 @@ def test_chapters_have_titles_from_what_is_said() -> None:
     text = tell("chapters", shot(0, 4), spoken(0.5, "welcome to the annual general meeting of fools"), shot(4, 10))
     assert "[00:00] Welcome to the annual general meeting of…" in text
     assert "[00:04] Still, moderately lit picture, green" in text
+
+
+def test_texts_on_the_screen_are_lines_with_their_times_and_places() -> None:
+    text = tell("which text is on screen", shot(0, 10), written(1, 6, "CAR PARK"), written(7, 7.5, "EXIT"))
+    assert text.splitlines()[-2:] == [
+        "[00:01] On the screen until 00:06, at the lower left: “CAR PARK”",
+        "[00:07] On the screen, at the lower left: “EXIT”",
+    ]
+
+
+def test_a_summary_ends_with_what_was_read_on_the_screen() -> None:
+    assert tell("summarize", shot(0, 10), written(1, 6, "CAR PARK")).endswith("“CAR PARK”\n")
+
+
+def test_a_clip_in_which_nothing_is_written_says_so() -> None:
+    assert "No text was read on the screen." in tell("do ocr", shot(0, 10))
+
+
+def test_without_a_reader_it_is_said_why_no_text_is_told() -> None:
+    assert "Nothing can be said of text on the screen" in tell("do ocr", shot(0, 10), on_screen_text="not_available")

@@ -13,7 +13,7 @@ from engine.facts import Clip, Fact, Level, Motion, Silence, Tone
 from engine.intent import read_intent
 from engine.schema_fill import check_fillable, fill, plan
 from engine.schema_rules import check_schema
-from tests.engine.conftest import NIGHT, scripted, shot, spoken
+from tests.engine.conftest import NIGHT, scripted, shot, spoken, written
 
 TEXT = {"type": "string"}
 NUMBER = {"type": "number"}
@@ -375,3 +375,37 @@ def test_whatever_is_filled_is_valid_and_whatever_is_not_is_an_api_error(schema:
     value = json.loads(text)
     if "timestamp" not in json.dumps(schema):  # a type of the API's own: no validator knows it
         jsonschema_rs.validator_for(schema).validate(value)
+
+
+WRITTEN = (*FACTS, written(0, 3, "WELCOME"), written(5, 8, "EXIT 4", 0.8))
+
+
+@pytest.mark.parametrize("name", ["on_screen_text", "text_on_screen", "ocr", "onScreenText", "titles", "visible_text"])
+def test_texts_on_the_screen_fill_members_of_many_names(name: str) -> None:
+    assert filled(of(**{name: TEXT}), *WRITTEN) == {name: "WELCOME / EXIT 4"}
+    assert filled(of(**{name: {"type": "array", "items": TEXT}}), *WRITTEN) == {name: ["WELCOME", "EXIT 4"]}
+
+
+def test_texts_on_the_screen_are_rows_with_times_place_and_confidence() -> None:
+    row = rows(text=TEXT, start=NUMBER, end=NUMBER, confidence=NUMBER, position=TEXT)
+    told = filled(of(text_overlays=row), *WRITTEN)["text_overlays"]
+    assert told[1] == {"text": "EXIT 4", "start": 5.0, "end": 8.0, "confidence": 0.8, "position": "lower left"}
+
+
+def test_each_scene_has_the_texts_that_stand_in_it() -> None:
+    told = filled(of(scenes=rows(on_screen_text=TEXT, has_text=FLAG)), *WRITTEN)["scenes"]
+    assert told == [{"on_screen_text": "WELCOME", "has_text": True}, {"on_screen_text": "EXIT 4", "has_text": True}]
+
+
+def test_where_nothing_is_written_that_is_the_answer() -> None:
+    schema = of(ocr={"type": "array", "items": TEXT}, on_screen_text=TEXT, has_on_screen_text=FLAG)
+    assert filled(schema) == {"ocr": [], "on_screen_text": "", "has_on_screen_text": False}
+
+
+def test_without_a_reader_a_required_text_is_refused_and_an_optional_one_omitted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("engine.schema_fill.missing_reader", lambda: "rapidocr")
+    with pytest.raises(ApiError, match=r"/ocr needs .* rapidocr is not installed \(extra ocr\)"):
+        check_fillable("x", of(ocr=TEXT))
+    check_fillable("x", of([], ocr=TEXT, title=TEXT))
