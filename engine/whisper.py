@@ -16,6 +16,7 @@ from engine.sound import Samples
 from engine.sphinx import Words
 
 _NEEDED = ("model.bin", "config.json", "tokenizer.json")
+_VOCABULARIES = ("vocabulary.json", "vocabulary.txt")  # the latter in older models
 
 
 def lack_of(directory: Path) -> str:
@@ -23,6 +24,8 @@ def lack_of(directory: Path) -> str:
     if not directory.is_dir():
         return f"{directory} is no directory"
     absent = [name for name in _NEEDED if not (directory / name).is_file()]
+    if not any((directory / name).is_file() for name in _VOCABULARIES):
+        absent.append(_VOCABULARIES[0])
     return f"{directory} lacks {', '.join(absent)}" if absent else ""
 
 
