@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from aiohttp import web
 
@@ -10,6 +11,8 @@ from engine.analyze import AnalyzeRoute, MediaSources
 from engine.analyze_tasks import AnalyzeTaskRoutes
 from engine.assets import AssetRoutes
 from engine.embed import EmbedRoutes
+from engine.embed_tasks import EmbedTaskRoutes
+from engine.embedder import Embedder
 from engine.entities import EntityRoutes
 from engine.fetch import Fetcher
 from engine.indexed_assets import IndexedAssetRoutes
@@ -31,6 +34,14 @@ from engine.web import add_headers, errors_as_json, log_requests
 
 # 30 MB of media as base64, and the rest of the request.
 MAX_BODY_BYTES = 48 * 1024**2
+
+
+class Part(Protocol):
+    """What opens when the server starts, and closes when it ends."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +75,21 @@ def create_app(settings: Settings) -> web.Application:
     uploads = MultipartRoutes(library, intake)
     thumbnails = Thumbnails(library, pool)
     searches = SearchRoutes(library, pool, fetcher, thumbnails, meaning, vectors)
+    embedder = Embedder(library, intake, pool, recorder, meaning, vectors)
+    embeddings = EmbedTaskRoutes(library, embedder)
     analyses = AnalyzeTaskRoutes(library, sources, pool)
 
+    parts: tuple[Part, ...] = (library, pool, intake, uploads, vectors, indexer, embeddings, analyses)
+
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
-        await library.open()
-        await pool.open()
-        await intake.open()
-        await uploads.open()
+        for part in parts:
+            await part.open()
         await searches.open()
         await thumbnails.open()
-        await vectors.open()
-        await indexer.open()
-        await analyses.open()
         yield
-        await analyses.close()
-        await indexer.close()
-        await vectors.close()
+        for part in reversed(parts):
+            await part.close()
         meaning.close()
-        await uploads.close()
-        await intake.close()
-        await pool.close()
-        await library.close()
 
     app = web.Application(middlewares=[log_requests, errors_as_json], client_max_size=MAX_BODY_BYTES)
     app.cleanup_ctx.append(lifetime)
@@ -92,11 +97,12 @@ def create_app(settings: Settings) -> web.Application:
     app.add_routes(uploads.routes())  # before the assets, whose ids match its paths
     app.add_routes(AssetRoutes(library, intake).routes())
     app.add_routes(IndexRoutes(library, indexer.delete_all).routes())
-    app.add_routes(IndexedAssetRoutes(library, indexer).routes())
+    app.add_routes(IndexedAssetRoutes(library, indexer, embedder).routes())
     app.add_routes(TaskRoutes(library, indexer).routes())
     app.add_routes(searches.routes())
     app.add_routes(thumbnails.routes())
-    app.add_routes(EmbedRoutes(library).routes())
+    app.add_routes(EmbedRoutes(library, embedder).routes())
+    app.add_routes(embeddings.routes())
     app.add_routes(EntityRoutes(library).routes())
     app.add_routes(analyses.routes())
     app.add_routes(AnalyzeRoute(sources, pool).routes())

@@ -1,11 +1,14 @@
 """Routes of media in an index: ``indexed-assets``, and ``videos``, their older twin."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
 
-from engine.embed import refuse_embeddings
+from engine.embed import check_options, segment
+from engine.embed_query import GIVEN
+from engine.embedder import Embedder, models_of
 from engine.errors import invalid, missing
 from engine.filters import NUMBERS, Where, check_metadata
 from engine.indexer import Indexer, system_metadata
@@ -23,9 +26,10 @@ _LIST_KEYS = (
 
 
 class IndexedAssetRoutes:
-    def __init__(self, library: Library, indexer: Indexer) -> None:
+    def __init__(self, library: Library, indexer: Indexer, embedder: Embedder) -> None:
         self._library = library
         self._indexer = indexer
+        self._embedder = embedder
 
     def routes(self) -> list[web.RouteDef]:
         assets, videos = "/v1.3/indexes/{index_id}/indexed-assets", "/v1.3/indexes/{index_id}/videos"
@@ -95,13 +99,20 @@ class IndexedAssetRoutes:
             raise invalid("The transcription parameter must be true or false.")
         row = await self._indexer.find(request.match_info["index_id"], request.match_info["id"], kind)
         if options:
-            refuse_embeddings(f"embedding_option={options[0]}")
+            self._embedder.meaning.need(f"embedding_option={options[0]}")
+            check_options(options, GIVEN["video"])
         told = (_told(row) if kind == "indexed asset" else _video_told(row)) | {
             "user_metadata": json.loads(row["user_metadata"])
         }
         if wants_words == "true" and row["status"] == "ready":
             told |= _words(await self._indexer.record(row))
+        if options and row["status"] == "ready":
+            told["embedding"] = await self._embedding(row, options)
         return web.json_response(told)
+
+    async def _embedding(self, row: dict[str, Any], options: Sequence[str]) -> dict[str, Any]:
+        rows = await self._embedder.kept(row, options)
+        return {"model_name": models_of(rows), "video_embedding": {"segments": [segment(one) for one in rows]}}
 
     async def update(self, request: web.Request) -> web.Response:
         return await self._update(request, "indexed asset")

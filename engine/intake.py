@@ -177,7 +177,7 @@ def decoded(text: str) -> bytes:
     try:
         media = base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError) as exc:
-        raise invalid("The video.base64_string parameter is not valid base64.") from exc
+        raise invalid("The base64_string parameter is not valid base64.") from exc
     if len(media) > MAX_BASE64_BYTES:
-        raise ApiError("video_filesize_too_large", "The video.base64_string parameter holds more than 30 MB.")
+        raise ApiError("video_filesize_too_large", "The base64_string parameter holds more than 30 MB.")
     return media

@@ -29,6 +29,10 @@ WHY = (
 )
 
 
+# Whoever asks next waits for no more texts than these.
+AT_ONCE = 8
+
+
 class Meaning:
     """Make vectors of texts, if there are weights.
 
@@ -54,12 +58,20 @@ class Meaning:
             raise ApiError("parameter_invalid", f"{what} cannot be served. {WHY}")
 
     async def vectors(self, texts: Sequence[str]) -> "Matrix":
-        """Return a row of length 1 for each text; a text past 256 pieces counts up to there."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: self._encoder.encode(texts))
+        """Return a row of length 1 for each of at least one text; a text past 256 pieces counts up to there."""
+        loop = asyncio.get_running_loop()
+        parts = [
+            await loop.run_in_executor(self._thread, self._encode, texts[at : at + AT_ONCE])
+            for at in range(0, len(texts), AT_ONCE)
+        ]
+        return parts[0] if len(parts) == 1 else await asyncio.to_thread(_joined, parts)
 
     async def length(self, text: str) -> int:
         """Return how many pieces a text has, its two ends included; at most 257."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: self._encoder.length(text))
+
+    def _encode(self, texts: Sequence[str]) -> "Matrix":
+        return self._encoder.encode(texts)
 
     def close(self) -> None:
         """Wait for the text in hand; what waits behind it is dropped."""
@@ -72,6 +84,12 @@ class Meaning:
 
         assert self.weights is not None
         return Encoder.load(self.weights)
+
+
+def _joined(parts: "Sequence[Matrix]") -> "Matrix":
+    import numpy as np
+
+    return np.concatenate(parts)
 
 
 def _step_back() -> None:

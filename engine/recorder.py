@@ -5,6 +5,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from engine.library import Library
@@ -49,14 +50,23 @@ class Recorder:
                 await on_turn("indexing")
                 return kept
             await on_turn("queued")
-            async with self._turns, self._pool.analysis(patient=True) as worker:
-                await on_turn("indexing")
-                await worker.give({"kind": "facts", "path": str(self._library.path_of(sha256))})
-                kept = {"version": self._version, "facts": [], "sketches": []}
-                while "damaged_packets" not in kept:
-                    _take(kept, await worker.receive())
+            kept = await self.measure(self._library.path_of(sha256), on_turn)
             await self._keep(sha256, kept)
             return kept
+
+    async def measure(self, path: Path, on_turn: Callable[[str], Awaitable[None]]) -> dict[str, Any]:
+        """Measure a file without keeping anything of it.
+
+        Raises:
+            ApiError: it cannot be measured.
+        """
+        async with self._turns, self._pool.analysis(patient=True) as worker:
+            await on_turn("indexing")
+            await worker.give({"kind": "facts", "path": str(path)})
+            kept: dict[str, Any] = {"version": self._version, "facts": [], "sketches": []}
+            while "damaged_packets" not in kept:
+                _take(kept, await worker.receive())
+        return kept
 
     async def _keep(self, sha256: str, kept: dict[str, Any]) -> None:
         text, passages, sketches = await asyncio.to_thread(

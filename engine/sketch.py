@@ -13,6 +13,8 @@ from engine.colour import Pixels
 
 Sketch = NDArray[np.floating[Any]]
 
+# The name of the space in which these rows may be compared.
+MODEL = "picture-sketch-1"
 WIDTH, HEIGHT = 64, 36
 _LEVELS = 4
 _ROWS, _COLUMNS = 4, 8
@@ -38,6 +40,12 @@ def pack(one: Sketch) -> bytes:
 def unpack(raw: bytes) -> Sketch:
     """Rebuild what ``pack`` made, or several of them in a row as a matrix."""
     return (np.frombuffer(raw, "<u2") / np.float32(65535)).astype(np.float32).reshape(-1, SIZE)
+
+
+def mean_of(raw: bytes) -> list[float]:
+    """Return the mean of packed sketches: what a stretch looks like as a whole."""
+    mean: list[float] = unpack(raw).mean(axis=0).tolist()
+    return mean
 
 
 def distances(one: Sketch, many: Sketch) -> NDArray[np.floating[Any]]:

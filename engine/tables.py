@@ -149,6 +149,19 @@ CREATE TABLE IF NOT EXISTS analyze_tasks (
     error TEXT
 );
 
+CREATE TABLE IF NOT EXISTS embed_tasks (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    generation INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    asked TEXT NOT NULL,
+    sha256 TEXT,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    result TEXT,
+    error TEXT
+);
+
 CREATE TABLE IF NOT EXISTS entity_collections (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -178,4 +191,5 @@ REFERENCES = """
 SELECT sha256 FROM assets WHERE sha256 IS NOT NULL
 UNION SELECT sha256 FROM indexed WHERE sha256 IS NOT NULL
 UNION SELECT sha256 FROM analyze_tasks WHERE sha256 IS NOT NULL
+UNION SELECT sha256 FROM embed_tasks WHERE sha256 IS NOT NULL
 """

@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.jobs import Jobs
 from engine.library import Library
-from engine.meaning import Meaning
+from engine.meaning import AT_ONCE, Meaning
 from engine.retrieval import ALIKE
 from engine.weights import VERSION
 
@@ -59,7 +59,7 @@ class Vectors:
         """Make the vectors that are lacking, of one media file or of all."""
         if not self._meaning.available:
             return
-        wanted = {"weights": VERSION, "kind": KIND, "sha256": sha256, "most": _AT_ONCE}
+        wanted = {"weights": VERSION, "kind": KIND, "sha256": sha256, "most": AT_ONCE}
         while rows := await self._library.rows(_LACKING, wanted):
             made = await self._meaning.vectors([row["text"] for row in rows])
             filled = [

@@ -8,9 +8,8 @@ import pytest
 
 from engine.bert import Bert, gelu
 from engine.encoder import Encoder
-from engine.safetensors import read_safetensors
-from engine.wordpiece import WordPiece
-from tests.engine.tiny import DIMENSIONS, HEADS, PLACES, WORDS, tensors, write_safetensors
+from engine.weights import HEADS, LONGEST
+from tests.engine.tiny import DIMENSIONS, tensors, write_model
 
 NETWORK = Bert(tensors(), HEADS)
 TEXTS = [[2, 5, 3], [2, 4, 5, 6, 7, 3], [2, 3], [2, 6, 5, 4, 3]]
@@ -89,11 +88,10 @@ def test_the_bend_is_the_exact_one() -> None:
 
 
 def test_an_encoder_reads_its_files_and_gives_each_text_its_own_vector(tmp_path: Path) -> None:
-    write_safetensors(tmp_path / "w", tensors())
-    encoder = Encoder(WordPiece(WORDS), Bert(read_safetensors(tmp_path / "w"), HEADS), PLACES)
-    texts = ["a green ball", "", "rolls " * 50, *["green"] * 200]
+    encoder = Encoder.load(write_model(tmp_path / "w"))
+    texts = ["a green ball", "", "rolls " * 200, *["green"] * 200]
     vectors = encoder.encode(texts)
     assert vectors.shape == (len(texts), DIMENSIONS)
     for text, vector in zip(texts[:4], vectors, strict=False):
         assert vector == pytest.approx(encoder.encode([text])[0], abs=1e-6)
-    assert (encoder.length("a ball"), encoder.length("rolls " * 50)) == (4, PLACES + 1)
+    assert (encoder.length("a ball"), encoder.length("rolls " * 200)) == (4, LONGEST + 1)

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.weights import TENSORS, VOCABULARY
+
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "green", "ball", "roll", "##s", "##ing", "!", "cafe", "漢"]
-DIMENSIONS, WIDE, PLACES, HEADS = 8, 16, 12, 2
+DIMENSIONS, WIDE, PLACES = 24, 32, 256  # as many heads and places as the true ones have
 
 
 def tensors(layers: int = 2, seed: int = 1) -> dict[str, NDArray[np.float32]]:
@@ -42,6 +44,14 @@ def tensors(layers: int = 2, seed: int = 1) -> dict[str, NDArray[np.float32]]:
         add_dense(f"{layer}.output.dense", WIDE, DIMENSIONS)
         add_norm(f"{layer}.output.LayerNorm")
     return made
+
+
+def write_model(directory: Path) -> Path:
+    """Write a whole model, as a directory of weights; only its hashes are wrong."""
+    directory.mkdir()
+    write_safetensors(directory / TENSORS, tensors())
+    (directory / VOCABULARY).write_text("\n".join(WORDS) + "\n", encoding="utf-8")
+    return directory
 
 
 def write_safetensors(path: Path, made: dict[str, Any], header: bytes | None = None) -> None:
