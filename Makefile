@@ -29,18 +29,21 @@ clean:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e .
+# Warnings of the build are for those who package, not for those who run.
+$(VENV)/.run: pyproject.toml setup.py service/hub/send_row.c | $(BIN)/python
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q --disable-pip-version-check -e .
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml | $(VENV)/.run
+$(VENV)/.dev: pyproject.toml $(VENV)/.run
 	$(BIN)/python -m pip install -q --disable-pip-version-check "pip>=25.1"
-	$(BIN)/python -m pip install -q --disable-pip-version-check --group dev -e .
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q --disable-pip-version-check --group dev -e .
 	@touch $@
 
 # The tables of docs/performance.md. Needs a C compiler; nginx with nchan for two of the peers.
 bench: $(VENV)/.dev
 	$(BIN)/python -m pip install -q --disable-pip-version-check websockets jiter ijson
-	$(BIN)/python bench/fanout/run.py
+	$(BIN)/python bench/fanout/run.py --picture docs/fanout.svg
+	$(BIN)/python bench/fanout/join.py --picture docs/join.svg
+	$(BIN)/python -m bench.parsing
 	$(BIN)/python bench/gateway/run.py
-	$(BIN)/python bench/structured.py
+	$(BIN)/python -m bench.structured --svg docs/structured.svg

@@ -89,8 +89,10 @@ class Settings(BaseSettings):
     max_kept_bytes: Count = Field(1 << 29, description="ended streams kept, in all")
     max_kept_bytes_per_tenant: Count = Field(1 << 28, description="ended streams kept of one tenant")
 
+    high_water_bytes: Count = Field(
+        1 << 16, description="what a reader's socket may hold unsent before it is passed over"
+    )
     send_deadline_s: Seconds = Field(15.0, description="a reader that takes no byte for so long is closed")
-    high_water_bytes: Count = Field(1 << 16, description="what a reader may leave unread before it is passed over")
     rollup_ms: float = Field(0.0, ge=0, le=100, description="joins fragments for very large audiences")
     drain_s: Seconds = Field(20.0, description="from SIGTERM to the exit")
     header_timeout_s: Seconds = Field(10.0, description="a request's head must be there")

@@ -12,11 +12,13 @@ have come to its place. Replay and live are one rule, so there is no seam.
 """
 
 import asyncio
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from protocol.frames import Framing
+from service.hub.sending import send_row
 from service.hub.subscribers import Subscriber
 from service.hub.views import Message, View
 
@@ -60,6 +62,7 @@ class Audience:
         self.last_write = stream.clock()
         self._row: list[Subscriber | None] = []
         self._writes: list[Callable[[bytes], None]] = []  # the row's outlets, seat by seat
+        self._fds = array("i")  # and their sockets
         self._apart: set[Subscriber] = set()
         self._frame: bytes | None = None  # of the pass under way
         self._next_seat = 0
@@ -111,18 +114,19 @@ class Audience:
         """Take one's seat out of the row."""
         seat, subscriber.index = subscriber.index, -1
         if self._frame is not None:  # seats must not move under a pass
-            self._row[seat], self._writes[seat] = None, _gone
+            self._row[seat], self._writes[seat], self._fds[seat] = None, _gone, -1
             self._gaps += 1
             return
-        last, write = self._row.pop(), self._writes.pop()
+        last, write, fd = self._row.pop(), self._writes.pop(), self._fds.pop()
         if last is not subscriber and last is not None:
-            self._row[seat], self._writes[seat] = last, write
+            self._row[seat], self._writes[seat], self._fds[seat] = last, write, fd
             last.index = seat
 
     def _step_in(self, subscriber: Subscriber) -> None:
         subscriber.index = len(self._row)
         self._row.append(subscriber)
         self._writes.append(subscriber.write)
+        self._fds.append(subscriber.outlet.fd)
         self._apart.discard(subscriber)
 
     # -- the row
@@ -143,8 +147,8 @@ class Audience:
             # Seats before `stop` count as served from here on: an outlet that
             # fills up says so from inside its own write.
             self._next_seat = stop
-            for write in self._writes[seat:stop]:
-                write(frame)
+            for left, sent in send_row(self._fds, seat, stop, frame):
+                self._writes[left](frame[sent:])
             if stop < len(self._writes):
                 self.stream.loop.call_soon(self._pass)
                 return
@@ -179,19 +183,20 @@ class Audience:
         self._serve_apart()
 
     def _serve_apart(self) -> None:
-        for subscriber in list(self._apart):
+        for subscriber in list(self._apart) if self._apart else ():
             self.catch_up(subscriber)
 
     def _close_gaps(self) -> None:
         self._row = [subscriber for subscriber in self._row if subscriber is not None]
         self._writes = [subscriber.write for subscriber in self._row if subscriber is not None]
+        self._fds = array("i", [subscriber.outlet.fd for subscriber in self._row if subscriber is not None])
         for seat, subscriber in enumerate(self._row):
             assert subscriber is not None
             subscriber.index = seat
         self._gaps = 0
 
     def _dismiss(self, *, clean: bool) -> None:
-        row, self._row, self._writes, self._gaps = self._row, [], [], 0
+        row, self._row, self._writes, self._fds, self._gaps = self._row, [], [], array("i"), 0
         for subscriber in row:
             if subscriber is not None:
                 subscriber.index = -1

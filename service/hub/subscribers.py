@@ -13,13 +13,18 @@ if TYPE_CHECKING:
 class Outlet(Protocol):
     """Where a subscriber's bytes go: one connection, of whatever transport.
 
-    ``write`` never waits and never raises; the outlet calls `Subscriber.stall` when
-    what it holds passes the high-water mark and `Subscriber.resume` when that has
-    drained, from inside ``write`` or at any later time.
+    ``write`` never waits and never raises; the outlet calls `Subscriber.stall` as soon as
+    it holds bytes that its peer has no room for and `Subscriber.resume` when they have
+    left, from inside ``write`` or at any later time.
+
+    Attributes:
+        fd: a socket that may be written past the outlet while it is not paused; -1 where
+            there is none.
     """
 
     framing: Framing
     paused: bool
+    fd: int
 
     def write(self, data: bytes) -> None:
         """Queue bytes for the peer."""

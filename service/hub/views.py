@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 Message = tuple[bytes, str | None]
 # Text that a delta or a snapshot carries at most. JSON may make it longer: then less.
 MAX_TEXT_BYTES = messages.MAX_MESSAGE_BYTES - messages.ENVELOPE_BYTES
-# What one who has fallen behind is given at a time: memory for each slow reader is
-# the high-water mark and this.
+# What one who has fallen behind is given at a time of what is made for it alone: all
+# that a slow reader holds in memory.
 EVENTS_AT_ONCE_BYTES = 1 << 16
 
 

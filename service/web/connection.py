@@ -10,6 +10,7 @@ This module is the one place that knows aiohttp's server from inside.
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, cast
@@ -123,7 +124,7 @@ class Connections:
     """Every connection that was taken over; the send deadline and the heartbeats are kept here.
 
     Args:
-        high_water_bytes: what a peer may leave unread before it is passed over.
+        high_water_bytes: what a socket may hold unsent before its reader is passed over.
         send_deadline_s: a peer that takes no byte for that long is given up.
     """
 
@@ -209,12 +210,14 @@ class Connection(asyncio.Protocol):
     """
 
     framing: Framing
+    _whole = True  # nothing of its own comes before what is written to its socket
     _slots = 0
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._transport: asyncio.Transport | None = None
         self.write: Callable[[bytes], None] = _nowhere
+        self.fd = -1
         self.paused = False
         self.subscribers: dict[str, Subscriber] = {}
         Connection._slots += 1
@@ -229,13 +232,24 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not of asyncio's classes, only of their kind.
         self._transport = transport = cast(asyncio.Transport, transport)
-        transport.set_write_buffer_limits(high=self._connections.high_water_bytes)
+        # The kernel holds what the mark allows, and no more: a slow peer then gets few
+        # large deltas instead of many small ones, queued long ago. Beyond that we pause at
+        # once, so that while not paused nothing waits in the transport, and the fan-out
+        # may write to the socket itself.
+        sock = transport.get_extra_info("socket")
+        with suppress(OSError):  # of a kind without
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, self._connections.high_water_bytes)
+        transport.set_write_buffer_limits(high=0)
         self.write = transport.write
+        if self._whole and transport.get_extra_info("sslcontext") is None:
+            self.fd = sock.fileno()
         self._connections.add(self)
+        if self.waiting_bytes and not self.paused:
+            self.pause_writing()  # aiohttp was told of that, not we
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self.write = _nowhere
+        self.write, self.fd = _nowhere, -1
         self._connections.discard(self)
         self.leave_all()
 
@@ -353,6 +367,8 @@ class BodyConnection(Connection):
 class BorrowedConnection(Connection):
     """A caller's connection for the length of one answer (see `borrow`)."""
 
+    _whole = False  # the answer's head waits for the first of its body
+
     def __init__(self, connections: Connections, framing: Framing, *, chunked: bool) -> None:
         super().__init__(connections)
         self.framing = framing
@@ -406,6 +422,7 @@ class BorrowedConnection(Connection):
             protocol.connection_lost(None)
             return False
         transport.set_protocol(protocol)
+        transport.set_write_buffer_limits()
         if self.paused:
             protocol.pause_writing()
         if self._kept:

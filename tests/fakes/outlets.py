@@ -45,6 +45,7 @@ class FakeOutlet:
     """
 
     framing = NDJSON[False]
+    fd = -1
 
     def __init__(self, room: int | None = None) -> None:
         self.paused = False

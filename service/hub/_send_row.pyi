@@ -1,0 +1,3 @@
+from array import array
+
+def send_row(fds: array[int], start: int, stop: int, data: bytes, /) -> list[tuple[int, int]]: ...
