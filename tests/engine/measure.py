@@ -1,8 +1,9 @@
 """Measure the engine on the shared clips: ``python -m tests.engine.measure``.
 
 Prints one row a clip: time to the first fragment and to the end, over HTTP on a warm
-engine; cuts and words against what is known of the clip; the peak of memory. The figures
-in docs/engine.md come from here.
+engine; cuts, words and on-screen text against what is known of the clip; the peak of
+memory. The last row is the first analysis after a start. The figures in docs/engine.md
+come from here.
 """
 
 import json
@@ -10,11 +11,13 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.engine.conftest import SHARED, RunningEngine, start_engine
-from tests.engine.test_quality import JFK, TOLERANCE_S, WEBB, errors
+from tests.engine.test_quality import JFK, TEXTS, TOLERANCE_S, WEBB, errors
 
 CLIPS: dict[str, tuple[list[float], str, float]] = {  # cuts, words said, up to this time
     "reel.mp4": ([3.0, 14.04, 20.04], JFK, 13.9),
@@ -23,6 +26,7 @@ CLIPS: dict[str, tuple[list[float], str, float]] = {  # cuts, words said, up to 
     "flower.mp4": ([], "", 99.0),
     "flower.webm": ([], "", 99.0),
 }
+KINDS = ("engine.worker", "engine.listener", "engine.reader")
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -36,6 +40,7 @@ SCHEMA: dict[str, Any] = {
                 | {"word": {"type": "string"}},
             },
         },
+        "on_screen_text": {"type": "array", "items": {"type": "string"}},
         "utterances": {
             "type": "array",
             "items": {
@@ -76,11 +81,31 @@ def memory() -> dict[str, int]:
             status = (entry / "status").read_text()
         except OSError:
             continue
-        for kind in ("engine.worker", "engine.listener"):
-            if kind in command:
+        for kind in KINDS:
+            if kind in command and "VmHWM:" in status:
                 peak = int(status.partition("VmHWM:")[2].split()[0]) // 1024
                 found[kind] = max(found.get(kind, 0), peak)
     return found
+
+
+def warm() -> None:
+    """Return when the spare worker and its recognisers have warmed up: when they stand still."""
+    before = -1
+    while (now := ticks()) != before:
+        before = now
+        time.sleep(0.5)
+
+
+def ticks() -> int:
+    """Return the processor time that the engine's workers have taken, in ticks."""
+    total = 0
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if set(KINDS) & set((entry / "cmdline").read_text().split("\0")):
+                total += sum(int(one) for one in (entry / "stat").read_text().rpartition(")")[2].split()[11:13])
+        except OSError:
+            continue
+    return total
 
 
 def matched(expected: list[float], found: list[float]) -> int:
@@ -91,9 +116,9 @@ def report(engine: RunningEngine, name: str) -> None:
     cuts, said, until = CLIPS[name]
     asset = engine.upload(SHARED / name)["_id"]
     engine.settled(asset)
-    time.sleep(3)  # a spare worker is warm by then, as it is for whoever comes now and then
+    warm()  # as it is for whoever comes now and then
     _, first, total, peaks = analyse(engine, {"video_id": asset, "prompt": "Summarize"})
-    time.sleep(3)
+    warm()
     asked = {"type": "json_schema", "json_schema": SCHEMA}
     text, first_json, _, _ = analyse(engine, {"video_id": asset, "prompt": "x", "response_format": asked})
     facts = json.loads(text)
@@ -102,30 +127,47 @@ def report(engine: RunningEngine, name: str) -> None:
     words = [one for one in facts["words"] if one["start"] < until]
     sure = sum(one["confidence"] for one in words) / len(words) if words else 0.0
     seconds = float(facts["title"].split(" in ")[1].split(" ")[0])
+    texts, shown = facts.get("on_screen_text", []), TEXTS.get(name, [])
     wrong = errors(said, " ".join(one["word"] for one in words))
     print(  # noqa: T201
         f"{name:12} {seconds:5.1f} s  first {first:.2f} s (schema {first_json:.2f})  total {total:5.1f} s"
         f" = {seconds / total:4.1f}x  cuts {hits}/{len(cuts)} false {len(found) - hits}"
+        f"  texts {len(set(texts) & set(shown))}/{len(shown)} wrong {len(set(texts) - set(shown))}"
         f"  words wrong {wrong}/{len(said.split())} given {len(words)} confidence {sure:.2f}"
         f"  MiB {peaks}"
     )
 
 
+def cold(home: Path, asset: str) -> None:
+    """Start the engine on what it kept, and ask at once."""
+    with running(home) as engine:
+        _, first, total, _ = analyse(engine, {"video_id": asset, "prompt": "Summarize"})
+    print(f"cold: first {first:.2f} s, total {total:.1f} s after listening")  # noqa: T201
+
+
+@contextmanager
+def running(home: Path) -> Iterator[RunningEngine]:
+    began = time.perf_counter()
+    process = start_engine("--socket", f"{home}/s", "--data-dir", f"{home}/data")
+    print(  # noqa: T201
+        f"start {time.perf_counter() - began:.2f} s, load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores"
+    )
+    try:
+        yield RunningEngine(process, home / "s", home / "data")
+    finally:
+        process.terminate()
+        process.wait()
+
+
 def main() -> None:
-    with tempfile.TemporaryDirectory() as home:
-        where = ["--socket", f"{home}/s", "--data-dir", f"{home}/data", "--log-level", "info"]
-        began = time.perf_counter()
-        process = start_engine(*where)
-        print(  # noqa: T201
-            f"start {time.perf_counter() - began:.2f} s, load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores"
-        )
-        engine = RunningEngine(process, Path(home) / "s", Path(home) / "data")
-        try:
-            for name in sys.argv[1:] or CLIPS:
-                report(engine, name)
-        finally:
-            process.terminate()
-            process.wait()
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        with running(home) as engine:
+            for clip in sys.argv[1:] or CLIPS:
+                report(engine, clip)
+            asset = engine.upload(SHARED / "reel.mp4")["_id"]
+            engine.settled(asset)
+        cold(home, asset)
 
 
 if __name__ == "__main__":

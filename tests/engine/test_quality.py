@@ -8,15 +8,22 @@ from functools import cache
 import pytest
 
 from engine.examine import Order, examine
-from engine.facts import Clip, Fact, Shot, Utterance
+from engine.facts import Clip, Fact, Recognised, Shot, Utterance, Writing
 from engine.media import open_media, read_clip
-from engine.packages import missing_package
+from engine.packages import missing_package, missing_reader
+from engine.sight import Eyes
 from engine.speech import Ears
 from tests.engine.conftest import shared_clip
 
 pytestmark = pytest.mark.slow
 
 TOLERANCE_S = 0.25
+
+# What stands on the screen, by MEDIA.md of the shared clips.
+TEXTS = {
+    "reel.mp4": ["SHARED TEST REEL", "Part one - 14 May", "CAR PARK CAMERA 7", "THE END"],
+    "bunny.mp4": ["THE PEACH OPEN MOVIE PROJECT", "PRESENTS", "Big Buck BUNNY"],
+}
 
 JFK = "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
 WEBB = (
@@ -30,13 +37,15 @@ def measured(name: str) -> tuple[Clip, list[Fact]]:
     path = shared_clip(name)
     if missing := missing_package():
         pytest.skip(f"the package {missing} is not installed")
-    ears = Ears()
+    ears, eyes = Ears(["--recognisers", "2"]), None if missing_reader() else Eyes()
     try:
         with open_media(path) as container:
             clip = read_clip(container)
-            return clip, list(examine(container, clip, Order(True, True, ears)))
+            return clip, list(examine(container, clip, Order(True, True, ears, eyes)))
     finally:
         ears.close()
+        if eyes:
+            eyes.close()
 
 
 def openings(name: str) -> list[tuple[float, str]]:
@@ -104,5 +113,26 @@ def test_film_dialogue_is_reported_as_not_understood() -> None:
 
 
 def test_facts_come_in_order_of_their_ends() -> None:
-    ends = [one.end for one in measured("reel.mp4")[1] if not isinstance(one, Utterance) and hasattr(one, "start")]
+    ends = [one.end for one in measured("reel.mp4")[1] if not isinstance(one, Recognised) and hasattr(one, "start")]
     assert ends == sorted(ends)
+
+
+def texts(name: str) -> list[Writing]:
+    if missing := missing_reader():
+        pytest.skip(f"the package {missing} (extra ocr) is not installed")
+    return [one for one in measured(name)[1] if isinstance(one, Writing)]
+
+
+@pytest.mark.parametrize(("name", "times"), [
+    ("reel.mp4", [(0.0, 3.0), (0.0, 3.0), (3.0, 14.04), (20.04, 23.04)]), ("bunny.mp4", [(21.0, 23.04), (21.0, 23.04)]),
+])  # fmt: skip
+def test_plain_text_is_read_exactly_and_its_times_to_a_second(name: str, times: list[tuple[float, float]]) -> None:
+    found = {one.text: one for one in texts(name)}
+    for text, (start, end) in zip(TEXTS[name], times, strict=False):
+        assert abs(found[text].start - start) <= 1.0
+        assert abs(found[text].end - end) <= 1.0
+
+
+@pytest.mark.parametrize("name", ["webb.mp4", "flower.mp4", "flower.webm"])
+def test_where_nothing_is_written_nothing_is_read(name: str) -> None:
+    assert texts(name) == []
