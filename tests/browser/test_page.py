@@ -5,7 +5,7 @@ import pytest
 
 from tests.fakes.browser import CHROMIUM, Browser
 from tests.fakes.fault_proxy import FaultProxy
-from tests.fakes.service import Serving
+from tests.fakes.service import Service, Serving
 from tests.fakes.upstream import Cut, Gate, Play, end, start, text
 
 pytestmark = pytest.mark.skipif(
@@ -36,18 +36,35 @@ def watching(stream: str, **options) -> str:
     return WATCH % (orjson.dumps(stream).decode(), orjson.dumps({"attempts": 60, **options}).decode())
 
 
+async def through_faults(browser: Browser, service: Service, seed: int, transport: str, pages: int) -> int:
+    """Watch as many streams at once in one page, through one faulty network; return its cuts."""
+    async with FaultProxy(int(service.url.rsplit(":", 1)[1]), seed, patience=4 * pages) as proxy:
+        proxy.behave()
+        await browser.go(proxy.url + "/static/index.html")
+        proxy.misbehave()  # also where the page left a connection open
+        streams = [await service.start(prompt=f"{transport} {seed} {page}") for page in range(pages)]
+        watchers = ",".join(watching(stream, transport=transport).strip() for stream in streams)
+        for seen in await browser.run(f"Promise.all([{watchers}])"):
+            assert seen["shown"] == "".join(STORY)
+            assert seen["ending"]["status"] == "completed"
+        return proxy.cuts
+
+
 @pytest.mark.parametrize("transport", ["websocket", "sse"])
 async def test_a_page_is_exact_through_a_faulty_network(serving: Serving, transport: str):
     async with serving(Play([start(), *[text(part) for part in STORY], end()])) as service, Browser() as browser:
-        for seed in range(6):
-            async with FaultProxy(int(service.url.rsplit(":", 1)[1]), seed, patience=4) as proxy:
-                proxy.faulty = False
-                await browser.go(proxy.url + "/static/index.html")
-                proxy.faulty = True
-                stream = await service.start(prompt=f"{transport} {seed}")
-                seen = await browser.run(watching(stream, transport=transport))
-                assert seen["shown"] == "".join(STORY)
-                assert seen["ending"]["status"] == "completed"
+        assert sum([await through_faults(browser, service, seed, transport, 2) for seed in range(3)])
+
+
+# A browser opens six connections to one server at most, sockets apart.
+@pytest.mark.slow
+@pytest.mark.parametrize(("transport", "rounds", "pages"), [("websocket", 20, 25), ("sse", 100, 5)])
+async def test_five_hundred_watchers_in_pages_are_exact_through_a_faulty_network(
+    serving: Serving, transport: str, rounds: int, pages: int
+):
+    async with serving(Play([start(), *[text(part) for part in STORY], end()])) as service, Browser() as browser:
+        for seed in range(rounds):
+            assert await through_faults(browser, service, seed, transport, pages)
 
 
 async def test_a_page_falls_back_to_events_where_no_socket_gets_through(serving: Serving):

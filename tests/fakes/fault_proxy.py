@@ -13,7 +13,7 @@ class FaultProxy:
         patience: after so many cuts the connections are left whole.
 
     Attributes:
-        faulty: while False, connections are left whole, too.
+        cuts: how many connections were, or are to be, broken off.
     """
 
     def __init__(self, port: int, seed: int, patience: int = 8) -> None:
@@ -21,7 +21,7 @@ class FaultProxy:
         self._random = random.Random(seed)
         self._cuts_left = patience
         self.cuts = 0
-        self.faulty = True
+        self._faulty = True
         self.port = 0
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -41,6 +41,16 @@ class FaultProxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def behave(self) -> None:
+        """Leave connections whole until `misbehave`."""
+        self._faulty = False
+
+    def misbehave(self) -> None:
+        """Break off every connection that was left whole, and many that come."""
+        self._faulty = True
+        for task in self._tasks:
+            task.cancel()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -68,7 +78,7 @@ class FaultProxy:
 
     def _allowance(self) -> int | None:
         """How many bytes the next connection may carry back; None is without end."""
-        if not self.faulty or self._cuts_left <= 0 or self._random.random() < 0.2:
+        if not self._faulty or self._cuts_left <= 0 or self._random.random() < 0.2:
             return None
         self._cuts_left -= 1
         self.cuts += 1
