@@ -116,19 +116,24 @@ def parse_event(line: bytes) -> Event:
 def plain_texts(lines: list[bytes]) -> list[Event] | None:
     """The texts of lines that are all plain fragments, read in one go; None where that is not certain.
 
-    Four times as fast as line by line, and as strict: each line begins and ends as a plain
-    fragment does, there are two quotes a line in what is between, and none is escaped. So
-    each of them holds one string and nothing else.
+    Several times as fast as line by line, and as strict: with the escaped quotes and
+    backslashes left out, each line begins and ends as a plain fragment does, and there is
+    no quote in what is between. So each of them holds one string and nothing else.
     """
     count = len(lines)
     whole = b"\n%b\n" % b"\n".join(lines)
-    if whole.count(b"\n" + _PLAIN) != count or whole.count(b'"}\n') != count or _PLAIN + b"}\n" in whole:
+    bare = whole.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in whole else whole
+    if (
+        whole.count(b"\n" + _PLAIN) != count
+        or bare.count(b"\n" + _PLAIN) != count
+        or bare.count(b'"}\n') != count
+        or bare.count(b'"') != count * (_PLAIN.count(b'"') + 1)
+        or _PLAIN + b"}\n" in bare
+    ):
         return None
-    strings = b'["%b]' % whole[len(_PLAIN) + 1 : -2].replace(b"}\n" + _PLAIN, b',"')
-    if strings.count(b'"') != 2 * count or b'\\"' in strings or b"\\\\" in strings:
-        return None
+    strings = whole[len(_PLAIN) + 1 : -2].replace(b"}\n" + _PLAIN, b',"')
     try:
-        return orjson.loads(strings)  # type: ignore[no-any-return]
+        return orjson.loads(b'["%b]' % strings)  # type: ignore[no-any-return]
     except orjson.JSONDecodeError:
         return None
 

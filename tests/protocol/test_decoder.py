@@ -117,8 +117,9 @@ def test_lines_that_come_together_are_judged_as_if_they_came_one_by_one(lines):
     assert (together.state, together.blank_lines) == (one_by_one.state, one_by_one.blank_lines)
 
 
-def test_a_line_that_borrows_a_quote_from_its_neighbour_is_the_protocol_error():
-    opened = b'{"event_type":"text_generation","text":"}\n'
+@pytest.mark.parametrize("opened", [b'"}', b'"\\"}', b'"a\\"}', b'"\\\\\\"}'])
+def test_a_line_that_borrows_a_quote_from_its_neighbour_is_the_protocol_error(opened):
+    opened = b'{"event_type":"text_generation","text":' + opened + b"\n"
     borrowed = b'{"event_type":"text_generation","text":","b"}\n'
     _, error, _ = decode(say.start(), say.text("a") + opened + borrowed + say.text("b"))
     assert isinstance(error, RemoteProtocolError)
