@@ -1,12 +1,17 @@
 """Turns, spares and the end of workers."""
 
+import os
+import select
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from engine.errors import ApiError
+from engine.packages import missing_package
 from engine.pool import Pool
+from engine.senses import Senses
 
 
 @pytest.fixture
@@ -53,3 +58,28 @@ async def test_a_spare_is_taken_and_replaced(pool: Pool) -> None:
         pass
     async with pool.analysis() as second:
         assert second.pid != first.pid
+
+
+def group_of(pid: int) -> list[int]:
+    """The processes of a process group."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if int((entry / "stat").read_text().rpartition(")")[2].split()[2]) == pid:
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found by /proc here")
+async def test_a_job_that_is_given_up_takes_its_recognisers_along(sample_clip: Path) -> None:
+    pool = Pool(1, Senses(3))
+    async with pool.analysis() as worker:
+        await worker.give({"kind": "facts", "path": str(sample_clip)})
+        while "fact" not in await worker.receive():
+            pass
+        ends = [os.pidfd_open(pid) for pid in group_of(worker.pid)]
+    assert len(ends) >= (1 if missing_package() else 2)
+    for end in ends:
+        assert select.select([end], [], [], 5)[0], "a process lives on"
+        os.close(end)
+    await pool.close()
