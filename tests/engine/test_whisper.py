@@ -20,7 +20,7 @@ from engine.packages import missing_package, missing_whisper
 from engine.senses import Senses
 from engine.sound import Samples
 from engine.speech import Ears
-from tests.engine.conftest import shared_clip
+from tests.engine.conftest import Spawn, shared_clip
 from tests.engine.test_crew import sound_of
 
 SPECIAL = ["<|endoftext|>", "<|startoftranscript|>", "<|translate|>", "<|transcribe|>", "<|startoflm|>",
@@ -50,6 +50,12 @@ def test_without_the_extra_a_model_is_refused_by_the_packages_name(
     monkeypatch.setattr("engine.__main__.missing_whisper", lambda: "faster_whisper")
     with pytest.raises(Unusable, match="needs the package faster_whisper, which is not installed"):
         check_whisper(tmp_path)
+
+
+def test_the_engine_does_not_start_with_a_path_that_is_no_model(tmp_path: Path, spawn: Spawn) -> None:
+    engine = spawn("--socket", f"{tmp_path}/s", "--data-dir", f"{tmp_path}/d", "--whisper", f"{tmp_path}/nowhere")
+    assert engine.returncode == 2
+    assert "engine: --whisper" in engine.said  # type: ignore[attr-defined]
 
 
 def test_no_model_is_no_error() -> None:
