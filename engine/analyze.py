@@ -19,8 +19,10 @@ from aiohttp import web
 
 from engine.errors import ApiError, invalid, missing
 from engine.fetch import check_url
+from engine.hints import Hints
 from engine.indexer import Indexer
 from engine.intake import Intake
+from engine.paraphrase import Prompts
 from engine.pool import Pool, Worker
 from engine.recorder import Recorder
 from engine.schema_fill import check_fillable
@@ -190,10 +192,11 @@ class Run:
         self.generation_id = str(uuid.uuid4())
         self.told: dict[str, Any] = {}
 
-    async def begin(self, media: Media, asked: Asked, longest_s: float = MAX_DURATION_S) -> None:
+    async def begin(self, media: Media, asked: Asked, hints: Hints, longest_s: float = MAX_DURATION_S) -> None:
         """Hand the job over; returns when the worker has accepted it.
 
         Args:
+            hints: what is made of the prompt beyond its words.
             longest_s: how long the media may be.
 
         Raises:
@@ -201,7 +204,7 @@ class Run:
         """
         path, kept = media
         job = {"kind": "analyze", "path": str(path), "prompt": asked.prompt, "schema": asked.schema, "record": kept}
-        await self._worker.give({**job, "longest_s": longest_s})
+        await self._worker.give({**job, "hints": hints.to_wire(), "longest_s": longest_s})
         self.told = (await self._worker.receive())["accepted"]
 
     async def fragments(self) -> AsyncIterator[str]:
@@ -261,9 +264,10 @@ class MediaSources:
 class AnalyzeRoute:
     """Answer ``POST /v1.3/analyze``."""
 
-    def __init__(self, sources: MediaSources, pool: Pool) -> None:
+    def __init__(self, sources: MediaSources, pool: Pool, prompts: Prompts) -> None:
         self._sources = sources
         self._pool = pool
+        self._prompts = prompts
 
     def routes(self) -> list[web.RouteDef]:
         return [web.post("/v1.3/analyze", self.analyze)]
@@ -272,9 +276,10 @@ class AnalyzeRoute:
         asked = read_request(await read_object(request))
         if asked.schema is not None:
             check_fillable(asked.prompt, asked.schema)
+        hints = await self._prompts.hints(asked.prompt)
         async with self._sources.lend(asked.source, asked.value) as media, self._pool.analysis() as worker:
             run = Run(worker, asked)
-            await run.begin(media, asked)
+            await run.begin(media, asked, hints)
             if asked.stream:
                 return await _stream(request, run)
             return await _whole(run)

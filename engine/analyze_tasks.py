@@ -18,6 +18,7 @@ from engine.intake import decoded
 from engine.jobs import Jobs
 from engine.library import Library, is_id, new_id, now
 from engine.paging import Paging, listed
+from engine.paraphrase import Prompts
 from engine.pool import Pool
 from engine.schema_fill import check_fillable
 from engine.web import nested, read_object
@@ -33,7 +34,8 @@ _FINAL = ("ready", "failed")
 class AnalyzeTaskRoutes:
     """Own the tasks and the work behind them."""
 
-    def __init__(self, library: Library, sources: MediaSources, pool: Pool) -> None:
+    def __init__(self, library: Library, sources: MediaSources, pool: Pool, prompts: Prompts) -> None:
+        self._prompts = prompts
         self._library = library
         self._sources = sources
         self._pool = pool
@@ -129,10 +131,11 @@ class AnalyzeTaskRoutes:
             return await self._run(row["id"], asked, lent)
 
     async def _run(self, ident: str, asked: Asked, media: Any) -> dict[str, Any]:
+        hints = await self._prompts.hints(asked.prompt)
         async with self._pool.analysis(patient=True) as worker:
             await self._set(ident, status="processing")
             run = Run(worker, asked)
-            await run.begin(media, asked, MAX_DURATION_S)
+            await run.begin(media, asked, hints, MAX_DURATION_S)
             data = "".join([fragment async for fragment in run.fragments()])
         return {
             "generation_id": run.generation_id,

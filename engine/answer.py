@@ -9,6 +9,7 @@ from typing import Any
 from engine.errors import invalid
 from engine.examine import Damage, Order, examine
 from engine.facts import KINDS, Clip, Examination, Examinations
+from engine.hints import NO_HINTS, Hints
 from engine.intent import Intent, read_intent
 from engine.kept import replayed
 from engine.media import MAX_DURATION_S, check_limits, open_media, read_clip
@@ -60,12 +61,14 @@ def answer(
     eyes: Eyes | None,
     kept: dict[str, Any] | None = None,
     longest_s: float = MAX_DURATION_S,
+    hints: Hints = NO_HINTS,
 ) -> Iterator[Reply]:
     """Open a media file and prepare the answer to a prompt.
 
     Args:
         kept: what was measured of the file before; it is then told again, not measured again.
         longest_s: how long the clip may be.
+        hints: what the engine makes of the prompt beyond its words.
 
     Raises:
         ApiError: the file cannot be used, or the schema cannot be filled from it.
@@ -75,7 +78,7 @@ def answer(
         check_limits(clip, longest_s)
         if clip.still_image:
             raise invalid("The video parameter names an image; this call takes video or audio.")
-        intent = read_intent(prompt)
+        intent = read_intent(prompt) if schema is not None else hints.settle(read_intent(prompt))
         filled = plan(schema, intent, lacking(clip)) if schema is not None else None
         needs = filled.uses if filled else frozenset[str]().union(*(NEEDS[topic] for topic in intent.topics))
         examinations = examinations_of(clip, needs)
@@ -86,7 +89,7 @@ def answer(
         else:
             timeline = Timeline(clip, examinations, examine(container, clip, order), (order.start, order.end))
         if filled is None:
-            yield Reply(clip, examinations, narrate(timeline, intent), order.damage)
+            yield Reply(clip, examinations, narrate(timeline, intent, hints.encode(intent)), order.damage)
         else:
             yield Reply(clip, examinations, fill(filled, timeline), order.damage, filled.omitted)
 

@@ -23,6 +23,7 @@ from engine.kept import VERSION
 from engine.library import Library
 from engine.meaning import Meaning
 from engine.multipart import MultipartRoutes
+from engine.paraphrase import Prompts
 from engine.pool import Pool
 from engine.recorder import Recorder
 from engine.search import SearchRoutes
@@ -70,6 +71,7 @@ def create_app(settings: Settings) -> web.Application:
     recorder = Recorder(library, pool, max(1, settings.workers - 1), f"{VERSION}, {settings.senses.name()}")
     meaning = Meaning(settings.meaning)
     vectors = Vectors(library, meaning)
+    prompts = Prompts(meaning)
     indexer = Indexer(library, pool, fetcher, recorder, vectors)
     sources = MediaSources(intake, indexer, recorder)
     uploads = MultipartRoutes(library, intake)
@@ -77,9 +79,9 @@ def create_app(settings: Settings) -> web.Application:
     searches = SearchRoutes(library, pool, fetcher, thumbnails, meaning, vectors)
     embedder = Embedder(library, intake, pool, recorder, meaning, vectors)
     embeddings = EmbedTaskRoutes(library, embedder)
-    analyses = AnalyzeTaskRoutes(library, sources, pool)
+    analyses = AnalyzeTaskRoutes(library, sources, pool, prompts)
 
-    parts: tuple[Part, ...] = (library, pool, intake, uploads, vectors, indexer, embeddings, analyses)
+    parts: tuple[Part, ...] = (library, pool, intake, uploads, vectors, prompts, indexer, embeddings, analyses)
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
         for part in parts:
@@ -105,5 +107,5 @@ def create_app(settings: Settings) -> web.Application:
     app.add_routes(embeddings.routes())
     app.add_routes(EntityRoutes(library).routes())
     app.add_routes(analyses.routes())
-    app.add_routes(AnalyzeRoute(sources, pool).routes())
+    app.add_routes(AnalyzeRoute(sources, pool, prompts).routes())
     return app

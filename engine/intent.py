@@ -39,6 +39,29 @@ _SECONDS = re.compile(
 _ASKS = re.compile(r"\?|^\s*(?:how many|who|which|where|is|are|does|do|did|can|name|identify|find|count)\b", re.I)
 
 
+# "What was said about X?", "does anybody mention X?", "where is X talked about?"
+_SUBJECTS = (
+    re.compile(
+        r"\b(?:said|say|says|saying|speak|speaks|speaking|spoken|talk|talks|talking|talked|discuss(?:es|ed)?)"
+        r"(?:\s+(?:anything|something|exactly))?\s+(?:about|of|on|regarding|concerning)\s+(.+)",
+        re.IGNORECASE,
+    ),
+    re.compile(r"\bmention(?:s|ing)?(?:\s+of)?\s+(.+)", re.IGNORECASE),
+    re.compile(
+        r"\b(?:is|are|was|were)\s+(.{1,200}?)\s+(?:being\s+)?(?:mentioned|discussed|talked about)", re.IGNORECASE
+    ),
+)
+# The clip itself, or where in it, is no subject that narrows anything.
+_NO_SUBJECT = re.compile(
+    r"(?:(?:in|at|during|on|by|to|with)\b.*|(?:it|that|this|them|anything|something|what|there)"
+    r"|(?:the|this) (?:video|clip|film|recording))?",
+    re.IGNORECASE,
+)
+_TAIL = re.compile(r"\s+(?:in|during|throughout) (?:the|this) (?:video|clip|film|recording|audio).*$", re.IGNORECASE)
+_LONGEST_SUBJECT = 200
+_EDGES = " .,;:?!\"'()"
+
+
 @dataclass(frozen=True, slots=True)
 class Intent:
     """What to answer.
@@ -47,11 +70,15 @@ class Intent:
         topics: in the order in which the prompt names them; never empty.
         span: seconds the question is about; None for the whole clip.
         beyond: the prompt asks something, but nothing that is measured here.
+        unsure: no word of the prompt settled it.
+        about: what must have been spoken of; empty for everything. Only with the topic ``transcript``.
     """
 
     topics: tuple[Topic, ...]
     span: tuple[float, float] | None = None
     beyond: bool = False
+    unsure: bool = False
+    about: str = ""
 
 
 def read_intent(prompt: str) -> Intent:
@@ -59,13 +86,26 @@ def read_intent(prompt: str) -> Intent:
     span = _span(prompt)
     if span is not None:
         return Intent(("moment",), span)
+    if subject := _subject(prompt):
+        return Intent(("transcript",), about=subject)
     found: dict[Topic, int] = {}
     for topic, pattern in _PATTERNS.items():
         if match := pattern.search(prompt):
             found[topic] = match.start()
     if found:
         return Intent(tuple(sorted(found, key=lambda topic: found[topic])))
-    return Intent(("summary",), beyond=bool(_ASKS.search(prompt)))
+    return Intent(("summary",), beyond=bool(_ASKS.search(prompt)), unsure=True)
+
+
+def _subject(prompt: str) -> str:
+    """Return what somebody is asked to have spoken of; empty where nothing narrows it."""
+    # One space at a time: with runs of them the patterns would try every way to share them out.
+    plain = " ".join(prompt.split())
+    for pattern in _SUBJECTS:
+        if match := pattern.search(plain):
+            subject = _TAIL.sub("", match[1][:_LONGEST_SUBJECT]).strip(_EDGES)
+            return "" if _NO_SUBJECT.fullmatch(subject) else subject
+    return ""
 
 
 def _span(prompt: str) -> tuple[float, float] | None:

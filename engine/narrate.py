@@ -29,7 +29,9 @@ from engine.phrases import (
     shown,
     title_of,
 )
+from engine.retrieval import About, Encode
 from engine.timeline import Timeline, mean_look, weighed
+from engine.weights import MODEL as SENTENCES
 
 # What must be examined for each topic.
 NEEDS: dict[Topic, frozenset[str]] = {
@@ -43,19 +45,26 @@ NEEDS: dict[Topic, frozenset[str]] = {
 }
 
 
-def narrate(timeline: Timeline, intent: Intent) -> Iterator[str]:
-    """Yield the answer to a prompt in fragments."""
+def narrate(timeline: Timeline, intent: Intent, encode: Encode | None = None) -> Iterator[str]:
+    """Yield the answer to a prompt in fragments.
+
+    Args:
+        encode: texts to vectors, where there are weights: then subjects are found by meaning too.
+    """
     yield f"{LIMITS} {examined(timeline.examinations)}\n\n"
     if intent.beyond:
         yield (
             "The question asks for more than that: it would take a model that recognises what is shown. "
             "What was measured is this.\n\n"
         )
-    yield from topics(timeline, intent)
+    yield from topics(timeline, intent, encode)
 
 
-def topics(timeline: Timeline, intent: Intent) -> Iterator[str]:
+def topics(timeline: Timeline, intent: Intent, encode: Encode | None = None) -> Iterator[str]:
     """Yield the answer itself, topic by topic."""
+    if intent.about:
+        yield from _said_about(timeline, About(intent.about, encode))
+        return
     for index, topic in enumerate(intent.topics):
         yield "\n" if index else ""
         yield from _TOLD[topic](timeline)
@@ -78,6 +87,21 @@ def _chapters(timeline: Timeline) -> Iterator[str]:
         yield f"({length(section.end - section.start)}). {seen(section)}"
         yield from said(utterances)
     yield "\n"
+
+
+def _said_about(timeline: Timeline, about: About) -> Iterator[str]:
+    if timeline.examinations["speech"].outcome != "made":
+        yield f"There is no transcript: {timeline.examinations['speech'].reason}.\n"
+        return
+    how = f"its words and its meaning ({SENTENCES})" if about.by_meaning else "its words alone"
+    yield f'What was said was searched for "{about.subject}" by {how}.\n'
+    found = False
+    for utterance in timeline.utterances():
+        if utterance.understood and about.fits(utterance.text):
+            found = True
+            yield f"[{mark(utterance.start)}] {quote(utterance)}\n"
+    if not found:
+        yield "Nothing that was understood fits it.\n"
 
 
 def _transcript(timeline: Timeline) -> Iterator[str]:

@@ -38,9 +38,10 @@ class About:
     """
 
     def __init__(self, subject: str, encode: Encode | None = None) -> None:
+        self.subject = subject
         self._query = word_query(subject)
         self._encode = encode
-        self._subject = encode([subject])[0] if encode else None
+        self._vector = encode([subject])[0] if encode else None
         self._words = sqlite3.connect(":memory:", check_same_thread=False)
         self._words.execute(WORDS_TABLE)
 
@@ -60,4 +61,4 @@ class About:
     def _means_alike(self, text: str) -> bool:
         if self._encode is None:
             return False
-        return float(self._encode([text])[0] @ self._subject) >= ALIKE
+        return float(self._encode([text])[0] @ self._vector) >= ALIKE

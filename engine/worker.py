@@ -7,6 +7,8 @@ standard output:
     {"kind": "facts", "path"}                       -> {"head"}, {"fact"}..., {"sketch"}..., {"end"}
     {"kind": "sketch", "path"}                      -> {"sketch"}
     {"kind": "thumbnail", "path", "at"}             -> {"image"}
+    {"kind": "pieces", "path"}                      -> {"pieces"}
+    {"kind": "piece", "path", "begin", "end"}       -> {"size", "bytes"}..., {"end"}
     {"kind": "analyze", "path", "prompt", "schema", "record", "longest_s"}
                                                     -> {"accepted"}, {"text"}..., {"end"}
 
@@ -40,6 +42,7 @@ _OPEN_CPU_S = 60
 _CPU_PER_SECOND = 8
 _MAX_CPU_S = 8 * 3600
 _TEXT_PIECE = 8192  # code points a message
+_BYTES_PIECE = 1 << 18  # bytes a message
 _JOIN_S = 0.01  # fragments this close together become one message
 
 
@@ -168,6 +171,19 @@ def _do(job: dict[str, Any], wire: Wire, ears: Ears | None, eyes: Eyes | None) -
 
         wire.send({"image": thumbnail(Path(job["path"]), job["at"]).hex()})
         return
+    if job["kind"] == "pieces":
+        from engine.remux import plan
+
+        wire.send({"pieces": plan(Path(job["path"]))})
+        return
+    if job["kind"] == "piece":
+        from engine.remux import piece
+
+        whole = piece(Path(job["path"]), job["begin"], job["end"])
+        for at in range(0, len(whole), _BYTES_PIECE):
+            wire.send({"size": len(whole), "bytes": whole[at : at + _BYTES_PIECE].hex()})
+        wire.send({"end": {}})
+        return
     if job["kind"] == "facts":
         from engine.record import record
 
@@ -177,9 +193,11 @@ def _do(job: dict[str, Any], wire: Wire, ears: Ears | None, eyes: Eyes | None) -
             wire.send(message)
         return
     from engine.answer import answer
+    from engine.hints import Hints
 
     media = (Path(job["path"]), job["prompt"], job["schema"], ears, eyes)
-    with answer(*media, job.get("record"), job.get("longest_s", MAX_DURATION_S)) as reply:
+    hints = Hints.from_wire(job.get("hints"))
+    with answer(*media, job.get("record"), job.get("longest_s", MAX_DURATION_S), hints) as reply:
         _allow_cpu(_OPEN_CPU_S + _CPU_PER_SECOND * reply.clip.duration)
         wire.send({"accepted": reply.told()})
         wire.text(reply.fragments)

@@ -55,3 +55,36 @@ def test_a_question_beyond_what_is_measured_is_known_as_one(prompt: str) -> None
 
 def test_an_order_that_is_no_question_is_not_beyond() -> None:
     assert not read_intent("Please go ahead").beyond
+
+
+@pytest.mark.parametrize(
+    ("prompt", "subject"),
+    [
+        ("What was said about the telescope?", "the telescope"),
+        ("What does he say about his country in the video?", "his country"),
+        ("Does anybody mention Maryland?", "Maryland"),
+        ("When is the flight center mentioned?", "the flight center"),
+        ('Find where they talk about "clean rooms".', "clean rooms"),
+        ("Where is money being discussed?", "money"),
+        ("What do they talk about?", ""),
+        ("What is said in the video?", ""),
+        ("What is being talked about in this video?", ""),
+        ("What does she say about it?", ""),
+        ("Summarize what was said", ""),
+        ("Tell me about the video", ""),
+        ("Quote what was said at 0:05 about money", ""),  # the moment decides
+    ],
+)
+def test_a_question_for_what_was_said_about_something_names_its_subject(prompt: str, subject: str) -> None:
+    intent = read_intent(prompt)
+    assert intent.about == subject
+    assert not subject or intent.topics == ("transcript",)
+
+
+@pytest.mark.parametrize("prompt", ["is " * 2700, "is" + " " * 7900 + "x", "say" + " " * 7900, "mention " * 1000])
+def test_a_hostile_prompt_is_read_without_trying_every_way(prompt: str) -> None:
+    assert read_intent(prompt).topics
+
+
+def test_a_subject_is_bounded() -> None:
+    assert len(read_intent("What was said about " + "x" * 5000).about) == 200

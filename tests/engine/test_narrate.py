@@ -1,6 +1,9 @@
 """Prose that says what was measured, and nothing else."""
 
 import re
+from collections.abc import Sequence
+
+import numpy as np
 
 from engine.facts import Clip, Motion, Silence, Tone
 from engine.intent import read_intent
@@ -107,3 +110,28 @@ def test_a_clip_in_which_nothing_is_written_says_so() -> None:
 
 def test_without_a_reader_it_is_said_why_no_text_is_told() -> None:
     assert "Nothing can be said of text on the screen" in tell("do ocr", shot(0, 10), on_screen_text="not_available")
+
+
+def test_what_was_said_about_something_is_all_that_is_quoted() -> None:
+    facts = (spoken(1.0, "the telescope is large"), spoken(4.0, "we had lunch"), spoken(7.0, "telescopes see far"))
+    text = tell("What was said about the telescope?", *facts)
+    assert [line[:7] for line in text.splitlines() if line.startswith("[")] == ["[00:01]", "[00:07]"]
+    assert 'searched for "the telescope" by its words alone' in text
+    assert "lunch" not in text
+
+
+def test_what_nobody_spoke_of_is_not_found_and_said_so() -> None:
+    text = tell("What was said about pirates?", spoken(4.0, "we had lunch"))
+    assert "Nothing that was understood fits it." in text
+    assert "lunch" not in text
+
+
+def test_with_weights_a_subject_is_found_by_meaning_and_the_model_is_named() -> None:
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        return np.array([[1.0, 0.0] if text in ("a meal", "we had lunch") else [0.0, 1.0] for text in texts])
+
+    timeline = scripted(spoken(1.0, "the telescope is large"), spoken(4.0, "we had lunch"))
+    text = "".join(narrate(timeline, read_intent("What was said about a meal?"), encode))
+    assert "[00:04] We had lunch" in text
+    assert "telescope is" not in text
+    assert "all-MiniLM-L6-v2" in text
