@@ -1,15 +1,13 @@
 """The sentence model beside the server's loop.
 
-In one thread of its own, at a lower priority: numpy gives the interpreter lock back in
-all that is heavy, so the loop goes on meanwhile (docs/engine.md has the figure), and a
-process would cost its own 35 MB, a protocol and a keeper, to hold in text that is bounded
-anyway. One text or a few go at a time, so that a question never waits for a library.
+In one thread of its own: numpy gives the interpreter lock back in all that is heavy, so
+the loop goes on meanwhile (docs/engine.md has the figure), and a process would cost its
+own 35 MB, a protocol and a keeper, to hold in text that is bounded anyway. Not at a lower
+priority: the thread would be set aside with the lock in its hand, and the loop wait for it.
+A few texts go at a time, so that a question never waits for a library.
 """
 
 import asyncio
-import os
-import sys
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -42,7 +40,7 @@ class Meaning:
 
     def __init__(self, weights: Path | None) -> None:
         self.weights = weights
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="meaning", initializer=_step_back)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="meaning")
 
     @property
     def available(self) -> bool:
@@ -90,8 +88,3 @@ def _joined(parts: "Sequence[Matrix]") -> "Matrix":
     import numpy as np
 
     return np.concatenate(parts)
-
-
-def _step_back() -> None:
-    if sys.platform == "linux":  # where a priority is a thread's own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
