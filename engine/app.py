@@ -15,6 +15,7 @@ from engine.embed_tasks import EmbedTaskRoutes
 from engine.embedder import Embedder
 from engine.entities import EntityRoutes
 from engine.fetch import Fetcher
+from engine.hls import Hls
 from engine.indexed_assets import IndexedAssetRoutes
 from engine.indexer import Indexer
 from engine.indexes import IndexRoutes
@@ -76,6 +77,7 @@ def create_app(settings: Settings) -> web.Application:
     sources = MediaSources(intake, indexer, recorder)
     uploads = MultipartRoutes(library, intake)
     thumbnails = Thumbnails(library, pool)
+    hls = Hls(library, pool, thumbnails)
     searches = SearchRoutes(library, pool, fetcher, thumbnails, meaning, vectors)
     embedder = Embedder(library, intake, pool, recorder, meaning, vectors)
     embeddings = EmbedTaskRoutes(library, embedder)
@@ -88,6 +90,7 @@ def create_app(settings: Settings) -> web.Application:
             await part.open()
         await searches.open()
         await thumbnails.open()
+        await hls.open()
         yield
         for part in reversed(parts):
             await part.close()
@@ -99,10 +102,11 @@ def create_app(settings: Settings) -> web.Application:
     app.add_routes(uploads.routes())  # before the assets, whose ids match its paths
     app.add_routes(AssetRoutes(library, intake).routes())
     app.add_routes(IndexRoutes(library, indexer.delete_all).routes())
-    app.add_routes(IndexedAssetRoutes(library, indexer, embedder).routes())
-    app.add_routes(TaskRoutes(library, indexer).routes())
+    app.add_routes(IndexedAssetRoutes(library, indexer, embedder, hls).routes())
+    app.add_routes(TaskRoutes(library, indexer, hls).routes())
     app.add_routes(searches.routes())
     app.add_routes(thumbnails.routes())
+    app.add_routes(hls.routes())
     app.add_routes(EmbedRoutes(library, embedder).routes())
     app.add_routes(embeddings.routes())
     app.add_routes(EntityRoutes(library).routes())

@@ -11,12 +11,13 @@ from engine.embed_query import GIVEN
 from engine.embedder import Embedder, models_of
 from engine.errors import invalid, missing
 from engine.filters import NUMBERS, Where, check_metadata
+from engine.hls import Hls
 from engine.indexer import Indexer, system_metadata
 from engine.indexes import find_index
 from engine.library import Library
 from engine.paging import Paging, listed
 from engine.passages import passages_of
-from engine.web import deprecated, read_object
+from engine.web import deprecated, origin, read_object
 
 STATUSES = ("ready", "pending", "queued", "indexing", "failed")
 _EMBEDDING_OPTIONS = ("visual", "audio", "transcription", "visual-text")
@@ -26,10 +27,11 @@ _LIST_KEYS = (
 
 
 class IndexedAssetRoutes:
-    def __init__(self, library: Library, indexer: Indexer, embedder: Embedder) -> None:
+    def __init__(self, library: Library, indexer: Indexer, embedder: Embedder, hls: Hls) -> None:
         self._library = library
         self._indexer = indexer
         self._embedder = embedder
+        self._hls = hls
 
     def routes(self) -> list[web.RouteDef]:
         assets, videos = "/v1.3/indexes/{index_id}/indexed-assets", "/v1.3/indexes/{index_id}/videos"
@@ -58,6 +60,8 @@ class IndexedAssetRoutes:
         if wants_stream is not None and not isinstance(wants_stream, bool):
             raise invalid("The enable_video_stream parameter must be true or false.")
         ident = await self._indexer.from_asset(index.id, asset_id)
+        if wants_stream:
+            await self._hls.wish(ident)
         return web.json_response({"_id": ident}, status=202)
 
     async def list(self, request: web.Request) -> web.Response:
@@ -104,6 +108,7 @@ class IndexedAssetRoutes:
         told = (_told(row) if kind == "indexed asset" else _video_told(row)) | {
             "user_metadata": json.loads(row["user_metadata"])
         }
+        told |= await self._hls.told(origin(request), row)
         if wants_words == "true" and row["status"] == "ready":
             told |= _words(await self._indexer.record(row))
         if options and row["status"] == "ready":

@@ -61,6 +61,12 @@ CREATE TABLE IF NOT EXISTS indexed (
 CREATE INDEX IF NOT EXISTS indexed_by_index ON indexed (index_id);
 CREATE INDEX IF NOT EXISTS indexed_by_content ON indexed (sha256);
 
+-- Who is to be streamed, and where its pieces begin and end once that was found.
+CREATE TABLE IF NOT EXISTS video_streams (
+    indexed_id TEXT PRIMARY KEY REFERENCES indexed (id) ON DELETE CASCADE,
+    pieces TEXT
+);
+
 CREATE TABLE IF NOT EXISTS tasks (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,

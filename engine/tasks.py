@@ -9,20 +9,22 @@ from engine.errors import ApiError, invalid, missing, unknown
 from engine.fetch import check_url, filename_of
 from engine.filters import Where, check_metadata
 from engine.forms import Form, read_form
+from engine.hls import Hls
 from engine.indexer import FINAL, Indexer, system_metadata
 from engine.indexes import find_index
 from engine.library import Library, is_id
 from engine.paging import Paging, listed
-from engine.web import deprecated
+from engine.web import deprecated, origin
 
 STATUSES = ("ready", "uploading", "validating", "pending", "queued", "indexing", "failed")
 MAX_BYTES = 2 * 1024**3
 
 
 class TaskRoutes:
-    def __init__(self, library: Library, indexer: Indexer) -> None:
+    def __init__(self, library: Library, indexer: Indexer, hls: Hls) -> None:
         self._library = library
         self._indexer = indexer
+        self._hls = hls
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -40,7 +42,7 @@ class TaskRoutes:
         async with read_form(request, self._library, "video_file") as form:
             index = await find_index(self._library, form.needed("index_id"))
             metadata = _read_metadata(form)
-            form.flag("enable_video_stream", True)
+            wants_stream = form.flag("enable_video_stream", True)
             url, upload = form.text("video_url"), form.file("video_file")
             if url is not None:
                 check_url(url)
@@ -52,6 +54,8 @@ class TaskRoutes:
                 task, video = await self._indexer.from_upload(index.id, upload.incoming, name, metadata)
             else:
                 raise missing("video_file or video_url")
+        if wants_stream:
+            await self._hls.wish(video)
         return web.json_response({"_id": task, "video_id": video})
 
     async def list(self, request: web.Request) -> web.Response:
@@ -67,7 +71,10 @@ class TaskRoutes:
         return await listed(self._library, "tasks", paging, where, _told)
 
     async def retrieve(self, request: web.Request) -> web.Response:
-        return web.json_response(_told(await self._find(request)))
+        task = await self._find(request)
+        video = await self._library.row("SELECT * FROM indexed WHERE id = ?", [task["video_id"]])
+        streamed = await self._hls.told(origin(request), video) if video is not None else {}
+        return web.json_response(_told(task) | streamed)
 
     async def delete(self, request: web.Request) -> web.Response:
         task = await self._find(request)

@@ -21,7 +21,11 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 # Operations must answer a probe that knows no key and no name.
 PUBLIC_FILES = "/static/"
-PRESIGNED = "/v1.3/multipart-chunks/"
+# What the embedded engine signs: addresses that carry their right, which it checks. As it
+# is on the wire, and without a dot that could lead elsewhere.
+_PRESIGNED = re.compile(
+    r"PUT /v1\.3/multipart-chunks(/[\w-]+)+|GET /v1\.3/(thumbnails|hls)(/[\w-]+)+(\.m3u8|\.ts)?", re.ASCII
+)
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
 
 
@@ -84,8 +88,8 @@ async def _admitted(guard: Guard, request: web.Request, handler: Handler) -> web
 
 
 def _is_presigned(request: web.Request) -> bool:
-    """Whether a request carries its right in its address: a chunk for the embedded engine, which checks it."""
-    return request.method == "PUT" and request.path.startswith(PRESIGNED)
+    """Whether a request carries its right in its address."""
+    return _PRESIGNED.fullmatch(f"{request.method} {request.raw_path}") is not None
 
 
 def _route(request: web.Request) -> str:

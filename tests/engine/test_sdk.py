@@ -218,6 +218,35 @@ def test_metadata_is_merged_and_null_deletes(client: TwelveLabs, index: str, ass
         client.indexes.indexed_assets.retrieve(index, ident)
 
 
+def test_a_video_is_streamed_where_that_was_asked_for(
+    client: TwelveLabs, base: str, index: str, asset: str, indexed: str, sample_clip: Path
+) -> None:
+    assert client.indexes.indexed_assets.retrieve(index, indexed).hls is None
+    ident = str(client.indexes.indexed_assets.create(index, asset_id=asset, enable_video_stream=True).id)
+    first = client.indexes.indexed_assets.retrieve(index, ident)
+    assert first.hls is not None
+    assert first.hls.status == ("COMPLETE" if first.status == "ready" else "PROCESSING")
+    ready = until(lambda: client.indexes.indexed_assets.retrieve(index, ident), lambda one: one.status == "ready")
+    assert ready.hls.status == "COMPLETE"
+    assert ready.hls.video_url.startswith(base.removesuffix("/v1.3"))
+    playlist = httpx.get(ready.hls.video_url)
+    assert playlist.headers["Content-Type"].startswith("application/vnd.apple.mpegurl")
+    names = [line for line in playlist.text.splitlines() if not line.startswith("#")]
+    told = [float(line[8:-1]) for line in playlist.text.splitlines() if line.startswith("#EXTINF:")]
+    folder = ready.hls.video_url.rsplit("/", 1)[0]
+    pieces = [httpx.get(f"{folder}/{name}") for name in names]
+    assert {(one.status_code, one.headers["Content-Type"]) for one in pieces} == {(200, "video/mp2t")}
+    with av.open(io.BytesIO(b"".join(one.content for one in pieces))) as streamed, av.open(str(sample_clip)) as whole:
+        assert sum(1 for _ in streamed.decode(video=0)) == sum(1 for _ in whole.decode(video=0))
+        assert sum(told) == pytest.approx(whole.duration / av.time_base, abs=0.1)  # type: ignore[operator]
+    (picture,) = ready.hls.thumbnail_urls
+    assert httpx.get(picture).content.startswith(b"\xff\xd8\xff")
+    assert httpx.get(f"{folder}/{len(names)}.ts").status_code == 404
+    assert httpx.get(ready.hls.video_url.replace("/hls/", "/hls/x")).status_code == 404
+    client.indexes.indexed_assets.delete(index, ident)
+    assert httpx.get(ready.hls.video_url).status_code == 404
+
+
 def test_a_task_brings_a_video_in_and_goes_after_it(
     client: TwelveLabs, base: str, index: str, sample_clip: Path
 ) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import aiohttp
 import pytest
 from pydantic import ValidationError
+from yarl import URL
 
 from config.settings import CLOUD, Settings
 from tests.fakes.service import Serving
@@ -56,16 +57,32 @@ async def test_what_belongs_to_another_tenant_is_not_found_and_never_joined(serv
             assert (await answer.json())["tenant"] == "anna"
 
 
-async def test_a_presigned_chunk_needs_no_key_and_nothing_else_goes_without(serving: Serving):
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("PUT", "multipart-chunks/secret", 200),
+        ("GET", "thumbnails/secret", 200),
+        ("GET", "hls/secret/index.m3u8", 200),
+        ("GET", "hls/secret/0.ts", 200),
+        ("GET", "multipart-chunks/secret", 401),
+        ("PUT", "assets/1", 401),
+        ("DELETE", "hls/secret/0.ts", 401),
+        # Nothing may lead from there to what is not signed.
+        ("GET", "hls/../assets", 401),
+        ("GET", "hls/%2e%2e/assets", 401),
+        ("GET", "hls/x/..%2f..%2fassets", 401),
+        ("GET", "hls/secret/index.m3u8?x=/../assets", 401),
+        ("GET", "thumbnails//../assets", 401),
+    ],
+)
+async def test_a_signed_address_needs_no_key_and_nothing_else_goes_without(
+    serving: Serving, method: str, path: str, status: int
+):
     async with serving(Play([b""]), api_keys=KEYS) as service:
-        url = service.url + "/v1.3/multipart-chunks/secret"
-        for method, path, status in (
-            ("PUT", url, 200),
-            ("GET", url, 401),
-            ("PUT", service.url + "/v1.3/assets/1", 401),
-        ):
-            async with service.http.request(method, path, data=b"chunk" if method == "PUT" else None) as answer:
-                assert answer.status == status
+        url = URL(f"{service.url}/v1.3/{path}", encoded=True)
+        async with service.http.request(method, url, data=b"chunk" if method == "PUT" else None) as answer:
+            assert answer.status == status
+        assert len(service.upstream.seen) == (status == 200)
 
 
 async def test_the_callers_key_is_replaced_by_the_configured_one(serving: Serving):
