@@ -32,7 +32,7 @@ from engine.senses import Senses
 from engine.tasks import TaskRoutes
 from engine.thumbnails import Thumbnails
 from engine.vectors import Vectors
-from engine.web import add_headers, errors_as_json, log_requests
+from engine.web import add_headers, errors_as_json, log_requests, set_tenant
 
 # 30 MB of media as base64, and the rest of the request.
 MAX_BODY_BYTES = 48 * 1024**2
@@ -96,7 +96,7 @@ def create_app(settings: Settings) -> web.Application:
             await part.close()
         meaning.close()
 
-    app = web.Application(middlewares=[log_requests, errors_as_json], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[log_requests, set_tenant, errors_as_json], client_max_size=MAX_BODY_BYTES)
     app.cleanup_ctx.append(lifetime)
     app.on_response_prepare.append(add_headers)
     app.add_routes(uploads.routes())  # before the assets, whose ids match its paths

@@ -19,12 +19,13 @@ import structlog
 
 from engine.errors import ApiError
 from engine.senses import Senses
+from engine.turns import Turns
 
 log = structlog.get_logger()
 
 # The longest message a worker may send; it cuts its text far shorter.
 _MAX_MESSAGE = 1 << 20
-# Jobs that may wait for a worker before callers are told to come back.
+# Jobs of one tenant that may wait for a worker before its callers are told to come back.
 _QUEUE = 32
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -119,9 +120,8 @@ class Pool:
 
     def __init__(self, size: int, senses: Senses | None = None) -> None:
         self._senses = senses or Senses()
-        self._turns = asyncio.Semaphore(size)
+        self._turns = Turns(size)
         self._probes = asyncio.Semaphore(size)
-        self._waiting = 0
         self._spares: list[Worker] = []
         self._busy: set[Worker] = set()
         self._chores: set[asyncio.Task[None]] = set()
@@ -155,21 +155,14 @@ class Pool:
         Raises:
             ApiError: too many are waiting.
         """
-        if not patient and self._turns.locked() and self._waiting >= _QUEUE:
+        if not patient and self._turns.taken and self._turns.waiting() >= _QUEUE:
             raise ApiError("too_many_requests", "The engine is busy; try again in a few seconds.", 429)
-        self._waiting += 1
-        try:
-            await self._turns.acquire()
-        finally:
-            self._waiting -= 1
-        try:
+        async with self._turns.turn():
             spare = self._take_spare()
-            if not self._turns.locked():
+            if not self._turns.taken:
                 self._refill()  # the next caller may come before this one is served
             async with self._lend(spare or await Worker.start(self._senses)) as worker:
                 yield worker
-        finally:
-            self._turns.release()
 
     def _take_spare(self) -> Worker | None:
         while self._spares:

@@ -11,6 +11,7 @@ from typing import Any
 from engine.library import Library
 from engine.passages import passages_of, sketches_of
 from engine.pool import Pool
+from engine.turns import Turns
 
 
 class Recorder:
@@ -25,7 +26,7 @@ class Recorder:
         self._library = library
         self._pool = pool
         self._version = version
-        self._turns = asyncio.Semaphore(turns)
+        self._turns = Turns(turns)
         self._busy: dict[str, tuple[asyncio.Lock, int]] = {}
 
     async def kept(self, sha256: str) -> dict[str, Any] | None:
@@ -60,7 +61,7 @@ class Recorder:
         Raises:
             ApiError: it cannot be measured.
         """
-        async with self._turns, self._pool.analysis(patient=True) as worker:
+        async with self._turns.turn(), self._pool.analysis(patient=True) as worker:
             await on_turn("indexing")
             await worker.give({"kind": "facts", "path": str(path)})
             kept: dict[str, Any] = {"version": self._version, "facts": [], "sketches": []}

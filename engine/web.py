@@ -11,10 +11,12 @@ import structlog
 from aiohttp import web
 
 from engine.errors import ApiError, invalid
+from engine.turns import TENANT
 
 log = structlog.get_logger()
 
 API_VERSION = "1.3"
+TENANT_HEADER = "X-Fanlight-Tenant"
 _HOST = re.compile(r"[A-Za-z0-9._\-]+(:[0-9]+)?|\[[0-9a-fA-F:.]+\](:[0-9]+)?")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -39,6 +41,13 @@ def error_response(error: ApiError, nest: bool = False) -> web.Response:
     headers = {"Retry-After": "5"} if error.status == 429 else None
     body = {"error": error.body()} if nest else error.body()
     return web.json_response(body, status=error.status, headers=headers)
+
+
+@web.middleware
+async def set_tenant(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Remember whose request this is; the gateway says so, and nobody else reaches us."""
+    TENANT.set(request.headers.get(TENANT_HEADER, ""))
+    return await handler(request)
 
 
 @web.middleware

@@ -95,6 +95,7 @@ async def application(settings: Settings) -> AsyncIterator[web.Application]:
         app[keys.UPSTREAM] = upstream
         app[keys.CONNECTIONS] = connections
         app[keys.READY] = ready
+        app[keys.TELL_TENANT] = settings.upstream == EMBEDDED
         app[keys.FORWARD_KEYS] = settings.forward_keys
         app[keys.MAX_BODY_BYTES] = settings.max_body_bytes
         app[keys.BODY_TIMEOUT_S] = settings.body_timeout_s

@@ -31,6 +31,7 @@ CONNECTIONS = web.AppKey("connections", Connections)
 MAX_BODY_BYTES = web.AppKey("max_body_bytes", int)
 READY = web.AppKey("ready", Readiness)
 PUBLIC = web.AppKey("public", PublicAddress)
+TELL_TENANT = web.AppKey("tell_tenant", bool)
 FORWARD_KEYS = web.AppKey("forward_keys", bool)
 BODY_TIMEOUT_S = web.AppKey("body_timeout_s", float)
 

@@ -14,7 +14,7 @@ from protocol.ndjson import dumps
 from service.upstream.contract import ConnectTimeout, Unreachable
 from service.upstream.http import FAULTS, HttpUpstream, translated
 from service.web.keys import CORS, FORWARD_KEYS, PUBLIC, UPSTREAM
-from service.web.upstream_headers import HOP_BY_HOP
+from service.web.upstream_headers import HOP_BY_HOP, tenant_header
 
 log = structlog.get_logger()
 PREFIX = "/v1.3"
@@ -96,6 +96,7 @@ def _request_headers(upstream: HttpUpstream, request: web.Request) -> CIMultiDic
         headers["x-api-key"] = key
     elif upstream.api_key is not None:
         headers["x-api-key"] = upstream.api_key
+    headers.update(tenant_header(request))
     peer = request.remote or "unknown"
     earlier = request.headers.get("X-Forwarded-For")
     headers["X-Forwarded-For"] = f"{earlier}, {peer}" if earlier else peer

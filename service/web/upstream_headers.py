@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from service.web.guard import presented_key
-from service.web.keys import FORWARD_KEYS
+from service.web.keys import FORWARD_KEYS, TELL_TENANT, TENANT
 
 # RFC 9110, section 7.6.1, and what older clients send.
 HOP_BY_HOP = frozenset(
@@ -21,6 +21,7 @@ HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
+TENANT_HEADER = "X-Fanlight-Tenant"
 RELAYED = frozenset({"retry-after", "x-api-version", "content-type"})
 
 
@@ -33,7 +34,12 @@ def relayed(headers: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def tenant_header(request: web.Request) -> dict[str, str]:
+    """Whose call it is, for the embedded engine alone: it serves those who wait tenant by tenant."""
+    return {TENANT_HEADER: request.get(TENANT, "")} if request.app[TELL_TENANT] else {}
+
+
 def analyze_headers(request: web.Request) -> dict[str, str]:
     """What is sent upstream with an analyze call besides the upstream's own."""
     key = presented_key(request) if request.app[FORWARD_KEYS] else None
-    return {"x-api-key": key} if key else {}
+    return {**({"x-api-key": key} if key else {}), **tenant_header(request)}

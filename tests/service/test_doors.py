@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from yarl import URL
 
 from config.settings import CLOUD, Settings
+from service.web import keys
 from tests.fakes.service import Serving
 from tests.fakes.upstream import Hang, Play, end, start, text
 
@@ -96,6 +97,19 @@ async def test_the_callers_key_is_replaced_by_the_configured_one(serving: Servin
             sent = {name.lower(): value for name, value in seen.headers}
             assert sent["x-api-key"] == "secret"
             assert not {"authorization", "cookie"} & set(sent)
+
+
+async def test_the_embedded_engine_alone_is_told_whose_call_it_is(serving: Serving):
+    async with serving(Play(PARTS), api_keys=KEYS) as service:
+        for tell in (False, True):
+            service.app._state[keys.TELL_TENANT] = tell
+            headers = {"x-api-key": "ka", "X-Fanlight-Tenant": "bert"}
+            async with service.http.get(service.url + "/v1.3/assets", headers=headers) as answer:
+                await answer.read()
+            async with service.analyze(headers=headers) as answer:
+                await answer.read()
+        told = [dict(seen.headers).get("X-Fanlight-Tenant") for seen in service.upstream.seen]
+        assert told == ["bert", None, "anna", "anna"]  # a caller's word counts nothing
 
 
 async def test_callers_keys_are_passed_on_where_the_setting_says_so(serving: Serving):
