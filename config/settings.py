@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     engine_whisper: Path | None = Field(
         None, description="directory of a CTranslate2 Whisper model, which then reads speech (extra whisper)"
     )
+    engine_max_bytes: Count = Field(100 << 30, description="media and uploads that the embedded engine keeps in all")
     engine_private_urls: bool = Field(False, description="let the embedded engine fetch from private addresses")
     meaning: Path | None = Field(
         None, description="the embedded engine's weights for meaning; unset: where `make meaning` puts them"

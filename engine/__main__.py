@@ -16,6 +16,7 @@ from aiohttp import web
 
 from engine import weights
 from engine.app import Settings, create_app
+from engine.library import MAX_BYTES
 from engine.packages import missing_package, missing_whisper
 from engine.senses import Senses, one_a_core
 
@@ -51,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.allow_private_urls,
             Senses(options.recognisers, options.whisper),
             options.meaning,
+            options.max_bytes,
         )
         asyncio.run(serve(settings, listener, options.parent_pipe))
     finally:
@@ -82,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         "--whisper", type=Path, help="directory of a CTranslate2 Whisper model, used instead of pocketsphinx"
     )
     parser.add_argument("--meaning", type=Path, help="directory of the weights for meaning; without: words only")
+    parser.add_argument("--max-bytes", type=_at_least_one, default=MAX_BYTES, help="media and uploads in all")
     parser.add_argument("--log-level", choices=LEVELS, default="info")
     return parser
 

@@ -21,7 +21,7 @@ from engine.indexer import Indexer
 from engine.indexes import IndexRoutes
 from engine.intake import Intake
 from engine.kept import VERSION
-from engine.library import Library
+from engine.library import MAX_BYTES, Library
 from engine.meaning import Meaning
 from engine.multipart import MultipartRoutes
 from engine.paraphrase import Prompts
@@ -54,6 +54,7 @@ class Settings:
         workers: how many analyses run at once.
         senses: what an analysis hears and reads with.
         meaning: the directory of the weights; None for words only.
+        max_bytes: what media and uploads may take in all.
     """
 
     data_dir: Path
@@ -61,11 +62,12 @@ class Settings:
     allow_private_urls: bool = False
     senses: Senses = field(default_factory=Senses)
     meaning: Path | None = None
+    max_bytes: int = MAX_BYTES
 
 
 def create_app(settings: Settings) -> web.Application:
     """Build the application; nothing is opened before it starts."""
-    library = Library(settings.data_dir)
+    library = Library(settings.data_dir, settings.max_bytes)
     pool = Pool(settings.workers, settings.senses)
     fetcher = Fetcher(settings.allow_private_urls)
     intake = Intake(library, pool, fetcher)

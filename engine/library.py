@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from engine.errors import ApiError, unknown
+from engine.storage import ASK_AGAIN_BYTES, Storage
 from engine.tables import REFERENCES, SCHEMA
 
 T = TypeVar("T")
 Values = Sequence[Any] | dict[str, Any]
 
 MAX_ASSET_BYTES = 4 * 1024**3
-# Left free on the disk, so that the database can still be written.
-_RESERVE_BYTES = 256 * 1024**2
+MAX_BYTES = 100 * 1024**3
 
 _INSERT = "INSERT INTO assets VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _CHOSEN = """
@@ -70,12 +70,17 @@ def now() -> str:
 
 
 class Library:
-    """The one owner of a data directory's rows and files."""
+    """The one owner of a data directory's rows and files.
 
-    def __init__(self, data_dir: Path) -> None:
+    Args:
+        max_bytes: what media and uploads may take in all.
+    """
+
+    def __init__(self, data_dir: Path, max_bytes: int = MAX_BYTES) -> None:
         self._media = data_dir / "media"
         self._incoming = data_dir / "incoming"
         self.uploads = data_dir / "uploads"
+        self._storage = Storage([self._incoming, self._media, self.uploads], max_bytes)
         self._path = data_dir / "engine.sqlite3"
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="library")
         self._db: sqlite3.Connection | None = None
@@ -215,7 +220,15 @@ class Library:
 
     def incoming(self) -> "Incoming":
         """Open a temporary file for bytes on their way in."""
-        return Incoming(self._incoming)
+        return Incoming(self._incoming, self._storage)
+
+    async def need(self, size: int) -> None:
+        """See that a file of that size may be kept.
+
+        Raises:
+            ApiError: ``usage_limit_exceeded``.
+        """
+        await asyncio.to_thread(self._storage.need, size)
 
     # -- the database's thread ---------------------------------------------
 
@@ -322,10 +335,12 @@ class Library:
 class Incoming:
     """A temporary file that is hashed and bounded while it is written."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, storage: Storage) -> None:
         descriptor, name = tempfile.mkstemp(dir=directory)
         self.path = Path(name)
         self.size = 0
+        self._storage = storage
+        self._asked_at = -ASK_AGAIN_BYTES
         self._file: BinaryIO = os.fdopen(descriptor, "wb")
         self._hash = hashlib.sha256()
 
@@ -333,7 +348,7 @@ class Incoming:
         """Append bytes.
 
         Raises:
-            ApiError: the asset grows past 4 GB, or the disk would be full.
+            ApiError: the asset grows past 4 GB, or there is no room for it.
         """
         self.size += len(chunk)
         if self.size > MAX_ASSET_BYTES:
@@ -341,10 +356,10 @@ class Incoming:
         await asyncio.to_thread(self._write, chunk)
 
     def _write(self, chunk: bytes) -> None:
+        if self.size - self._asked_at >= ASK_AGAIN_BYTES:
+            self._asked_at = self.size
+            self._storage.need(len(chunk))
         try:
-            disk = os.fstatvfs(self._file.fileno())
-            if disk.f_bavail * disk.f_frsize < _RESERVE_BYTES:
-                raise OSError("the reserve is reached")
             self._file.write(chunk)
         except OSError as exc:
             raise ApiError("usage_limit_exceeded", "The engine's disk is full.", 507) from exc

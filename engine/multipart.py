@@ -85,6 +85,7 @@ class MultipartRoutes:
 
     async def create(self, request: web.Request) -> web.Response:
         filename, total_size = _read_wanted(await read_object(request))
+        await self._library.need(total_size)
         asset = Asset(new_id(), "direct", "processing", filename, guess_type(filename), now())
         moment = now()
         upload: dict[str, Any] = {

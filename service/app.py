@@ -63,6 +63,7 @@ async def application(settings: Settings) -> AsyncIterator[web.Application]:
     async with AsyncExitStack() as stack:
         if settings.upstream == EMBEDDED:
             arguments = ["--workers", str(settings.engine_workers), "--log-level", settings.log_level]
+            arguments += ["--max-bytes", str(settings.engine_max_bytes)]
             if settings.engine_private_urls:
                 arguments.append("--allow-private-urls")
             if settings.engine_recognisers is not None:

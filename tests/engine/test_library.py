@@ -107,9 +107,45 @@ async def test_a_file_past_the_limit_is_refused(library: Library, monkeypatch: p
 
 
 async def test_a_full_disk_is_told_before_it_is_full(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.library._RESERVE_BYTES", 1 << 60)
+    monkeypatch.setattr("engine.storage.RESERVE_BYTES", 1 << 60)
     incoming = library.incoming()
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(ApiError, match="disk is full") as caught:
         await incoming.write(b"x")
-    assert caught.value.status == 507
+    assert (caught.value.status, caught.value.code) == (507, "usage_limit_exceeded")
     incoming.discard()
+
+
+async def test_a_library_that_is_full_takes_no_more_until_something_goes(tmp_path: Path) -> None:
+    library = Library(tmp_path, max_bytes=1000)
+    await library.open()
+    first = library.incoming()
+    await first.write(b"x" * 900)
+    asset = await library.add_with_content(Asset(new_id(), "direct", "ready", "a", "video/mp4", now()), first)
+    second = library.incoming()
+    with pytest.raises(ApiError, match="used up: delete assets") as caught:
+        await second.write(b"y" * 200)
+    assert (caught.value.status, caught.value.code) == (507, "usage_limit_exceeded")
+    second.discard()
+    with pytest.raises(ApiError):
+        await library.need(200)
+    await library.delete(asset.id)
+    await library.need(1000)
+    third = library.incoming()
+    await third.write(b"y" * 200)
+    third.discard()
+    await library.close()
+
+
+async def test_a_long_file_is_stopped_on_its_way_when_the_library_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.library.ASK_AGAIN_BYTES", 1 << 16)
+    library = Library(tmp_path, max_bytes=1 << 20)
+    await library.open()
+    incoming = library.incoming()
+    with pytest.raises(ApiError, match="used up"):
+        for _ in range(100):
+            await incoming.write(b"x" * (1 << 15))
+    assert incoming.size <= (1 << 20) + (1 << 17)
+    incoming.discard()
+    await library.close()
