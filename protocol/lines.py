@@ -45,7 +45,8 @@ class LineBuffer:
                 lines[0] = lines[0].removesuffix(b"\r")
             else:
                 self._cut(whole, lines)
-        self._keep(rest, lines)
+        if rest:
+            self._keep(rest, lines)
         return lines
 
     def _cut(self, whole: list[bytes], lines: list[bytes]) -> None:
@@ -66,9 +67,8 @@ class LineBuffer:
         size = self._size + len(rest)
         if size > self._max_line + 1 + (len(BOM) if self._at_start else 0):
             raise LineTooLong(self._max_line, lines)
-        if rest:
-            self._parts.append(rest)
-            self._size = size
+        self._parts.append(rest)
+        self._size = size
 
     def _joined(self, tail: bytes, lines: list[bytes]) -> bytes:
         if self._size + len(tail) > self._max_line + 1 + len(BOM):

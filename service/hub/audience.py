@@ -180,10 +180,11 @@ class Audience:
             self._close_gaps()
         if fate is not None:
             self._dismiss(clean=fate)
-        self._serve_apart()
+        if self._apart:
+            self._serve_apart()
 
     def _serve_apart(self) -> None:
-        for subscriber in list(self._apart) if self._apart else ():
+        for subscriber in list(self._apart):
             self.catch_up(subscriber)
 
     def _close_gaps(self) -> None:

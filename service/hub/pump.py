@@ -232,7 +232,8 @@ class Pump:
             return None
         last = events[-1]
         if isinstance(last, StreamEnd | ErrorObject):
-            source.take(events[:-1])
+            if len(events) > 1:
+                source.take(events[:-1])
             if self._stopped_by_violation():
                 return Outcome("schema_violation")
             if isinstance(last, StreamEnd):
@@ -301,11 +302,7 @@ class _Direct(_Source):
     """Straight into the stream's log: nothing was published before."""
 
     def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-
-    def take(self, events: list[Event]) -> None:
-        if events:
-            self._stream.take(events)
+        self.take = stream.take  # type: ignore[method-assign]
 
 
 class _Again(_Source):
