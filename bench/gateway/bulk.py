@@ -15,7 +15,7 @@ import aiohttp
 from aiohttp import web
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from rig import ROOT, cpu, memory, stop, wait_port
+from rig import cpu, memory, stop, wait_port
 
 SERVICE, UPSTREAM = 9401, 9402
 PIECE = b"\0" * (1 << 20)
@@ -50,7 +50,7 @@ async def upstream() -> web.AppRunner:
 async def main(mib: int) -> None:
     runner = await upstream()
     settings = {"FANLIGHT_PORT": str(SERVICE), "FANLIGHT_UPSTREAM_URL": f"http://127.0.0.1:{UPSTREAM}/v1.3"}
-    service = subprocess.Popen([str(ROOT / ".venv/bin/fanlight"), "serve"], env={**os.environ, **settings})
+    service = subprocess.Popen([sys.executable, "-m", "service"], env={**os.environ, **settings})
     try:
         await asyncio.to_thread(wait_port, SERVICE, service)
         url = f"http://127.0.0.1:{SERVICE}/v1.3/bulk"

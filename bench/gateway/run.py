@@ -18,14 +18,14 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 
 sys.path.insert(0, str(HERE.parent))
-from rig import BIN, ROOT, build, cpu, stop, wait_port
+from rig import BIN, build, cpu, stop, wait_port
 
 LISTEN, UPSTREAM = 9301, 9302
 PEERS = {
     "direct": None,
     "nginx": ["nginx", "-c", str(HERE / "nginx_proxy.conf"), "-p", "{run}"],
     "aiohttp": [sys.executable, str(HERE / "proxy_aiohttp.py"), str(LISTEN), str(UPSTREAM)],
-    "fanlight": [str(ROOT / ".venv/bin/fanlight"), "serve"],
+    "fanlight": [sys.executable, "-m", "service"],
 }
 SETTINGS = {
     "FANLIGHT_PORT": str(LISTEN),
