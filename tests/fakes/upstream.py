@@ -77,16 +77,16 @@ class _Answer:
 
     async def deliver(self, take: Callable[[bytes], bool]) -> None:
         while self._steps:
-            step = self._steps.pop(0)
-            if isinstance(step, bytes):
-                if take(step):
-                    return
-            elif isinstance(step, Cut):
+            step = self._steps[0]
+            if isinstance(step, Cut):
                 raise Broken("cut")
-            elif isinstance(step, BaseException):
+            if isinstance(step, BaseException):
                 raise step
-            else:
+            if not isinstance(step, bytes):
                 await _wait(step)
+            del self._steps[0]
+            if isinstance(step, bytes) and take(step):
+                return
 
 
 class ScriptedUpstream:
