@@ -6,6 +6,7 @@ from array import array
 
 import orjson
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -159,8 +160,13 @@ async def connect(connections: Connections, *, small: bool) -> tuple[BodyConnect
     return connection, Reader(theirs)
 
 
-async def test_quick_and_slow_readers_of_real_sockets_are_exact_at_the_end(send_row, monkeypatch):
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_quick_and_slow_readers_of_real_sockets_are_exact_at_the_end(send_row, monkeypatch, run):
     monkeypatch.setattr(audience, "send_row", send_row)
+    run(quick_and_slow_readers())
+
+
+async def quick_and_slow_readers() -> None:
     connections, loop = Connections(1 << 16, 15.0), FakeLoop()
     stream = make_stream(loop)
     outlets, readers = zip(*[await connect(connections, small=seat % 2 == 1) for seat in range(8)], strict=True)
