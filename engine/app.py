@@ -103,7 +103,7 @@ def create_app(settings: Settings) -> web.Application:
     app.on_response_prepare.append(add_headers)
     app.add_routes(uploads.routes())  # before the assets, whose ids match its paths
     app.add_routes(AssetRoutes(library, intake).routes())
-    app.add_routes(IndexRoutes(library, indexer.delete_all).routes())
+    app.add_routes(IndexRoutes(library, indexer.delete_index).routes())
     app.add_routes(IndexedAssetRoutes(library, indexer, embedder, hls).routes())
     app.add_routes(TaskRoutes(library, indexer, hls).routes())
     app.add_routes(searches.routes())

@@ -9,6 +9,7 @@ that is neither ready nor failed, from the beginning of its work.
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from engine.errors import ApiError, unknown
 from engine.fetch import Fetcher
 from engine.indexes import find_index
 from engine.jobs import Jobs
-from engine.library import Incoming, Library, is_id, new_id, now
+from engine.library import Incoming, Library, insert_all, is_id, new_id, now
 from engine.pool import Pool
 from engine.recorder import Recorder
 from engine.vectors import Vectors
@@ -29,6 +30,11 @@ log = structlog.get_logger()
 FINAL = ("ready", "failed")
 # How long an analysis waits for a video that is still being indexed.
 _PATIENCE_S = 10.0
+_GONE = """
+UPDATE tasks SET status = 'failed', error_code = 'request_canceled_or_timed_out',
+error_message = 'The video was deleted before it was indexed.', updated_at = ?
+WHERE status NOT IN ('ready', 'failed')
+"""
 _SYSTEM = ("filename", "duration", "fps", "width", "height", "size")
 
 
@@ -72,7 +78,7 @@ class Indexer:
             )
         size = (await asyncio.to_thread(self._library.path_of(asset.sha256).stat)).st_size
         row = _row(index_id, "pending", asset.filename) | {"asset_id": asset_id, "sha256": asset.sha256, "size": size}
-        await self._library.insert("indexed", row)
+        await self._library.together(lambda db: _insert_if_kept(db, row))
         self._jobs.start(row["id"], self._index(row))
         return str(row["id"])
 
@@ -81,26 +87,18 @@ class Indexer:
     ) -> tuple[str, str]:
         """Put an uploaded file into an index; return the ids of the task and of its video."""
         row = _row(index_id, "validating", filename, metadata) | {"size": incoming.size}
-        task = await self._add_task(row)
-        row = await self._library.insert_with_content("indexed", row, incoming)
+        task = _task_of(row)
+        row = await self._library.insert_with_content("indexed", row, incoming, [("tasks", task)])
         self._jobs.start(row["id"], self._index(row))
-        return task, str(row["id"])
+        return str(task["id"]), str(row["id"])
 
     async def from_url(self, index_id: str, url: str, filename: str | None, metadata: str) -> tuple[str, str]:
         """Put what is at a URL into an index; return the ids of the task and of its video."""
         row = _row(index_id, "validating", filename, metadata) | {"url": url}
-        task = await self._add_task(row)
-        await self._library.insert("indexed", row)
+        task = _task_of(row)
+        await self._library.insert_all([("indexed", row), ("tasks", task)])
         self._jobs.start(row["id"], self._index(row))
-        return task, str(row["id"])
-
-    async def _add_task(self, row: dict[str, Any]) -> str:
-        task = {
-            "id": new_id(), "index_id": row["index_id"], "video_id": row["id"], "status": row["status"],
-            "filename": row["filename"], "created_at": row["created_at"], "updated_at": row["updated_at"],
-        }  # fmt: skip
-        await self._library.insert("tasks", task)
-        return str(task["id"])
+        return str(task["id"]), str(row["id"])
 
     # -- look up -----------------------------------------------------------
 
@@ -148,18 +146,27 @@ class Indexer:
     async def delete(self, row: dict[str, Any]) -> None:
         """Take a row out of its index; its task stays, and says how it ended."""
         self._jobs.cancel(row["id"])
-        await self._library.write("DELETE FROM indexed WHERE id = ?", [row["id"]])
-        gone = "UPDATE tasks SET status = 'failed', error_code = 'request_canceled_or_timed_out',"
-        gone += " error_message = 'The video was deleted before it was indexed.', updated_at = ?"
-        await self._library.write(
-            f"{gone} WHERE video_id = ? AND status NOT IN ('ready', 'failed')", [now(), row["id"]]
-        )
+
+        def forget(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM indexed WHERE id = ?", [row["id"]])
+            db.execute(f"{_GONE} AND video_id = ?", [now(), row["id"]])
+
+        await self._library.together(forget)
         await self._library.drop_unused([row["sha256"]])
 
-    async def delete_all(self, index_id: str) -> None:
-        """Take everything out of an index that is being deleted."""
-        for row in await self._library.rows("SELECT * FROM indexed WHERE index_id = ?", [index_id]):
-            await self.delete(row)
+    async def delete_index(self, index_id: str) -> None:
+        """Delete an index and all that is in it."""
+
+        def forget(db: sqlite3.Connection) -> list[tuple[str, str | None]]:
+            gone = db.execute("SELECT id, sha256 FROM indexed WHERE index_id = ?", [index_id]).fetchall()
+            db.execute(f"{_GONE} AND index_id = ?", [now(), index_id])
+            db.execute("DELETE FROM indexes WHERE id = ?", [index_id])  # its rows go along
+            return gone
+
+        gone = await self._library.together(forget)
+        for ident, _ in gone:
+            self._jobs.cancel(ident)
+        await self._library.drop_unused([sha256 for _, sha256 in gone])
 
     async def change_metadata(self, row: dict[str, Any], changes: dict[str, Any]) -> None:
         """Merge changes into a row's metadata; null removes a key."""
@@ -208,16 +215,20 @@ class Indexer:
         await self._set(ident, **{name: clip[name] for name in ("duration", "fps", "width", "height")})
 
     async def _set(self, ident: str, **values: Any) -> None:
-        """Write values of a row, and of its task where that has them too."""
-        for table, column, have in (
-            ("indexed", "id", None),
-            ("tasks", "video_id", ("status", "duration", "width", "height", "error_code", "error_message")),
-        ):
-            mine = {name: value for name, value in values.items() if have is None or name in have}
-            mine["updated_at"] = now()
-            sets = ", ".join(f"{name} = ?" for name in mine)
-            sql = f"UPDATE {table} SET {sets} WHERE {column} = ?"  # noqa: S608 -- names from our code
-            await self._library.write(sql, [*mine.values(), ident])
+        """Write values of a row, and of its task where that has them too: both end, or neither does."""
+
+        def write(db: sqlite3.Connection) -> None:
+            for table, column, have in (
+                ("indexed", "id", None),
+                ("tasks", "video_id", ("status", "duration", "width", "height", "error_code", "error_message")),
+            ):
+                mine = {name: value for name, value in values.items() if have is None or name in have}
+                mine["updated_at"] = now()
+                sets = ", ".join(f"{name} = ?" for name in mine)
+                sql = f"UPDATE {table} SET {sets} WHERE {column} = ?"  # noqa: S608 -- names from our code
+                db.execute(sql, [*mine.values(), ident])
+
+        await self._library.together(write)
 
 
 async def _nothing(_: str) -> None:
@@ -230,6 +241,20 @@ def _row(index_id: str, status: str, filename: str | None, metadata: str = "{}")
         "id": new_id(), "index_id": index_id, "status": status, "filename": filename, "user_metadata": metadata,
         "created_at": moment, "updated_at": moment, "sha256": None, "url": None,
     }  # fmt: skip
+
+
+def _task_of(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": new_id(), "index_id": row["index_id"], "video_id": row["id"], "status": row["status"],
+        "filename": row["filename"], "created_at": row["created_at"], "updated_at": row["updated_at"],
+    }  # fmt: skip
+
+
+def _insert_if_kept(db: sqlite3.Connection, row: dict[str, Any]) -> None:
+    """Add a row that consists of an asset's bytes, unless the asset was deleted meanwhile, and they with it."""
+    if db.execute("SELECT 1 FROM assets WHERE id = ?", [row["asset_id"]]).fetchone() is None:
+        raise unknown("asset", row["asset_id"])
+    insert_all(db, [("indexed", row)])
 
 
 def system_metadata(row: dict[str, Any], names: Sequence[str] = _SYSTEM) -> dict[str, Any]:

@@ -51,10 +51,10 @@ async def find_index(library: Library, index_id: str) -> Index:
 
 
 class IndexRoutes:
-    def __init__(self, library: Library, empty: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(self, library: Library, delete_index: Callable[[str], Awaitable[None]]) -> None:
         """Take what empties an index before it is deleted."""
         self._library = library
-        self._empty = empty
+        self._delete_index = delete_index
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -119,8 +119,7 @@ class IndexRoutes:
 
     async def delete(self, request: web.Request) -> web.Response:
         index = await find_index(self._library, request.match_info["index_id"])
-        await self._empty(index.id)
-        await self._library.write("DELETE FROM indexes WHERE id = ?", [index.id])
+        await self._delete_index(index.id)
         return web.Response(status=204)
 
 

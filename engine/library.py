@@ -25,6 +25,7 @@ from engine.tables import REFERENCES, SCHEMA
 
 T = TypeVar("T")
 Values = Sequence[Any] | dict[str, Any]
+Row = tuple[str, dict[str, Any]]  # the name of a table, and values by column
 
 MAX_ASSET_BYTES = 4 * 1024**3
 MAX_BYTES = 100 * 1024**3
@@ -34,6 +35,7 @@ _CHOSEN = """
 (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
 AND (:kinds IS NULL OR substr(file_type, 1, instr(file_type, '/') - 1) IN (SELECT value FROM json_each(:kinds)))
 """
+_IS_KEPT = f"SELECT 1 FROM ({REFERENCES}) WHERE sha256 = ? LIMIT 1"  # noqa: S608
 _COUNT = f"SELECT count(*) FROM assets WHERE {_CHOSEN}"  # noqa: S608 -- all of it stands here
 _PAGE = f"SELECT * FROM assets WHERE {_CHOSEN} ORDER BY seq DESC LIMIT :limit OFFSET :skip"  # noqa: S608
 
@@ -120,18 +122,27 @@ class Library:
         """Do several reads and writes as one: all of them are kept, or none is."""
         return await self._call(self._together, work)
 
-    async def insert_with_content(self, table: str, row: dict[str, Any], incoming: "Incoming") -> dict[str, Any]:
-        """Add a row together with its bytes; return it with their hash."""
+    async def insert_all(self, rows: Sequence[Row]) -> None:
+        """Add rows that belong together: all of them, or none.
+
+        Raises:
+            sqlite3.IntegrityError: one breaks a rule of its table.
+        """
+        await self.together(lambda db: insert_all(db, rows))
+
+    async def insert_with_content(
+        self, table: str, row: dict[str, Any], incoming: "Incoming", also: Sequence[Row] = ()
+    ) -> dict[str, Any]:
+        """Add a row together with its bytes, and other rows that belong to it; return it with their hash."""
         row = {**row, "sha256": await asyncio.to_thread(incoming.finish)}
-        sql, values = _insertion(table, row)
-        await self._call(self._keep, incoming, row["sha256"], sql, values)
+        await self._call(self._keep, incoming, row["sha256"], lambda db: insert_all(db, [(table, row), *also]))
         return row
 
     async def set_row_content(self, table: str, ident: str, incoming: "Incoming") -> str:
         """Give a row of a table its bytes; return their hash."""
         sha256 = await asyncio.to_thread(incoming.finish)
         sql = f"UPDATE {table} SET sha256 = ? WHERE id = ?"  # noqa: S608 -- tables are named by our code
-        await self._call(self._keep, incoming, sha256, sql, [sha256, ident])
+        await self._call(self._keep, incoming, sha256, lambda db: db.execute(sql, [sha256, ident]))
         return sha256
 
     async def drop_unused(self, sha256s: Sequence[str | None]) -> None:
@@ -155,7 +166,7 @@ class Library:
     async def add_with_content(self, asset: Asset, incoming: "Incoming") -> Asset:
         """Add an asset together with its bytes; return it with their hash."""
         asset = replace(asset, sha256=await asyncio.to_thread(incoming.finish))
-        await self._call(self._keep, incoming, asset.sha256, _INSERT, astuple(asset))
+        await self._call(self._keep, incoming, asset.sha256, lambda db: db.execute(_INSERT, astuple(asset)))
         return asset
 
     async def get(self, asset_id: str) -> Asset:
@@ -191,9 +202,7 @@ class Library:
 
     async def set_content(self, asset_id: str, incoming: "Incoming") -> None:
         """Give an asset its bytes."""
-        sha256 = await asyncio.to_thread(incoming.finish)
-        sql = "UPDATE assets SET sha256 = ? WHERE id = ?"
-        await self._call(self._keep, incoming, sha256, sql, [sha256, asset_id])
+        await self.set_row_content("assets", asset_id, incoming)
 
     async def set_ready(self, asset_id: str, file_type: str) -> None:
         sql = "UPDATE assets SET status = 'ready', file_type = ? WHERE id = ?"
@@ -267,7 +276,7 @@ class Library:
         return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def _insert(self, table: str, row: dict[str, Any]) -> None:
-        self._write(*_insertion(table, row))
+        insert_all(self._connection(), [(table, row)])
 
     def _together(self, work: Callable[[sqlite3.Connection], T]) -> T:
         connection = self._connection()
@@ -281,9 +290,8 @@ class Library:
         return result
 
     def _drop_unused(self, sha256s: list[str]) -> None:
-        kept = {row[0] for row in self._read(REFERENCES, [])}
         for sha256 in sha256s:
-            if sha256 not in kept:
+            if not self._read(_IS_KEPT, [sha256]):
                 self._forget_content(sha256)
                 # A reader that has the file open keeps it until it is done.
                 self.path_of(sha256).unlink(missing_ok=True)
@@ -298,16 +306,20 @@ class Library:
 
         self._together(forget)
 
-    def _keep(self, incoming: "Incoming", sha256: str, sql: str, values: Values) -> None:
+    def _keep(self, incoming: "Incoming", sha256: str, write: Callable[[sqlite3.Connection], Any]) -> None:
         """Move a finished file among the media and write its row.
 
-        In the database's thread, so that no delete comes in between and takes the file.
+        In the database's thread, so that no delete comes in between and takes the file. A
+        row that was deleted before takes no file: then nothing must be left of it.
         """
         target = self.path_of(sha256)
         target.parent.mkdir(parents=True, exist_ok=True)
         incoming.path.replace(target)
         _sync_directory(target.parent)
-        self._write(sql, values)
+        try:
+            self._together(write)
+        finally:
+            self._drop_unused([sha256])
 
     def _sweep(self) -> None:
         """Remove what an engine that was killed left without a row."""
@@ -379,9 +391,11 @@ class Incoming:
         self.path.unlink(missing_ok=True)
 
 
-def _insertion(table: str, row: dict[str, Any]) -> tuple[str, list[Any]]:
-    names, marks = ", ".join(row), ", ".join("?" * len(row))
-    return f"INSERT INTO {table} ({names}) VALUES ({marks})", list(row.values())  # noqa: S608
+def insert_all(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """Add rows, within a transaction."""
+    for table, row in rows:
+        names, marks = ", ".join(row), ", ".join("?" * len(row))
+        db.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(row.values()))  # noqa: S608
 
 
 def _sync_directory(path: Path) -> None:

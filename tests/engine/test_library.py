@@ -1,5 +1,7 @@
 """Rows and files that outlive the engine."""
 
+import hashlib
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -149,3 +151,20 @@ async def test_a_long_file_is_stopped_on_its_way_when_the_library_is_full(
     assert incoming.size <= (1 << 20) + (1 << 17)
     incoming.discard()
     await library.close()
+
+
+async def test_bytes_for_a_row_that_was_deleted_meanwhile_are_not_kept(library: Library) -> None:
+    asset = Asset(new_id(), "url", "processing", "clip.mp4", "video/mp4", now())
+    await library.add(asset)
+    incoming = library.incoming()
+    await incoming.write(b"late")
+    await library.delete(asset.id)
+    await library.set_content(asset.id, incoming)
+    assert not library.path_of(hashlib.sha256(b"late").hexdigest()).exists()
+
+
+async def test_rows_that_belong_together_are_all_written_or_none(library: Library) -> None:
+    secret = {"name": "x", "secret": b"x"}
+    with pytest.raises(sqlite3.IntegrityError):
+        await library.insert_all([("secrets", secret), ("secrets", secret)])
+    assert await library.rows("SELECT * FROM secrets") == []
