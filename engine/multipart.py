@@ -14,6 +14,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from engine.errors import ApiError, invalid, missing, unknown
 from engine.filters import Where
 from engine.intake import Intake, guess_type
 from engine.jobs import Jobs
-from engine.library import MAX_ASSET_BYTES, Asset, Library, is_id, new_id, now
+from engine.library import MAX_ASSET_BYTES, Asset, Incoming, Library, is_id, new_id, now
 from engine.paging import Paging, listed
 from engine.tokens import Expired, Forged, Tokens
 from engine.web import origin, read_object
@@ -61,11 +62,12 @@ class MultipartRoutes:
         """Join what was complete when an earlier run ended; drop chunks of sessions that are over."""
         self._tokens = Tokens(await self._library.secret("uploads"), "chunk", self._clock)
         await self._expire()
-        sql = "SELECT uploads.* FROM uploads JOIN assets ON assets.id = asset_id"
-        for row in await self._library.rows(f"{sql} WHERE uploads.status = 'completed' AND sha256 IS NULL"):
+        sql = "SELECT uploads.* FROM uploads JOIN assets ON assets.id = asset_id WHERE uploads.status = 'completed'"
+        unjoined = await self._library.rows(f"{sql} AND assets.status = 'processing' AND sha256 IS NULL")
+        active = await self._library.rows("SELECT id FROM uploads WHERE status = 'active'")
+        await asyncio.to_thread(_sweep, self._library.uploads, {row["id"] for row in (*active, *unjoined)})
+        for row in unjoined:
             self._jobs.start(row["id"], self._join(row))
-        active = {row["id"] for row in await self._library.rows("SELECT id FROM uploads WHERE status != 'expired'")}
-        await asyncio.to_thread(_sweep, self._library.uploads, active)
 
     async def close(self) -> None:
         await self._jobs.close()
@@ -93,8 +95,7 @@ class MultipartRoutes:
             "total_size": total_size, "chunk_size": CHUNK_BYTES, "total_chunks": -(-total_size // CHUNK_BYTES),
             "created_at": moment, "updated_at": moment, "expires_at": self._instant(SESSION_LIFETIME_S),
         }  # fmt: skip
-        await self._library.add(asset)
-        await self._library.insert("uploads", upload)
+        await self._library.insert_all([("assets", asdict(asset)), ("uploads", upload)])
         last = min(_FIRST_URLS, upload["total_chunks"])
         return web.json_response(
             {
@@ -163,7 +164,7 @@ class MultipartRoutes:
         upload = await self._find(request)
         if upload["status"] != "completed":
             upload = await self._find(request, active=True)
-        ident, total = upload["id"], upload["total_chunks"]
+        ident, total, moment = upload["id"], upload["total_chunks"], now()
 
         def write(db: sqlite3.Connection) -> tuple[int, int, int, bool]:
             duplicates = 0
@@ -178,12 +179,12 @@ class MultipartRoutes:
                 duplicates += row[2]
                 db.execute(
                     "UPDATE chunks SET reported = 1, updated_at = ? WHERE upload_id = ? AND chunk_index = ?",
-                    [now(), ident, index],
+                    [moment, ident, index],
                 )
             count = db.execute("SELECT count(*) FROM chunks WHERE upload_id = ? AND reported", [ident]).fetchone()[0]
-            done = count == total and upload["status"] == "active"
-            status = "completed" if count == total else "active"
-            db.execute("UPDATE uploads SET status = ?, updated_at = ? WHERE id = ?", [status, now(), ident])
+            db.execute("UPDATE uploads SET updated_at = ? WHERE id = ?", [moment, ident])
+            sql = "UPDATE uploads SET status = 'completed' WHERE id = ? AND status = 'active'"
+            done = count == total and db.execute(sql, [ident]).rowcount == 1  # of several who say so, one joins
             return len(reported) - duplicates, duplicates, count, done
 
         processed, duplicates, count, done = await self._library.together(write)
@@ -212,7 +213,7 @@ class MultipartRoutes:
             raise ApiError("resource_not_exist", "There is no such upload address.", 404) from exc
         upload, index = await self._row(ident), int(number)
         if upload is None or upload["status"] != "active":
-            raise ApiError("parameter_invalid", "This upload is over.", 403)
+            raise _over()
         size = _size_of(upload, index)
         incoming = self._library.incoming()
         digest = hashlib.md5(usedforsecurity=False)
@@ -225,18 +226,36 @@ class MultipartRoutes:
             if incoming.size != size:
                 raise invalid(f"Chunk {index} must have {size} bytes; {incoming.size} came.")
             await asyncio.to_thread(incoming.finish)
-            target = self._path(ident, index)
-            await asyncio.to_thread(_move, incoming.path, target)
+            await self._keep(ident, index, digest.hexdigest(), incoming)
         finally:
             incoming.discard()
-        etag, moment = digest.hexdigest(), now()
-        # Other bytes under the same number have to be reported anew.
-        await self._library.write(
-            "INSERT INTO chunks VALUES (?, ?, ?, ?, 0, ?, ?) ON CONFLICT (upload_id, chunk_index) DO UPDATE SET"
-            " reported = reported AND etag = excluded.etag, etag = excluded.etag, updated_at = excluded.updated_at",
-            [ident, index, etag, size, moment, moment],
-        )
-        return web.Response(status=200, headers={"ETag": f'"{etag}"'})
+        return web.Response(status=200, headers={"ETag": f'"{digest.hexdigest()}"'})
+
+    async def _keep(self, ident: str, index: int, etag: str, incoming: Incoming) -> None:
+        """Keep a chunk's bytes: a row that is there has always the bytes that its ETag names."""
+        target, moment = self._path(ident, index, etag), now()
+
+        def write(db: sqlite3.Connection) -> None:
+            if not db.execute("SELECT 1 FROM uploads WHERE id = ? AND status = 'active'", [ident]).fetchone():
+                raise _over()
+            _move(incoming.path, target)
+            # Other bytes under the same number have to be reported anew.
+            db.execute(
+                "INSERT INTO chunks VALUES (?, ?, ?, ?, 0, ?, ?) ON CONFLICT (upload_id, chunk_index) DO UPDATE SET"
+                " reported = reported AND etag = excluded.etag, etag = excluded.etag, updated_at = excluded.updated_at",
+                [ident, index, etag, incoming.size, moment, moment],
+            )
+
+        def tidy(db: sqlite3.Connection) -> None:
+            """Remove what was written over; another may have written meanwhile."""
+            sql = "SELECT etag FROM chunks WHERE upload_id = ? AND chunk_index = ?"
+            kept = self._path(ident, index, db.execute(sql, [ident, index]).fetchone()[0])
+            for path in kept.parent.glob(f"{index:06d}-*"):
+                if path != kept:
+                    path.unlink()
+
+        await self._library.together(write)
+        await self._library.together(tidy)
 
     def _urls(self, request: web.Request, ident: str, first: int, last: int) -> Urls:
         assert self._tokens is not None
@@ -250,16 +269,16 @@ class MultipartRoutes:
             for index in range(first, last + 1)
         ]
 
-    def _path(self, ident: str, index: int) -> Path:
-        return self._library.uploads / ident / f"{index:06d}"
+    def _path(self, ident: str, index: int, etag: str) -> Path:
+        return self._library.uploads / ident / f"{index:06d}-{etag}"
 
     async def _join(self, upload: dict[str, Any]) -> None:
         """Make the asset's file of the chunks; they go when it is there."""
         incoming = self._library.incoming()
         try:
             await self._library.get(upload["asset_id"])  # it may have been deleted meanwhile
-            for index in range(1, upload["total_chunks"] + 1):
-                with self._path(upload["id"], index).open("rb") as chunk:
+            for index, row in sorted((await self._chunks(upload)).items()):
+                with self._path(upload["id"], index, row["etag"]).open("rb") as chunk:
                     while piece := await asyncio.to_thread(chunk.read, _PIECE_BYTES):
                         await incoming.write(piece)
             await self._intake.from_parts(upload["asset_id"], incoming)
@@ -295,14 +314,19 @@ class MultipartRoutes:
         moment = self._instant(0)
         over = await self._library.rows("SELECT * FROM uploads WHERE status = 'active' AND expires_at <= ?", [moment])
         for upload in over:
-            await self._library.write("UPDATE uploads SET status = 'expired' WHERE id = ?", [upload["id"]])
             error = ApiError("request_canceled_or_timed_out", "The upload was not completed in time.")
+            # The asset first: a session that was not closed is found again, an asset is not.
             await self._library.set_failed(upload["asset_id"], error)
+            await self._library.write("UPDATE uploads SET status = 'expired' WHERE id = ?", [upload["id"]])
             await asyncio.to_thread(shutil.rmtree, self._library.uploads / upload["id"], True)
 
     def _instant(self, ahead_s: float) -> str:
         moment = datetime.fromtimestamp(self._clock() + ahead_s, UTC)
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _over() -> ApiError:
+    return ApiError("parameter_invalid", "This upload is over.", 403)
 
 
 def _summary(upload: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from engine.errors import ApiError
 from engine.fetch import Fetcher
 from engine.intake import Intake
 from engine.library import Library
@@ -173,3 +174,56 @@ async def test_what_was_complete_when_the_engine_ended_is_joined_by_the_next(tmp
     await again.open()
     assert await again.joined.get() == (made["asset_id"], CONTENT)
     await again.close()
+
+
+async def test_a_chunk_is_what_its_proof_says_though_a_kill_hit_other_bytes_on_their_way(uploads: Uploads) -> None:
+    made = await begin(uploads)
+    etags = [(await uploads.put(one["url"], part(place)))[1] for place, one in enumerate(made["upload_urls"], 1)]
+    # As if the engine had been killed once other bytes for the first chunk were here, and before its row was.
+    await uploads.library.write("CREATE TRIGGER killed BEFORE UPDATE ON chunks BEGIN SELECT raise(ABORT, 'x'); END")
+    assert (await uploads.put(made["upload_urls"][0]["url"], b"?" * 100))[0] == 500
+    await uploads.library.write("DROP TRIGGER killed")
+    chunks = [chunk(1, etags[0]), chunk(2, etags[1]), chunk(3, etags[2], 50)]
+    status, told = await uploads.call("POST", f"/{made['upload_id']}", {"completed_chunks": chunks})
+    assert (status, told["total_completed"]) == (200, 3)
+    assert (await uploads.joined.get())[1] == CONTENT
+
+
+async def test_bytes_that_were_written_over_are_removed(uploads: Uploads) -> None:
+    made = await begin(uploads)
+    for content in (b"x" * 100, b"y" * 100, b"y" * 100):
+        await uploads.put(made["upload_urls"][0]["url"], content)
+    [kept] = (uploads.library.uploads / made["upload_id"]).iterdir()
+    assert kept.read_bytes() == b"y" * 100
+
+
+async def test_chunks_that_were_joined_before_a_kill_go_at_the_next_start(tmp_path: Path, uploads: Uploads) -> None:
+    made = await begin(uploads)
+    etags = [(await uploads.put(one["url"], part(place)))[1] for place, one in enumerate(made["upload_urls"], 1)]
+    assert len(etags) == 3
+    incoming = uploads.library.incoming()
+    await incoming.write(CONTENT)
+    await uploads.library.set_content(made["asset_id"], incoming)  # and killed before the chunks were removed
+    await uploads.library.write("UPDATE uploads SET status = 'completed'")
+    again = Uploads(tmp_path)
+    await again.open()
+    await again.close()
+    assert list(uploads.library.uploads.iterdir()) == []
+
+
+async def test_a_reason_stays_when_the_engine_starts_again(tmp_path: Path, uploads: Uploads) -> None:
+    made = await begin(uploads)
+    await uploads.library.write("UPDATE uploads SET status = 'completed'")
+    await uploads.library.set_failed(made["asset_id"], ApiError("usage_limit_exceeded", "No room."))
+    again = Uploads(tmp_path)
+    await again.open()
+    await again.close()
+    assert (await uploads.library.get(made["asset_id"])).error_code == "usage_limit_exceeded"
+
+
+async def test_a_session_and_its_asset_are_made_together(uploads: Uploads) -> None:
+    await uploads.library.write("DROP TABLE chunks")
+    await uploads.library.write("DROP TABLE uploads")
+    body = {"filename": "x.mp4", "type": "video", "total_size": len(CONTENT)}
+    assert (await uploads.call("POST", "", body))[0] == 500
+    assert await uploads.library.page(1, 10) == ([], 0)
