@@ -81,7 +81,8 @@ class Companion:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._messages.put(json.loads(line))
+            if line.endswith(b"\n"):  # else it was killed while it wrote
+                self._messages.put(json.loads(line))
         self._messages.put(None)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from av.audio.resampler import AudioResampler
 
-from engine.companion import read_block
+from engine.companion import Companion, read_block
 from engine.crew import Crew, Forked, Reader, RecogniserDied
 from engine.errors import ApiError
 from engine.listener import listen
@@ -183,3 +183,12 @@ def test_a_killed_listener_ends_the_job_with_a_reason_and_takes_its_recognisers_
     for fd in fds:
         assert select.select([fd], [], [], 10)[0]
         os.close(fd)
+
+
+def test_a_companion_that_is_killed_while_it_writes_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "half.py").write_text("import sys\nsys.stdout.write('{\"seen\": [')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    companion = Companion("half", (), "reader", 1)
+    with pytest.raises(ApiError, match="reader ended unexpectedly"):
+        companion.take(wait=True)
+    companion.close()
