@@ -102,8 +102,10 @@ class Worker:
 
 def _death(status: int) -> ApiError:
     """Say what became of a worker that ended without a word."""
-    if status in (-signal.SIGXCPU, -signal.SIGKILL):
+    if status == -signal.SIGXCPU:
         return ApiError("internal_error", "The media took more computing than it may.", 500)
+    if status == -signal.SIGKILL:  # by hand, or by a system that is short of memory
+        return ApiError("internal_error", "The engine's worker was killed.", 500)
     if status < 0:
         return ApiError("video_file_broken", "The media file broke the decoder.")
     log.error("worker_died", status=status)

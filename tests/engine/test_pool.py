@@ -83,3 +83,12 @@ async def test_a_job_that_is_given_up_takes_its_recognisers_along(sample_clip: P
         assert select.select([end], [], [], 5)[0], "a process lives on"
         os.close(end)
     await pool.close()
+
+
+async def test_a_killed_worker_is_told_as_that(pool: Pool, sample_clip: Path) -> None:
+    async with pool.analysis() as worker:
+        await worker.give({"kind": "facts", "path": str(sample_clip)})
+        worker.kill_now()
+        with pytest.raises(ApiError, match="worker was killed"):
+            while True:
+                await worker.receive()
