@@ -152,14 +152,15 @@ class Pool:
         """Lend a warm worker that hears; waits its turn.
 
         Args:
-            patient: wait however many wait already; for work that nobody holds a connection for.
+            patient: wait however many wait already, and behind all who are not; for work that
+                nobody holds a connection for.
 
         Raises:
             ApiError: too many are waiting.
         """
         if not patient and self._turns.taken and self._turns.waiting() >= _QUEUE:
             raise ApiError("too_many_requests", "The engine is busy; try again in a few seconds.", 429)
-        async with self._turns.turn():
+        async with self._turns.turn(patient):
             spare = self._take_spare()
             if not self._turns.taken:
                 self._refill()  # the next caller may come before this one is served

@@ -1,7 +1,8 @@
 """Turns at something scarce: so many at once, and who waits is served tenant by tenant.
 
 One tenant's hundred videos then do not hold up another's first question. Within a tenant
-it goes by arrival.
+it goes by arrival. Work that nobody holds a connection for is patient: it comes when
+nobody else waits.
 """
 
 import asyncio
@@ -23,8 +24,7 @@ class Turns:
 
     def __init__(self, size: int) -> None:
         self._free = size
-        # By tenant, the next to be served first.
-        self._queues: dict[str, deque[asyncio.Future[None]]] = {}
+        self._pressed, self._patient = _Row(), _Row()
 
     @property
     def taken(self) -> bool:
@@ -32,25 +32,27 @@ class Turns:
         return self._free == 0
 
     def waiting(self) -> int:
-        """How many of this tenant are waiting."""
-        return sum(not one.cancelled() for one in self._queues.get(TENANT.get(), ()))
+        """How many of this tenant are waiting, without the patient."""
+        return self._pressed.waiting(TENANT.get())
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for a turn, and have it while the context is open."""
-        await self._take()
+    async def turn(self, patient: bool = False) -> AsyncIterator[None]:
+        """Wait for a turn, and have it while the context is open.
+
+        Args:
+            patient: let all go before who are not.
+        """
+        await self._take(self._patient if patient else self._pressed)
         try:
             yield
         finally:
             self._pass_on()
 
-    async def _take(self) -> None:
+    async def _take(self, row: "_Row") -> None:
         if self._free:
             self._free -= 1
             return
-        tenant = TENANT.get()
-        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queues.setdefault(tenant, deque()).append(mine)
+        mine = row.join(TENANT.get())
         try:
             await mine
         except asyncio.CancelledError:
@@ -59,6 +61,31 @@ class Turns:
             raise
 
     def _pass_on(self) -> None:
+        if first := self._pressed.next() or self._patient.next():
+            first.set_result(None)
+        else:
+            self._free += 1
+
+
+class _Row:
+    """Those who wait, by tenant; the tenant that is next stands first."""
+
+    def __init__(self) -> None:
+        self._queues: dict[str, deque[asyncio.Future[None]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._queues)
+
+    def waiting(self, tenant: str) -> int:
+        return sum(not one.cancelled() for one in self._queues.get(tenant, ()))
+
+    def join(self, tenant: str) -> "asyncio.Future[None]":
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queues.setdefault(tenant, deque()).append(mine)
+        return mine
+
+    def next(self) -> "asyncio.Future[None] | None":
+        """Take out who is next; None when nobody waits."""
         while self._queues:
             tenant = next(iter(self._queues))
             queue = self._queues.pop(tenant)
@@ -69,6 +96,5 @@ class Turns:
             elif queue:
                 self._queues[tenant] = queue  # behind all others
             if not gone:
-                first.set_result(None)
-                return
-        self._free += 1
+                return first
+        return None

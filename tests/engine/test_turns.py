@@ -19,13 +19,13 @@ class Work:
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
     def start(self, name: str) -> None:
-        """The name's first letter is the tenant."""
+        """The name's first letter is the tenant; one that ends with a dot is patient."""
         self._ends[name] = asyncio.Event()
         self.tasks[name] = asyncio.ensure_future(self._do(name))
 
     async def _do(self, name: str) -> None:
         TENANT.set(name[0])
-        async with self.turns.turn():
+        async with self.turns.turn(patient=name.endswith(".")):
             self.had.append(name)
             self.running += 1
             try:
@@ -63,6 +63,28 @@ async def test_within_a_tenant_it_goes_by_arrival() -> None:
     assert work.had == [f"a{number}" for number in range(6)]
 
 
+async def test_patient_work_lets_all_others_go_first() -> None:
+    work = Work(1)
+    for name in ("a1.", "a2.", "b1.", "a3.", "c1", "a4", "a5"):
+        work.start(name)
+    await work.settle()
+    for _ in range(7):
+        await work.end(work.had[-1])
+    assert work.had == ["a1.", "c1", "a4", "a5", "a2.", "b1.", "a3."]
+    assert not work.turns.taken
+
+
+async def test_patient_work_does_not_count_among_those_who_wait() -> None:
+    work = Work(1)
+    for name in ("a1", "a2.", "a3.", "a4"):
+        work.start(name)
+    await work.settle()
+    TENANT.set("a")
+    assert work.turns.waiting() == 1
+    for name in ("a1", "a4", "a2.", "a3."):
+        await work.end(name)
+
+
 async def test_one_who_leaves_the_queue_is_passed_over() -> None:
     work = Work(1)
     for name in ("a1", "b1", "c1"):
@@ -96,7 +118,7 @@ async def test_a_turn_that_comes_to_one_who_leaves_in_the_same_moment_goes_on() 
 async def test_never_more_than_may_be_at_once_and_no_turn_is_lost(seed: int) -> None:
     choice = random.Random(seed)
     work = Work(3)
-    names = [f"{choice.choice('abc')}{number}" for number in range(60)]
+    names = [f"{choice.choice('abc')}{number}{choice.choice(['', '.'])}" for number in range(60)]
     for name in names:
         work.start(name)
         if choice.random() < 0.3:
@@ -109,4 +131,4 @@ async def test_never_more_than_may_be_at_once_and_no_turn_is_lost(seed: int) -> 
     for event in work._ends.values():
         event.set()
     await asyncio.gather(*work.tasks.values(), return_exceptions=True)
-    assert (work.running, work.turns._free, work.turns._queues) == (0, 3, {})
+    assert (work.running, work.turns._free, len(work.turns._pressed), len(work.turns._patient)) == (0, 3, 0, 0)
