@@ -226,13 +226,14 @@ class Stream:
         try:
             self.log.extend(events)
         finally:
-            self._derive(before)
+            if self._derived or self._early:
+                self._derive(before)
             self.note_arrival()
             self.publish()
 
     def _derive(self, before: int) -> None:
         """Bring what is projected from the text to its head."""
-        if self.log.size == before or not (self._derived or self._early):
+        if self.log.size == before:
             return
         text = self.log.slice(before, self.log.size)
         violation = None

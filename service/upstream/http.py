@@ -115,8 +115,8 @@ class HttpAnswer:
         Raises:
             UpstreamFault: it has ended as it should not.
         """
-        while data := self._arrived():
-            if take(data):
+        while self._content._buffer:
+            if take(self._arrived()):
                 return True
         if (exc := self._content.exception()) is not None:
             raise translated(cast(Exception, exc)) from exc
