@@ -84,7 +84,7 @@ def read_request(body: dict[str, Any]) -> Asked:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
 
 
 def _member(body: dict[str, Any], name: str, kind: type) -> Any:

@@ -4,7 +4,6 @@ What no model here can make is refused by name: vectors of sound, and vectors th
 several kinds in one space. Where nothing is asked for by name, what can be had is given.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -239,7 +238,7 @@ def _instant(value: Mapping[str, Any], kind: str, name: str) -> float | None:
     number = value.get(name)
     if number is None:
         return None
-    if isinstance(number, bool) or not isinstance(number, int | float) or not (0 <= number < math.inf):
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < 1e9:
         raise invalid(f"The {kind}.{name} parameter must be a number from 0 on.")
     return float(number)
 
@@ -251,7 +250,7 @@ def _segmentation(value: Any, kind: str) -> tuple[str, float]:
     name = f"{kind}.segmentation"
     members = {"fixed": "duration_sec"} | ({"dynamic": "min_duration_sec"} if kind == "video" else {})
     strategy = value.get("strategy") if isinstance(value, dict) else None
-    if strategy not in members:
+    if not isinstance(strategy, str) or strategy not in members:
         raise invalid(f"The {name}.strategy parameter must be one of {', '.join(members)}.")
     inner = value.get(strategy)
     number = inner.get(members[strategy]) if isinstance(inner, dict) else None

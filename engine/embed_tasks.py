@@ -19,7 +19,7 @@ from engine.embedder import Embedded, Embedder, MediaVectors, models_of
 from engine.errors import ApiError, invalid, unknown
 from engine.filters import Where
 from engine.forms import read_form
-from engine.intake import decoded
+from engine.intake import MAX_EMBED_BASE64_BYTES, decoded
 from engine.jobs import Jobs
 from engine.library import Library, is_id, new_id, now
 from engine.paging import Paging, listed, one_of
@@ -87,7 +87,7 @@ class EmbedTaskRoutes:
         if query.source.kind == "base64_string":
             incoming = self._library.incoming()
             try:
-                await incoming.write(await asyncio.to_thread(decoded, query.source.value))
+                await incoming.write(await asyncio.to_thread(decoded, query.source.value, MAX_EMBED_BASE64_BYTES))
                 await self._library.insert_with_content("embed_tasks", row, incoming)
             finally:
                 incoming.discard()

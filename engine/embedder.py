@@ -15,7 +15,7 @@ from typing import Any
 from engine import stretches, weights
 from engine.embed_query import MediaQuery, Source
 from engine.errors import ApiError, invalid
-from engine.intake import Intake
+from engine.intake import MAX_EMBED_BASE64_BYTES, Intake
 from engine.library import Library
 from engine.meaning import Meaning
 from engine.pool import Pool
@@ -142,7 +142,7 @@ class Embedder:
             path = await self._intake.ready(source.value)
             yield path, path.name
         else:
-            async with self._intake.passing(source.kind, source.value) as path:
+            async with self._intake.passing(source.kind, source.value, MAX_EMBED_BASE64_BYTES) as path:
                 yield path, None
 
     # -- media -------------------------------------------------------------

@@ -22,7 +22,8 @@ from engine.pool import Pool
 
 log = structlog.get_logger()
 
-MAX_BASE64_BYTES = 30 * 1000**2
+MAX_BASE64_BYTES = 30 * 1000**2  # to analyse
+MAX_EMBED_BASE64_BYTES = 36 * 1000**2
 # How long an analysis waits for an asset that is still being judged.
 _PATIENCE_S = 10.0
 
@@ -98,14 +99,18 @@ class Intake:
         return self._library.path_of(asset.sha256)
 
     @asynccontextmanager
-    async def passing(self, source: str, value: str) -> AsyncIterator[Path]:
-        """Lend a file that is there for one analysis: ``source`` is ``url`` or ``base64_string``."""
+    async def passing(self, source: str, value: str, most: int = MAX_BASE64_BYTES) -> AsyncIterator[Path]:
+        """Lend a file that is there for one request: ``source`` is ``url`` or ``base64_string``.
+
+        Args:
+            most: bytes that base64 may hold.
+        """
         incoming = self._library.incoming()
         try:
             if source == "url":
                 await self._fetcher.fetch(value, incoming.write)
             else:
-                await incoming.write(await asyncio.to_thread(decoded, value))
+                await incoming.write(await asyncio.to_thread(decoded, value, most))
             incoming.finish()
             yield incoming.path
         finally:
@@ -167,17 +172,18 @@ def file_type(clip: dict[str, Any], container: str, guess: str | None) -> str:
     return (_PICTURE_TYPES if kind == "video" else _SOUND_TYPES).get(name, f"{kind}/{name}")
 
 
-def decoded(text: str) -> bytes:
+def decoded(text: str, most: int = MAX_BASE64_BYTES) -> bytes:
     """Decode base64, with or without a ``data:`` head.
 
     Raises:
-        ApiError: it is no base64, or larger than 30 MB.
+        ApiError: it is no base64, or has more than ``most`` bytes.
     """
     body = text.partition(",")[2] if text.startswith("data:") else text
     try:
         media = base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError) as exc:
         raise invalid("The base64_string parameter is not valid base64.") from exc
-    if len(media) > MAX_BASE64_BYTES:
-        raise ApiError("video_filesize_too_large", "The base64_string parameter holds more than 30 MB.")
+    if len(media) > most:
+        why = f"The base64_string parameter holds more than {most // 1000**2} MB."
+        raise ApiError("video_filesize_too_large", why)
     return media

@@ -260,6 +260,7 @@ def test_several_inputs_are_one_vector_only_when_they_are_one(client: TwelveLabs
                 ("video", {"start_sec": -1}), ("video", {"start_sec": 5, "end_sec": 5}), ("audio", {"end_sec": "x"}),
                 ("video", {"embedding_scope": ["video"]}), ("audio", {"embedding_option": ["visual"]}),
                 ("video", {"segmentation": {"strategy": "other"}}), ("video", {"segmentation": 3}),
+                ("video", {"segmentation": {"strategy": ["fixed"]}}), ("video", {"start_sec": 10**400}),
                 ("audio", {"segmentation": {"strategy": "dynamic", "dynamic": {"min_duration_sec": 4}}}),
                 ("video", {"segmentation": {"strategy": "fixed", "fixed": {"duration_sec": 0}}}),
                 ("video", {"segmentation": {"strategy": "fixed", "fixed": {"duration_sec": True}}}),
