@@ -38,6 +38,10 @@ MAX_DURATION_S = 3600.0
 PROOF_OF_LIFE_S = 3.0
 Media = tuple[Path, dict[str, Any] | None]  # a file, and its record if it was measured before
 _SOURCES = ("url", "asset_id", "base64_string")
+# What callers may name; the answer's model_name is the true one.
+_MODELS = ("pegasus1.2", "pegasus1.5")
+# What SDKs since 1.3 can ask for: each would change the answer, so none is passed over in silence.
+_LATER = ("image", "prompt_v2", "start_time", "end_time", "min_segment_duration", "max_segment_duration")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ def read_request(body: dict[str, Any]) -> Asked:
     Raises:
         ApiError: with the code and the member's name.
     """
+    _refuse_later(body)
     source, value = _read_video(body)
     prompt = _member(body, "prompt", str)
     if prompt is None:
@@ -81,6 +86,21 @@ def read_request(body: dict[str, Any]) -> Asked:
         raise invalid(f"The max_tokens parameter must be a whole number from 1 to {MAX_TOKENS}.")
     stream = _member(body, "stream", bool)
     return Asked(prompt, source, value, _read_schema(body), int(max_tokens), stream is not False)
+
+
+def _refuse_later(body: dict[str, Any]) -> None:
+    """Refuse what is asked of later models and cannot be served.
+
+    Raises:
+        ApiError: ``parameter_invalid``, with the member's name.
+    """
+    if body.get("model_name") not in (None, *_MODELS):
+        raise invalid(f"The model_name parameter must be one of {', '.join(_MODELS)}.")
+    if body.get("analysis_mode") not in (None, "general"):
+        raise invalid("The analysis_mode parameter must be general: no other is served here.")
+    for name in _LATER:
+        if body.get(name) is not None:
+            raise invalid(f"The {name} parameter is not served here; leave it out.")
 
 
 def _is_number(value: Any) -> bool:

@@ -1,5 +1,6 @@
 """Routes of assets: bring one in, list, look at, delete."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -12,6 +13,12 @@ from engine.library import Asset, Library
 from engine.paging import Paging
 
 _TYPES = ("image", "video", "audio")
+# What SDKs since 1.3 can ask for here, and where it can be had.
+_LATER = {
+    "enable_hls": "enable_video_stream of an indexed asset",
+    "enable_thumbnail": "the addon thumbnail of an index",
+    "user_metadata": "user_metadata of an indexed asset",
+}
 
 
 class AssetRoutes:
@@ -38,6 +45,7 @@ class AssetRoutes:
         method = form.needed("method")
         if method not in ("direct", "url"):
             raise invalid("The method parameter must be direct or url.")
+        refuse_later(form.fields)
         filename = form.text("filename")
         if method == "direct":
             upload = form.file("file")
@@ -65,6 +73,17 @@ class AssetRoutes:
         await self._library.delete(asset_id)
         self._intake.forget(asset_id)
         return web.Response(status=204)
+
+
+def refuse_later(given: Mapping[str, Any]) -> None:
+    """Refuse what later APIs keep with an asset; ``false`` asks for nothing.
+
+    Raises:
+        ApiError: ``parameter_invalid``, with what serves instead.
+    """
+    for name, instead in _LATER.items():
+        if given.get(name) not in (None, False, ["false"], ["False"]):
+            raise invalid(f"The {name} parameter is not served with assets; use {instead}.")
 
 
 def _told(asset: Asset) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from engine.search_query import MAX_TEXT_TOKENS
 MODEL = "marengo3.0"
 INPUTS = ("text", "image", "text_image", "audio", "video", "multi_input")
 SOURCES = ("base64_string", "url", "asset_id")
+# What SDKs since 1.3 can ask for, of later models.
+_LATER = ("auto_truncate", "embedding_uncertainty", "embedding_dimension")
 # What can be given of each kind of media; ``audio``, a vector of sound, of none.
 GIVEN = {"audio": ("transcription",), "video": ("visual", "transcription")}
 _OPTIONS = {"audio": ("audio", "transcription"), "video": ("visual", "audio", "transcription")}
@@ -152,6 +154,9 @@ def read_kind(body: Mapping[str, Any], kinds: tuple[str, ...]) -> tuple[str, dic
     if kind not in kinds:
         raise invalid(f"The input_type parameter must be one of {', '.join(kinds)}.")
     check_model(body.get("model_name"))
+    for name in _LATER:
+        if body.get(name) not in (None, False):
+            raise invalid(f"The {name} parameter is of a later model than {MODEL}, and is not served here.")
     value = body.get(kind)
     if value is None:
         raise missing(kind)

@@ -43,6 +43,7 @@ class EntityRoutes:
             web.patch(one, self.update_collection),
             web.delete(one, self.delete_collection),
             web.get(inner, self.list),
+            web.get("/v1.3/assets/{asset_id}/entities", self.list_by_asset),
             web.post(inner, self.create),
             web.post(f"{inner}/bulk", self.create_bulk),
             web.get(entity, self.retrieve, allow_head=False),
@@ -97,6 +98,12 @@ class EntityRoutes:
         if "status" in request.query:
             where.equal("status", one_of(request, "status", _STATUSES))
         return await listed(self._library, _WITH_STATUS, paging, where, _told)
+
+    async def list_by_asset(self, request: web.Request) -> web.Response:
+        asset = await self._library.get(request.match_info["asset_id"])
+        where = Where()
+        where.add("EXISTS (SELECT 1 FROM json_each(asset_ids) WHERE value = ?)", asset.id)
+        return await listed(self._library, _WITH_STATUS, Paging.of(request), where, _told)
 
     async def create(self, request: web.Request) -> web.Response:
         collection = await self._collection(request)

@@ -25,6 +25,8 @@ _LIST_KEYS = (
     "page", "page_limit", "sort_by", "sort_option", "status", "filename", "created_at", "updated_at", *NUMBERS,
 )  # fmt: skip
 
+_WITH_INDEX = "(SELECT indexed.*, index_name FROM indexed JOIN indexes ON indexes.id = index_id)"
+
 
 class IndexedAssetRoutes:
     def __init__(self, library: Library, indexer: Indexer, embedder: Embedder, hls: Hls) -> None:
@@ -41,6 +43,7 @@ class IndexedAssetRoutes:
             web.get(f"{assets}/{{id}}", self.retrieve, allow_head=False),
             web.patch(f"{assets}/{{id}}", self.update),
             web.delete(f"{assets}/{{id}}", self.delete),
+            web.get("/v1.3/assets/{asset_id}/indexed-assets", self.list_by_asset),
             web.get(videos, deprecated(self.list_videos)),
             web.get(f"{videos}/{{id}}", deprecated(self.retrieve_video), allow_head=False),
             web.patch(f"{videos}/{{id}}", deprecated(self.update_video)),
@@ -59,13 +62,23 @@ class IndexedAssetRoutes:
         wants_stream = body.get("enable_video_stream")
         if wants_stream is not None and not isinstance(wants_stream, bool):
             raise invalid("The enable_video_stream parameter must be true or false.")
+        metadata = check_metadata(body.get("user_metadata") or {})
         ident = await self._indexer.from_asset(index.id, asset_id)
+        if metadata:
+            sql = "UPDATE indexed SET user_metadata = ? WHERE id = ?"
+            await self._library.write(sql, [json.dumps(metadata), ident])
         if wants_stream:
             await self._hls.wish(ident)
         return web.json_response({"_id": ident}, status=202)
 
     async def list(self, request: web.Request) -> web.Response:
         return await self._list(request, videos=False)
+
+    async def list_by_asset(self, request: web.Request) -> web.Response:
+        asset = await self._library.get(request.match_info["asset_id"])
+        where = Where()
+        where.equal("asset_id", asset.id)
+        return await listed(self._library, _WITH_INDEX, Paging.of(request), where, _placed)
 
     async def list_videos(self, request: web.Request) -> web.Response:
         return await self._list(request, videos=True)
@@ -164,6 +177,11 @@ def _video_told(row: dict[str, Any]) -> dict[str, Any]:
     if row["indexed_at"]:
         told["indexed_at"] = row["indexed_at"]
     return told
+
+
+def _placed(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with the index that it is in, for a list over all indexes."""
+    return {**_told(row), "index": {"_id": row["index_id"], "name": row["index_name"]}}
 
 
 def _words(kept: dict[str, Any]) -> dict[str, Any]:

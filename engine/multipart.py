@@ -22,6 +22,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from engine.assets import refuse_later
 from engine.errors import ApiError, invalid, missing, unknown
 from engine.filters import Where
 from engine.intake import Intake, guess_type
@@ -86,7 +87,9 @@ class MultipartRoutes:
     # -- sessions ----------------------------------------------------------
 
     async def create(self, request: web.Request) -> web.Response:
-        filename, total_size = _read_wanted(await read_object(request))
+        body = await read_object(request)
+        refuse_later(body)
+        filename, total_size = _read_wanted(body)
         await self._library.need(total_size)
         asset = Asset(new_id(), "direct", "processing", filename, guess_type(filename), now())
         moment = now()

@@ -22,7 +22,17 @@ def test_the_least_request_streams_with_the_largest_budget() -> None:
 
 
 def test_members_that_are_not_known_are_not_judged() -> None:
-    assert read_request(body(model_name="pegasus1.5", image=[1], start_time="x")).prompt == "summarize"
+    assert read_request(body(model_name="pegasus1.5", analysis_mode="general", more=[1])).prompt == "summarize"
+
+
+@pytest.mark.parametrize(
+    "member",
+    [{"image": [1]}, {"prompt_v2": {}}, {"start_time": 1.0}, {"end_time": 9}, {"model_name": "other"},
+     {"analysis_mode": "time_based_metadata"}, {"min_segment_duration": 2}],
+)  # fmt: skip
+def test_what_would_change_the_answer_and_cannot_be_served_is_refused(member: dict[str, Any]) -> None:
+    with pytest.raises(ApiError, match=next(iter(member))):
+        read_request(body(**member))
 
 
 def test_null_is_as_good_as_absent() -> None:
