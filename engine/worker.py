@@ -21,6 +21,7 @@ import json
 import math
 import os
 import resource
+import signal
 import sys
 import threading
 import time
@@ -28,7 +29,7 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 from engine import confine
 from engine.errors import ApiError
@@ -106,7 +107,7 @@ def main() -> None:
     _warm_up()
     line = sys.stdin.buffer.readline()
     if not line:
-        return
+        _leave()
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     confine.limit(memory_bytes=confine.WORKER_MEMORY, cpu_s=None)
     _allow_cpu(_OPEN_CPU_S)
@@ -143,6 +144,13 @@ def _trace(exc: BaseException) -> list[str]:
 
 def _leave_with_parent() -> None:
     sys.stdin.buffer.read()
+    _leave()
+
+
+def _leave() -> NoReturn:
+    """End with all that was started here: a recogniser would read on to the end of its utterance."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
     os._exit(1)
 
 

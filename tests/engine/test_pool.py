@@ -1,7 +1,9 @@
 """Turns, spares and the end of workers."""
 
+import asyncio
 import os
 import select
+import signal
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from engine.errors import ApiError
 from engine.packages import missing_package
-from engine.pool import Pool
+from engine.pool import Pool, Worker
 from engine.senses import Senses
 
 
@@ -83,6 +85,24 @@ async def test_a_job_that_is_given_up_takes_its_recognisers_along(sample_clip: P
         assert select.select([end], [], [], 5)[0], "a process lives on"
         os.close(end)
     await pool.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found by /proc here")
+async def test_without_its_engine_a_worker_ends_and_takes_along_even_who_is_busy(sample_clip: Path) -> None:
+    worker = await Worker.start(Senses(2))
+    await worker.give({"kind": "facts", "path": str(sample_clip)})
+    while "fact" not in await worker.receive():
+        pass
+    group = group_of(worker.pid)
+    ends = [os.pidfd_open(pid) for pid in group]
+    for pid in set(group) - {worker.pid}:
+        os.kill(pid, signal.SIGSTOP)  # too busy to see its pipe end
+    assert worker._process.stdin is not None
+    worker._process.stdin.close()
+    for end in ends:
+        assert (await asyncio.to_thread(select.select, [end], [], [], 30))[0], "a process lives on"
+        os.close(end)
+    await worker.kill()
 
 
 async def test_a_killed_worker_is_told_as_that(pool: Pool, sample_clip: Path) -> None:
