@@ -41,7 +41,9 @@ _SOURCES = ("url", "asset_id", "base64_string")
 # What callers may name; the answer's model_name is the true one.
 _MODELS = ("pegasus1.2", "pegasus1.5")
 # What SDKs since 1.3 can ask for: each would change the answer, so none is passed over in silence.
-_LATER = ("image", "prompt_v2", "start_time", "end_time", "min_segment_duration", "max_segment_duration")
+_LATER = (
+    "image", "prompt_v2", "start_time", "end_time", "min_segment_duration", "max_segment_duration", "custom_id",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

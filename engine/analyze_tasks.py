@@ -85,6 +85,9 @@ class AnalyzeTaskRoutes:
         paging = Paging.of(request)
         where = Where()
         where.statuses(request, STATUSES)
+        for name in ("video_url", "asset_id", "analysis_mode"):  # since 1.3; a list that ignored them would mislead
+            if name in request.query:
+                raise invalid(f"The {name} parameter is not served here; leave it out.")
         return await listed(self._library, "analyze_tasks", paging, where, _told)
 
     async def retrieve(self, request: web.Request) -> web.Response:

@@ -62,7 +62,8 @@ class AssetRoutes:
         if not set(kinds) <= set(_TYPES):
             raise invalid(f"The asset_types parameter takes {', '.join(_TYPES)}.")
         ids = request.query.getall("asset_ids", [])
-        assets, total = await self._library.page(paging.page, paging.limit, ids, kinds)
+        name = request.query.get("filename")
+        assets, total = await self._library.page(paging.page, paging.limit, ids, kinds, name)
         return web.json_response({"data": [_told(asset) for asset in assets], "page_info": paging.info(total)})
 
     async def retrieve(self, request: web.Request) -> web.Response:

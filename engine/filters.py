@@ -71,6 +71,9 @@ class Where:
         Raises:
             ApiError: ``parameter_invalid``.
         """
+        for key in request.query:
+            if key.startswith(f"{name}[") and key not in (f"{name}[gte]", f"{name}[lte]"):
+                raise invalid(f"The {name} parameter takes a number, or {name}[gte] and {name}[lte].")
         if name in request.query:
             self._equals(name, _number(name, request.query[name]))
         for bound, sign in _BOUNDS.items():

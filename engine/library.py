@@ -33,6 +33,7 @@ MAX_BYTES = 100 * 1024**3
 _INSERT = "INSERT INTO assets VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _CHOSEN = """
 (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
+AND (:filename IS NULL OR filename = :filename)
 AND (:kinds IS NULL OR substr(file_type, 1, instr(file_type, '/') - 1) IN (SELECT value FROM json_each(:kinds)))
 """
 _IS_KEPT = f"SELECT 1 FROM ({REFERENCES}) WHERE sha256 = ? LIMIT 1"  # noqa: S608
@@ -187,12 +188,13 @@ class Library:
         return [Asset(*row[1:]) for row in await self._call(self._read, sql, [])]
 
     async def page(
-        self, page: int, limit: int, ids: Sequence[str] = (), kinds: Sequence[str] = ()
+        self, page: int, limit: int, ids: Sequence[str] = (), kinds: Sequence[str] = (), filename: str | None = None
     ) -> tuple[list[Asset], int]:
         """Return one page, newest first, and how many assets there are in all."""
         values = {
             "ids": json.dumps(ids) if ids else None,
             "kinds": json.dumps(kinds) if kinds else None,
+            "filename": filename,
             "limit": limit,
             "skip": (page - 1) * limit,
         }

@@ -28,7 +28,7 @@ def test_members_that_are_not_known_are_not_judged() -> None:
 @pytest.mark.parametrize(
     "member",
     [{"image": [1]}, {"prompt_v2": {}}, {"start_time": 1.0}, {"end_time": 9}, {"model_name": "other"},
-     {"analysis_mode": "time_based_metadata"}, {"min_segment_duration": 2}],
+     {"analysis_mode": "time_based_metadata"}, {"min_segment_duration": 2}, {"custom_id": "x"}],
 )  # fmt: skip
 def test_what_would_change_the_answer_and_cannot_be_served_is_refused(member: dict[str, Any]) -> None:
     with pytest.raises(ApiError, match=next(iter(member))):

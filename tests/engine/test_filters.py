@@ -57,7 +57,7 @@ def test_a_query_finds_the_rows_it_describes(db: sqlite3.Connection, query: str,
     assert ids(db, where) == found
 
 
-@pytest.mark.parametrize("query", ["duration=x", "duration[gte]=nan", "duration=inf"])
+@pytest.mark.parametrize("query", ["duration=x", "duration[gte]=nan", "duration=inf", "duration[gt]=1", "duration[]=1"])
 def test_what_is_no_number_is_refused(query: str) -> None:
     with pytest.raises(ApiError, match="duration"):
         Where().number(make_mocked_request("GET", f"/?{query}"), "duration")

@@ -71,6 +71,19 @@ def test_an_embedding_of_a_later_model_is_refused(engine: RunningEngine, member:
     assert next(iter(member)) in told["error"]["message"]
 
 
+def test_assets_are_found_by_name(engine: RunningEngine, sample_asset: str) -> None:
+    page = engine.call("GET", "/assets?filename=sample.mp4&page_limit=50")[1]
+    assert sample_asset in [one["_id"] for one in page["data"]]
+    assert {one["filename"] for one in page["data"]} == {"sample.mp4"}
+    assert engine.call("GET", "/assets?filename=other.mp4")[1]["data"] == []
+
+
+@pytest.mark.parametrize("query", ["video_url=x", "asset_id=x", "analysis_mode=general"])
+def test_filters_that_are_not_served_are_refused_not_passed_over(engine: RunningEngine, query: str) -> None:
+    status, told = engine.call("GET", f"/analyze/tasks?{query}")
+    assert (status, told["code"]) == (400, "parameter_invalid")
+
+
 @pytest.mark.parametrize("path", ["/knowledge-stores", "/connections", "/responses", "/analyze/batches"])
 def test_resources_that_are_not_served_are_unknown(engine: RunningEngine, path: str) -> None:
     status, told = engine.call("POST", path, {})
