@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 from pictures import lines
-from rig import BIN, LOAD_CORE, build
+from rig import BIN, LOAD_CORE, build, cpu
 from run import PEERS, PUB, Server
 
 SIZES = [0, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 21]
@@ -81,6 +81,21 @@ def publish(size: int) -> None:
         sock.sendall((b"word " * 12 + b"end.\n") * (size // 64))
 
 
+def settle(server: Server, load: "subprocess.Popen[bytes]") -> None:
+    """Wait until the others, who join too, have their text; then let them receive."""
+    assert load.stderr is not None
+    assert load.stdin is not None
+    while not load.stderr.readline().startswith(b"READY"):
+        pass
+    before, spent = -1.0, cpu(server.process.pid)
+    while spent - before > 0.02:
+        time.sleep(0.5)
+        before, spent = spent, cpu(server.process.pid)
+    load.stdin.write(b"go\n")
+    load.stdin.flush()
+    time.sleep(1)
+
+
 def measure(size: int, others: int, joins: int) -> tuple[list[float], int]:
     """Milliseconds of each join, and the bytes of one."""
     with Server("fanlight") as server:
@@ -92,8 +107,9 @@ def measure(size: int, others: int, joins: int) -> tuple[list[float], int]:
         if others:
             command = [str(BIN / "wsload"), "--url", server.address, "--pub", server.publish, "--n", str(others)]
             command += ["--rate", "50", "--duration", "600", "--seq-pat", '\\"seq\\":', "--ts-pat", '\\"ts\\":']
-            load = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-            time.sleep(4)  # they join, too, and then receive
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+            load = subprocess.Popen([*command, "--wait-go"], **pipes)
+            settle(server, load)
         try:
             times = []
             for _ in range(joins):
