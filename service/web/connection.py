@@ -10,7 +10,10 @@ This module is the one place that knows aiohttp's server from inside.
 """
 
 import asyncio
+import fcntl
 import socket
+import sys
+import termios
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, cast
@@ -132,7 +135,7 @@ class Connections:
         self.high_water_bytes = high_water_bytes
         self.send_deadline_s = send_deadline_s
         self._open: set[Connection] = set()
-        self._stuck: dict[Connection, tuple[int, float]] = {}  # bytes waiting, since when
+        self._stuck: dict[Connection, tuple[int, float]] = {}  # bytes not taken yet, since when
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._ticks = 0
@@ -180,7 +183,7 @@ class Connections:
 
     def stuck(self, connection: "Connection") -> None:
         """A peer has stopped taking bytes: from now on its progress is watched."""
-        self._stuck.setdefault(connection, (connection.waiting_bytes, self._loop.time()))
+        self._stuck.setdefault(connection, (connection.untaken_bytes, self._loop.time()))
 
     def flowing(self, connection: "Connection") -> None:
         """All that waited has been taken."""
@@ -191,7 +194,7 @@ class Connections:
         self._ticks += 1
         now = self._loop.time()
         for connection, (waiting, since) in list(self._stuck.items()):
-            left = connection.waiting_bytes
+            left = connection.untaken_bytes
             if left < waiting:
                 self._stuck[connection] = (left, now)
             elif now - since >= self.send_deadline_s:
@@ -277,6 +280,19 @@ class Connection(asyncio.Protocol):
     def waiting_bytes(self) -> int:
         """Bytes that the kernel has not accepted yet."""
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    @property
+    def untaken_bytes(self) -> int:
+        """Bytes that the peer has not taken yet, those in the kernel among them where it tells.
+
+        A peer may take a little all the time and the kernel still have no room for more.
+        """
+        queued = bytearray(4)
+        sock = self._transport.get_extra_info("socket") if self._transport is not None else None
+        if sock is not None:
+            with suppress(OSError):
+                fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, queued)
+        return self.waiting_bytes + int.from_bytes(queued, sys.byteorder)
 
     # -- the hub's side
 

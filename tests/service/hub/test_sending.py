@@ -214,3 +214,24 @@ async def test_who_leaves_is_never_written_again(send_row, monkeypatch):
     stayer.drop()
     await connections.gone(5)
     near.sock.close()
+
+
+async def test_a_peer_that_takes_a_little_is_seen_to_take_it(monkeypatch):
+    listener = socket.create_server(("127.0.0.1", 0))
+    near = socket.create_connection(listener.getsockname())
+    ours, _ = listener.accept()
+    listener.close()
+    connections = Connections(1 << 16, 15.0)
+    connection = BodyConnection(connections, NDJSON[False], chunked=False)
+    await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, ours)
+    connection.write(b"x" * (16 << 20))
+    assert connection.paused
+    waiting, untaken = connection.waiting_bytes, connection.untaken_bytes
+    assert untaken > waiting
+    while connection.untaken_bytes == untaken:
+        # The kernel has no room for more yet: what waits here does not move.
+        near.recv(4096)
+    assert connection.untaken_bytes < untaken
+    connection.drop()
+    await connections.gone(5)
+    near.close()
