@@ -23,7 +23,7 @@ from config.settings import Settings
 from service.app import served
 from tests.fakes.service import Service
 from tests.fakes.upstream import ScriptedServer
-from tests.service.behaviours import CASES, CLOCKS, Case
+from tests.service.behaviours import CASES, Case
 from tests.service.test_upstream_behaviours import as_dialect, as_events
 
 
@@ -36,7 +36,7 @@ def seen(messages: list[dict]) -> str:
 async def row(case: Case) -> str:
     began = time.perf_counter()
     async with ScriptedServer(case.play, raw=case.raw) as upstream:
-        settings = Settings(port=0, upstream_url=upstream.url, **{**CLOCKS, **case.settings})
+        settings = Settings(port=0, upstream_url=upstream.url, **case.all_settings)
         async with served(settings) as (app, url), aiohttp.ClientSession() as http:
             service = Service(url, http, app, upstream)
             status, clean = await as_dialect(service)

@@ -63,8 +63,8 @@ async def test_five_hundred_watchers_in_pages_are_exact_through_a_faulty_network
     serving: Serving, transport: str, rounds: int, pages: int
 ):
     async with serving(Play([start(), *[text(part) for part in STORY], end()])) as service, Browser() as browser:
-        for seed in range(rounds):
-            assert await through_faults(browser, service, seed, transport, pages)
+        cuts = [await through_faults(browser, service, seed, transport, pages) for seed in range(rounds)]
+        assert sum(cuts) > rounds
 
 
 async def test_a_page_falls_back_to_events_where_no_socket_gets_through(serving: Serving):

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from tests.fakes.service import Service, Serving
-from tests.service.behaviours import CASES, CLOCKS, Case
+from tests.service.behaviours import CASES, Case
 
 
 def grown(messages: list[dict[str, Any]]) -> str:
@@ -33,7 +33,7 @@ async def as_events(service: Service, stream: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_an_upstream_that_does_this_ends_as_the_contract_says(serving: Serving, case: Case):
-    async with serving(case.play, raw=case.raw, **{**CLOCKS, **case.settings}) as service:
+    async with serving(case.play, raw=case.raw, **case.all_settings) as service:
         status, clean = await as_dialect(service)
         assert (status, clean) == (case.dialect, case.clean or case.dialect != 200)
         stream = await service.start(fanlight={"join": "never"})
