@@ -91,7 +91,7 @@ class Settings(BaseSettings):
     max_kept_bytes_per_tenant: Count = Field(1 << 28, description="ended streams kept of one tenant")
 
     high_water_bytes: Count = Field(
-        1 << 16, description="what a reader's socket may hold unsent before it is passed over"
+        1 << 16, le=1 << 30, description="what a reader's socket may hold unsent before it is passed over"
     )
     send_deadline_s: Seconds = Field(15.0, description="a reader that takes no byte for so long is closed")
     rollup_ms: float = Field(0.0, ge=0, le=100, description="joins fragments for very large audiences")

@@ -340,3 +340,8 @@ def test_a_malformed_key_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("FANLIGHT_API_KEYS", value)
     with pytest.raises(ValidationError):
         Settings()
+
+
+def test_a_high_water_mark_that_no_socket_option_can_hold_is_refused():
+    with pytest.raises(ValidationError, match="high_water_bytes"):
+        Settings(high_water_bytes=1 << 31)
