@@ -17,19 +17,24 @@ class Cue:
     Attributes:
         start, end: seconds of media time; None while unknown.
         text: as shown so far.
+        at: offset where it begins, in bytes; no two begin at the same place.
         pointer: of the object that it comes from, None in plain text.
-        id: given when it is first told, None before.
     """
 
+    at: int
     start: float | None = None
     end: float | None = None
     text: str = ""
     speaker: str | None = None
     pointer: str | None = None
-    id: str | None = None
     rev: int = 0
     parts: list[str] = field(default_factory=list)  # text not joined yet
     waiting: int = 0  # characters in them
+
+    @property
+    def id(self) -> str:
+        """Named by its place: whoever reads the text anew, cut otherwise or elsewhere, gives it the same name."""
+        return f"c{self.at}"
 
     def add(self, text: str) -> None:
         """Let the text grow."""
@@ -68,7 +73,7 @@ class CueBoard:
 
     def retract(self, cue: Cue, at: int) -> None:
         """Take back a cue that was told."""
-        if cue.id is not None and self._latest[cue.id]["state"] != "retracted":
+        if cue.id in self._latest and self._latest[cue.id]["state"] != "retracted":
             self._tell(cue, "retracted", at)
 
     def below(self, pointer: str) -> list[Cue]:
@@ -92,9 +97,7 @@ class CueBoard:
         return [message for message in self._latest.values() if message["state"] == "final"]
 
     def _tell(self, cue: Cue, state: State, at: int) -> None:
-        if cue.id is None:
-            cue.id = f"c{len(self._cues) + 1}"
-            self._cues[cue.id] = cue
+        self._cues[cue.id] = cue
         if cue.parts:
             cue.text += "".join(cue.parts)
             cue.parts.clear()

@@ -87,11 +87,12 @@ class PlainCues:
             tail = _TAIL.search(self._text, begin, mark.start())
             self._take_words(tail.start() if tail else mark.start())
             start, end = seconds(mark[1] or mark[3]), seconds(mark[2] or mark[4])
+            begins = self._offset
             self._pass(mark.end())
             # A bare mark is proved by the character after it.
             beyond = self._text[self._from : self._from + 1] if mark[3] else ""
             self._end_cue(self._offset + len(beyond.encode()), start)
-            self._begin_cue(start, end)
+            self._begin_cue(begins, start, end)
 
     def _take_words(self, until: int) -> None:
         text = self._text[self._from : until]
@@ -109,8 +110,8 @@ class PlainCues:
 
     # What becomes of it
 
-    def _begin_cue(self, start: float | None, end: float | None) -> None:
-        self._cue = Cue(start, end)
+    def _begin_cue(self, at: int, start: float | None, end: float | None) -> None:
+        self._cue = Cue(at, start, end)
         self._has_words = self._is_over = self._space_due = False
         self._words = ""
 

@@ -78,7 +78,7 @@ class StructuredCues:
         if kind in ("object", "array"):
             self._role = None
             is_cue = kind == "object" and self._may_be_cue()
-            self._cues.append(Cue(pointer=self.parser.pointer()) if is_cue else None)
+            self._cues.append(Cue(at, pointer=self.parser.pointer()) if is_cue else None)
             self._roles.append({})
         elif kind == "string" and self._role == "text":
             self.parser.tells_growth = True
@@ -149,7 +149,7 @@ class StructuredCues:
             self._board.retract(shown, at)
         if (cue := self._cues[-1]) is not None and self._role is not None:
             self._board.retract(cue, at)
-            again = Cue(cue.start, cue.end, speaker=cue.speaker, pointer=cue.pointer)
+            again = Cue(at, cue.start, cue.end, speaker=cue.speaker, pointer=cue.pointer)
             if self._role != "text":
                 again.add(cue.text + "".join(cue.parts))
             self._cues[-1] = again

@@ -29,6 +29,9 @@ class TextTooLong(Exception):
 class TextLog:
     """Append-only text with the events that made it. Offsets are in UTF-8 bytes.
 
+    Attributes:
+        pending: a high surrogate whose pair may come with the next fragment, else empty.
+
     Args:
         max_bytes: cap on the text, and again (but at least `BESIDE_BYTES`) on what
             is kept for events: a stream of empty ones must not grow without bound.
@@ -41,7 +44,7 @@ class TextLog:
         self._ends = array("Q")  # the text's size after each event
         self._others: dict[int, Members] = {}  # events that are no plain fragments, by ordinal
         self._beside = 0  # bytes kept beside the text
-        self._high = ""  # a high surrogate whose pair may come with the next fragment
+        self.pending = ""
         self._sha256 = hashlib.sha256()
         self._hashed = 0
 
@@ -65,7 +68,7 @@ class TextLog:
             TextTooLong: nothing of the event was taken.
         """
         if type(event) is str:
-            encoded = event.encode() if not self._high else self._join(event)
+            encoded = event.encode() if not self.pending else self._join(event)
             if len(self._text) + len(encoded) > self._max_bytes or 8 * len(self._ends) > self._max_beside:
                 raise TextTooLong
             self._text += encoded
@@ -98,7 +101,7 @@ class TextLog:
         whole = "".join(fragments).encode()
         count = len(self._ends) + len(fragments)
         too_long = len(self._text) + len(whole) > self._max_bytes or 8 * count > self._max_beside
-        if self._high or too_long:
+        if self.pending or too_long:
             for fragment in fragments:
                 self.append(fragment)
             return
@@ -108,10 +111,22 @@ class TextLog:
         self._ends.extend(ends)
         self._text += whole
 
+    def follow(self, other: "TextLog", count: int) -> None:
+        """Become what ``other`` is up to its event ``count``, of which this is a beginning.
+
+        Text behind the last event comes along with it, and so does half a pair that waits for the other.
+        """
+        begin, last = self.count, count == other.count
+        self._text += other.encoded(self.size, other.size if last else other.end_of(count - 1) if count else 0)
+        self._ends.extend(other._ends[begin:count])
+        self._others.update((ordinal, other._others[ordinal]) for ordinal in range(begin, count) if ordinal in other._others)
+        self._beside = other._beside
+        self.pending = other.pending if last else ""
+
     def finish(self) -> None:
         """Give up waiting for the pair of a surrogate: it becomes U+FFFD."""
-        if self._high:
-            self._high = ""
+        if self.pending:
+            self.pending = ""
             self._text += "\ufffd".encode()
 
     def slice(self, start: int, stop: int) -> str:
@@ -192,9 +207,9 @@ class TextLog:
         """
         if not text:
             return b""
-        text, self._high = self._high + text, ""
+        text, self.pending = self.pending + text, ""
         if not _SURROGATE.search(text):
             return text.encode()
         if "\ud800" <= text[-1] <= "\udbff":
-            text, self._high = text[:-1], text[-1]
+            text, self.pending = text[:-1], text[-1]
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()

@@ -78,6 +78,10 @@ class Clocks:
             limit = self._last_event + 3 * self._limits.idle_s
             self._set("upstream_timeout_idle", min(self._loop.time() + self._limits.idle_s, limit))
 
+    def stop(self) -> None:
+        """The upstream has said all: what is done with it is not its time."""
+        self._timer.cancel()
+
     def _set(self, code: str, due: float) -> None:
         self._code, self._due = ("upstream_timeout_total", self._total_at) if due >= self._total_at else (code, due)
         # Events put the deadline off, and most often nothing need be done: the

@@ -38,8 +38,11 @@ class DerivedView(MessageBase):
         super().__init__(stream)
         self._make = make
         self._begin()
-        # What stood there before the first reader came is told to readers as state.
+        # What stood there before the first reader came is told to readers as state. Whoever
+        # comes after the end holds what only the end proves, too.
         self._projection.feed(stream.log.slice(0, stream.log.size))
+        if stream.text_is_over:
+            self._projection.close()
         self._origin = stream.log.size
 
     def _begin(self) -> None:
@@ -49,6 +52,7 @@ class DerivedView(MessageBase):
         self._first_kept = 0
         self._kept: deque[tuple[bytes, Told]] = deque()
         self._kept_bytes = 0
+        self._violation_n = -1  # the ordinal of the message that tells it
 
     # -- the stream's side
 
@@ -73,6 +77,8 @@ class DerivedView(MessageBase):
             fresh.sort(key=lambda pair: pair[1]["at"])  # stable: the order within one place stays
         for kind, message in fresh:
             payload = messages.derived(kind, self._stream.id, message)
+            if kind == "violation":
+                self._violation_n = len(self._ats)
             self._ats.append(message["at"])
             self._kept.append((payload, message))
             self._kept_bytes += len(payload)
@@ -107,7 +113,7 @@ class DerivedView(MessageBase):
         if position >= self.head():
             return [], position
         if position < self._first_kept:
-            return self._standing(self._at(position)), self.head()
+            return self._standing(position), self.head()
         return self._kept_since(position)
 
     def _kept_since(self, position: int) -> tuple[list[Message], int]:
@@ -121,11 +127,16 @@ class DerivedView(MessageBase):
             stop += 1
         return self._with_cursors(payloads, ats[position:stop]), stop
 
-    def _standing(self, at: int) -> list[Message]:
-        """What stands there now and was not so at ``at``."""
-        told = sorted(self.standing(self._projection.state(at)), key=lambda message: message["at"])
-        payloads = [messages.derived(self.kind, self._stream.id, message) for message in told]
-        return self._with_cursors(payloads, [message["at"] for message in told])
+    def _standing(self, position: int) -> list[Message]:
+        """What stands there now and did not at ``position``."""
+        state = self._projection.state(self._at(position))
+        told = [(self.kind, message) for message in self.standing(state)]
+        violation = self._stream.violation
+        if violation is not None and position <= self._violation_n:
+            told.append(("violation", violation.members()))
+        told.sort(key=lambda pair: pair[1]["at"])
+        payloads = [messages.derived(kind, self._stream.id, message) for kind, message in told]
+        return self._with_cursors(payloads, [message["at"] for _, message in told])
 
     def standing(self, state: Any) -> list[Told]:
         """A state as the messages that tell it."""
@@ -164,6 +175,11 @@ class PatchView(DerivedView):
 
     name = "patch"
     kind = "patch"
+
+    @property
+    def tree(self) -> Any:
+        """The JSON tree so far; None while there is none."""
+        return self._projection.state(0)
 
     def place(self, cursor: Cursor | None) -> tuple[Mode, int]:
         # Operations build on each other: there is the whole tree, or the head.

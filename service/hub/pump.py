@@ -109,9 +109,7 @@ class Pump:
         """Call the upstream until the stream has an ending."""
         stream = self._stream
         try:
-            outcome = await self._attempts()
-            verdict = await self._verdict(outcome)
-            self._finish(outcome, verdict)
+            await self._conclude(await self._attempts())
         except asyncio.CancelledError:
             stream.finish(self.cancel_code, now=self._wall())
             raise
@@ -121,14 +119,17 @@ class Pump:
         finally:
             self._body = b""  # media in base64 must not outlive the call
 
-    def _finish(self, outcome: Outcome, verdict: Verdict | None) -> None:
+    async def _conclude(self, outcome: Outcome) -> None:
+        """Judge the text and write the ending; a second call does neither."""
+        stream = self._stream
+        if stream.ending is not None:
+            return
+        verdict = await self._verdict(outcome)
         status = outcome.upstream_status
         try:
-            self._stream.finish(
-                outcome.code, now=self._wall(), end=outcome.end, verdict=verdict, upstream_status=status
-            )
+            stream.finish(outcome.code, now=self._wall(), end=outcome.end, verdict=verdict, upstream_status=status)
         except TextTooLong:
-            self._stream.finish("text_too_long", now=self._wall())
+            stream.finish("text_too_long", now=self._wall())
 
     async def _attempts(self) -> Outcome:
         stream = self._stream
@@ -208,7 +209,8 @@ class Pump:
         if outcome.end is not None:
             # The ending first; then an answer that is read to its end
             # leaves its connection for the next call.
-            self._finish(outcome, await self._verdict(outcome))
+            clocks.stop()
+            await self._conclude(outcome)
             await _read_out(answer)
         return outcome
 
@@ -281,7 +283,7 @@ class Pump:
         stream = self._stream
         if stream.schema is None or outcome.end is None:
             return None
-        stream.log.finish()
+        stream.end_text()
         text, reason = stream.log.encoded(), outcome.end.finish_reason or ""
         if len(text) <= JUDGE_ON_LOOP_BYTES:
             return judge(text, stream.schema, reason)
@@ -333,11 +335,14 @@ class _Again(_Source):
         self._equal = stop
 
     def settle(self) -> None:
-        draft = self._draft
-        if draft is not None:
+        draft, shown = self._draft, self._shown
+        if draft is None:
+            return
+        if draft.size == shown.size:
+            shown.pending = draft.pending
+        else:
             draft.finish()
-            if draft.size != self._shown.size:
-                self._replace(draft)
+            self._replace(draft)
 
     def _go_on(self, draft: TextLog) -> None:
         """The same text, and more: what is new is appended as the events that brought it."""
@@ -346,7 +351,9 @@ class _Again(_Source):
         first = draft.events_within(shown)
         rest: list[Event] = [draft.slice(shown, draft.end_of(first))]
         rest += [event_of(draft.event(ordinal)) for ordinal in range(first + 1, draft.count)]
+        self._shown.pending = ""  # the attempt that it came with is over
         self._stream.take(rest)
+        self._shown.pending = draft.pending
 
     def _replace(self, draft: TextLog) -> None:
         self._draft = None

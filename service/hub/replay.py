@@ -1,12 +1,11 @@
 """Ended streams at the pace at which they came: for demos, front-end work and load tests without upstream cost.
 
-A replay is a stream of its own that nobody else sees: the events of the ended one are
-taken again, batch by batch, at their recorded times. So every view and transport works.
+A replay is a stream of its own that nobody else sees: it follows the log of the ended one,
+batch by batch, at the recorded times. So every view and transport works.
 """
 
 import asyncio
 
-from protocol.events import Event, event_of
 from service.hub.streams import Stream
 
 
@@ -32,14 +31,11 @@ async def replay(stream: Stream, shadow: Stream, factor: float) -> None:
     """Let ``shadow`` grow as ``stream`` did, ``factor`` times as fast, as long as somebody reads it."""
     assert stream.ending is not None
     log, began = stream.log, stream.loop.time()
-    done = 0
     for millis, count in zip(stream.pace.millis, stream.pace.counts, strict=True):
         pause = began + millis / 1000 / factor - stream.loop.time()
         if pause > 0:
             await asyncio.sleep(pause)
         if not shadow.subscribers:
             return
-        events: list[Event] = [event_of(log.event(ordinal)) for ordinal in range(done, count)]
-        done = count
-        shadow.take(events)
+        shadow.follow(log, count)
     shadow.conclude(stream.ending)

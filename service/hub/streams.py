@@ -147,6 +147,7 @@ class Stream:
         self.channels: set[str] = {options.channel} if options.channel else set()
         self._on_idle = on_idle
         self.violation: Violation | None = None
+        self.violation_from = 0  # readers of the text are told with what lies up to here, at the earliest
         self._early = EarlyCheck(schema) if schema is not None else None
         self._audiences: dict[tuple[str, str], Audience] = {}
         self._views: dict[str, View] = {}
@@ -184,11 +185,16 @@ class Stream:
         """Bytes that keeping it costs, estimated."""
         return 4096 + self.log.size + 32 * self.log.count
 
+    @property
+    def text_is_over(self) -> bool:
+        """Whether views have been told that no more text comes; after a fault of ours none is."""
+        return self.ending is not None and self.ending.code != "internal"
+
     def partial(self) -> Any:
         """The JSON tree so far; null while there is none."""
-        tree = Tree()
-        tree.feed(self.log.slice(0, self.log.size))
-        return tree.state(0)
+        view = self.view("patch")
+        assert isinstance(view, PatchView)
+        return view.tree
 
     def cues(self) -> Cues:
         """A projection of the text into cues, where the request says that they stand."""
@@ -226,10 +232,25 @@ class Stream:
         try:
             self.log.extend(events)
         finally:
-            if self._derived or self._early:
-                self._derive(before)
-            self.note_arrival()
-            self.publish()
+            self._grown(before)
+
+    def follow(self, log: TextLog, count: int) -> None:
+        """Take the events of another log up to ``count``, as they stand there, and tell the audiences."""
+        before = self.log.size
+        self.log.follow(log, count)
+        self._grown(before)
+
+    def _grown(self, before: int) -> None:
+        if self._derived or self._early:
+            self._derive(before)
+        self.note_arrival()
+        self.publish()
+
+    def end_text(self) -> None:
+        """No more text comes: what waited for more becomes text; idempotent."""
+        before = self.log.size
+        self.log.finish()
+        self._derive(before)
 
     def _derive(self, before: int) -> None:
         """Bring what is projected from the text to its head."""
@@ -239,6 +260,8 @@ class Stream:
         violation = None
         if self._early is not None and self.violation is None:
             violation = self.violation = self._early.feed(text)
+            # What it hangs on may have been read before: that the text is a document, for one.
+            self.violation_from = max(violation.at, before + 1) if violation is not None else 0
         for view in self._derived:
             view.feed(text, violation)
 
@@ -268,6 +291,7 @@ class Stream:
         if self.schema is not None:
             self._early = EarlyCheck(self.schema)
             self.violation = self._early.feed(log.slice(0, log.size))
+            self.violation_from = self.violation.at if self.violation is not None else 0
         for view in self._derived:
             view.restart(self.violation)
         self._rollup.flush()
@@ -290,17 +314,13 @@ class Stream:
         """
         if self.ending is not None:
             return
-        before = self.log.size
-        self.log.finish()
         if code != "internal":  # which may be a projection's fault
-            self._derive(before)
-            for view in self._derived:
-                view.close()
+            self.end_text()
         well = end is not None and code in (None, "upstream_warning")
         status = status_of_finish(end.finish_reason) if well and end is not None else CODES[code or "internal"].status
         if well and end is not None:
             self.log.append(end)
-        self.ending = Ending(
+        ending = Ending(
             status=status,
             gen=self.gen,
             to=self.log.size,
@@ -314,11 +334,14 @@ class Stream:
         )
         self.times.ended, self.times.done = now, self.clock()
         self._note_pace()
-        self.conclude(self.ending)
+        self.conclude(ending)
 
     def conclude(self, ending: Ending) -> None:
         """Let the ending stand, and tell it."""
         self.ending = ending
+        if self.text_is_over:
+            for view in self._derived:
+                view.close()
         self._ended.set()
         self._opened.set()
         self._rollup.flush()
@@ -371,7 +394,7 @@ class Stream:
         violation = self.violation
         if violation is None or view not in VIOLATION_VIEWS or text_place(self, cursor)[0] is Mode.LIVE:
             return None
-        return None if view == "text" and violation.at > position else violation
+        return None if view == "text" and self.violation_from > position else violation
 
     def seat(self, subscriber: Subscriber, view: View, position: int) -> None:
         """Seat a subscriber that stands at ``position`` of the current generation."""

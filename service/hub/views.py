@@ -119,15 +119,15 @@ class TextView(MessageBase):
 
     def since(self, position: int) -> tuple[list[Message], int]:
         stream = self._stream
-        found: list[Message] = []
-        stop = position
-        if position < stream.log.size:
-            text, stop = self._text(position)
-            found.append((messages.delta(stream.id, position, stop, text), f"{stream.gen}.{stop}"))
-            violation = stream.violation
-            if violation is not None and position < violation.at <= stop:
-                found.append((messages.derived("violation", stream.id, violation.members()), None))
-        return found, stop
+        if position >= stream.log.size:
+            return [], position
+        text, stop = self._text(position)
+        delta, cursor = messages.delta(stream.id, position, stop, text), f"{stream.gen}.{stop}"
+        violation = stream.violation
+        if violation is None or not position < stream.violation_from <= stop:
+            return [(delta, cursor)], stop
+        # Nobody resumes between the two.
+        return [(delta, None), (messages.derived("violation", stream.id, violation.members()), cursor)], stop
 
     def _text(self, start: int) -> tuple[bytes, int]:
         """The text from ``start`` as JSON, as much as fits a message; and where it stops.

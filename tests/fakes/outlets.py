@@ -1,13 +1,13 @@
 """Outlets and a loop for tests of the fan-out: everything happens when the test says so."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any, cast
 
-import orjson
-
 from protocol.frames import NDJSON
 from protocol.options import Options
+from protocol.schemas import AdmittedSchema
 from service.hub.streams import Limits, Stream, Terms
 from service.hub.subscribers import Subscriber
 
@@ -55,7 +55,7 @@ class FakeOutlet:
         self.subscriber: Subscriber | None = None
 
     def write(self, data: bytes) -> None:
-        self.messages += [orjson.loads(line) for line in data.splitlines() if line]
+        self.messages += [json.loads(line) for line in data.splitlines() if line]
         if self.room is not None:
             self.room -= 1
             if self.room <= 0 and not self.paused:
@@ -79,7 +79,9 @@ class FakeOutlet:
                 self.subscriber.resume()
 
 
-def make_stream(loop: FakeLoop, *, max_text_bytes: int = 1 << 20, **options: Any) -> Stream:
+def make_stream(
+    loop: FakeLoop, *, max_text_bytes: int = 1 << 20, schema: AdmittedSchema | None = None, **options: Any
+) -> Stream:
     """A stream that no pump fills."""
     return Stream(
         "st_test",
@@ -87,7 +89,7 @@ def make_stream(loop: FakeLoop, *, max_text_bytes: int = 1 << 20, **options: Any
         request={},
         options=Options(**options),
         terms=Terms("finish", 0, 60),
-        schema=None,
+        schema=schema,
         limits=Limits(max_text_bytes),
         now=0.0,
         loop=cast(asyncio.AbstractEventLoop, loop),

@@ -81,7 +81,7 @@ def test_a_growing_text_is_shown_as_it_grows() -> None:
         "Hello you",
     ]
     (message,) = view.feed('"}')
-    assert message == {"at": 31, "id": "c1", "rev": 4, "state": "final", "start": 1.0, "end": None, "text": "Hello you", "pointer": "/0"}  # fmt: skip
+    assert message == {"at": 31, "id": "c2", "rev": 4, "state": "final", "start": 1.0, "end": None, "text": "Hello you", "pointer": "/0"}  # fmt: skip
 
 
 def test_nothing_is_told_before_the_start_is_known() -> None:
