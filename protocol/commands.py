@@ -5,11 +5,14 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
-from protocol.errors import Refusal
+from protocol.errors import Refusal, first_fault
+from protocol.json_bounds import too_much_structure
 from protocol.options import CHANNEL_PATTERN
 
 MAX_COMMAND_BYTES = 64 << 10
 MAX_REF_BYTES = 256
+# A start with a schema has some thousand; what 64 KiB could hold would take ten times as long.
+MAX_COMMAND_STRUCTURE = 10_000
 View = Literal["text", "json", "patch", "captions", "raw", "end"]
 VIEWS: tuple[View, ...] = ("text", "json", "patch", "captions", "raw", "end")
 
@@ -74,34 +77,33 @@ Command = Subscribe | Unsubscribe | Start | Cancel | Ping
 _COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="type")])
 
 
-def parse_command(payload: bytes) -> Command:
-    """Read one message.
+def read_message(payload: bytes) -> Any:
+    """Read one message as JSON.
 
     Raises:
-        Refusal: ``invalid_request``; where the message had a usable ``ref`` it is in ``ref``.
+        Refusal: ``invalid_request``.
     """
+    if too_much_structure(payload, MAX_COMMAND_STRUCTURE):
+        raise Refusal("invalid_request", f"a message has at most {MAX_COMMAND_STRUCTURE} brackets, commas and colons")
     try:
-        value = orjson.loads(payload)
+        return orjson.loads(payload)
     except orjson.JSONDecodeError as exc:
         raise Refusal("invalid_request", "the message is not JSON") from exc
+
+
+def parse_command(value: Any) -> Command:
+    """Return the command that a message, read as JSON, is.
+
+    Raises:
+        Refusal: ``invalid_request``.
+    """
     try:
         return _COMMAND.validate_python(value)
     except ValidationError as exc:
-        refusal = Refusal("invalid_request", _first_fault(exc))
-        raise refusal from exc
+        raise Refusal("invalid_request", first_fault(exc, "message")) from exc
 
 
-def usable_ref(payload: bytes) -> Any:
+def usable_ref(value: Any) -> Any:
     """The ``ref`` to echo in the error that answers a message, None where it has none."""
-    try:
-        value = orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        return None
     ref = value.get("ref") if isinstance(value, dict) else None
     return ref if len(orjson.dumps(ref)) <= MAX_REF_BYTES else None
-
-
-def _first_fault(exc: ValidationError) -> str:
-    fault = exc.errors(include_input=False, include_url=False, include_context=False)[0]
-    where = ".".join(str(part) for part in fault["loc"]) or "message"
-    return f"{where[:100]}: {fault['msg'][:200]}"

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -51,3 +53,10 @@ class Refusal(Exception):
     def body(self) -> dict[str, object]:
         """The JSON form."""
         return {"code": self.code, "message": self.message, "retryable": self.answer.retryable}
+
+
+def first_fault(exc: ValidationError, whole: str) -> str:
+    """Where and why something does not fit its model, without its values; ``whole`` names it."""
+    fault = exc.errors(include_input=False, include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in fault["loc"]) or whole
+    return f"{where[:100]}: {fault['msg'][:200]}"

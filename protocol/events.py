@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 import orjson
 
+from protocol.json_bounds import MAX_STRUCTURE, too_much_structure
+
 Members = dict[str, Any]
 # How a plain fragment begins, as compact JSON, up to its text's opening quote.
 _PLAIN = b'{"event_type":"text_generation","text":"'
@@ -94,8 +96,11 @@ def parse_event(line: bytes) -> Event:
     """Return the event that one line holds.
 
     Raises:
-        RemoteProtocolError: not strict JSON, not an object, or ``text`` not a string.
+        RemoteProtocolError: not strict JSON, not an object, ``text`` not a string, or so
+            much structure that to parse it would hold up everybody else.
     """
+    if len(line) > MAX_STRUCTURE and too_much_structure(line):
+        raise RemoteProtocolError(f"an event has more than {MAX_STRUCTURE} brackets, commas and colons")
     try:
         members = orjson.loads(line)
     except orjson.JSONDecodeError:

@@ -7,7 +7,7 @@ begins, what comes after it, and that the end of the text is an event too.
 import re
 import sys
 
-from protocol.json_depth import MAX_DEPTH
+from protocol.json_bounds import MAX_DEPTH
 from protocol.jsonscan import IN_STRING, NUMBER, JsonRefused, JsonScanner, Kind, Listener
 from protocol.wrapping import (
     CANDIDATE,

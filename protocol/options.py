@@ -7,7 +7,7 @@ from http_sfv.dictionary import Dictionary
 from http_sfv.item import Item
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from protocol.errors import Refusal
+from protocol.errors import Refusal, first_fault
 
 CHANNEL_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}"
 
@@ -69,9 +69,7 @@ def parse_options(value: Any) -> Options:
     try:
         return Options.model_validate(value)
     except ValidationError as exc:
-        first = exc.errors(include_input=False, include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"]) or "fanlight"
-        raise Refusal("option_invalid", f"{name[:200]}: {first['msg'][:200]}") from exc
+        raise Refusal("option_invalid", first_fault(exc, "fanlight")) from exc
 
 
 def parse_options_header(header: str | None) -> Options:

@@ -119,7 +119,7 @@ class TextLog:
         begin, last = self.count, count == other.count
         self._text += other.encoded(self.size, other.size if last else other.end_of(count - 1) if count else 0)
         self._ends.extend(other._ends[begin:count])
-        self._others.update((ordinal, other._others[ordinal]) for ordinal in range(begin, count) if ordinal in other._others)
+        self._others.update({n: members for n, members in other._others.items() if begin <= n < count})
         self._beside = other._beside
         self.pending = other.pending if last else ""
 

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from protocol.explain import explain
-from protocol.json_depth import too_deep
+from protocol.json_bounds import too_deep
 from protocol.json_span import ends_of
 from protocol.jsonpush import JsonPush, JsonRefused
 from protocol.schemas import AdmittedSchema

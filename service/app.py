@@ -1,6 +1,7 @@
 """Composition: the one place that names concrete parts, opened in order and closed in reverse."""
 
 import asyncio
+import random
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,9 +23,11 @@ from service.web.connection import Connections, LateHeads
 from service.web.gate import gate
 from service.web.guard import Guard
 from service.web.routes import add_routes
+from service.web.server import Runner
 
 log = structlog.get_logger()
-RECONNECT_MS = 1000
+# Those who are sent away come back over the length of the grace, not all at once.
+EARLIEST_RETURN_MS = 100
 
 
 def hub_limits(settings: Settings) -> HubLimits:
@@ -111,7 +114,7 @@ async def application(settings: Settings) -> AsyncIterator[web.Application]:
 async def served(settings: Settings) -> AsyncIterator[tuple[web.Application, str]]:
     """Serve until the context is left; gives the application and its own address."""
     async with application(settings) as app:
-        runner = web.AppRunner(
+        runner = Runner(
             app,
             handle_signals=False,
             handler_cancellation=True,
@@ -134,7 +137,7 @@ async def served(settings: Settings) -> AsyncIterator[tuple[web.Application, str
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then drain and return; a second signal ends at once."""
+    """Serve until SIGTERM or SIGINT, then drain and return; a second signal ends at once. SIGHUP changes nothing."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     now = asyncio.Event()
@@ -144,6 +147,8 @@ async def serve(settings: Settings) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked_to_stop)
+    # A terminal that closes, or an operator's habit: nothing here is read anew.
+    loop.add_signal_handler(signal.SIGHUP, lambda: log.info("sighup_ignored"))
     async with served(settings) as (app, address):
         log.info("serving", address=settings.public_url or address, upstream=settings.upstream_in_words)
         if settings.allow_open and not settings.api_keys and not is_loopback(settings.host):
@@ -158,8 +163,9 @@ async def drain(app: web.Application, drain_s: float, now: asyncio.Event) -> Non
     hub, connections = app[keys.HUB], app[keys.CONNECTIONS]
     hub.draining = True
     log.info("draining", running=hub.running, readers=len(connections))
+    latest_ms = max(EARLIEST_RETURN_MS, round(drain_s * 1000))
     for connection in connections.open():
-        connection.announce_drain(RECONNECT_MS)
+        connection.announce_drain(random.randint(EARLIEST_RETURN_MS, latest_ms))  # noqa: S311
     # A tenth of the grace is kept for the goodbyes.
     try:
         async with asyncio.timeout(drain_s * 0.8):

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 from typing import Any
 
 import orjson
@@ -17,7 +18,7 @@ def configure(level: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            _faults_in_words if level == "debug" else _faults,
             structlog.processors.JSONRenderer(serializer=_dumps),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
@@ -25,6 +26,34 @@ def configure(level: str) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Bridge()], force=True)
+
+
+def _faults(_logger: Any, _method: str, event: Any) -> Any:
+    """What failed and where, without the exception's own words: they may quote a request, a key or a text."""
+    info = event.pop("exc_info", None)
+    if info:
+        exc = sys.exc_info()[1] if info is True else info[1] if isinstance(info, tuple) else info
+        event["faults"] = [type(fault).__name__ for fault in _chain(exc)]
+        event["stack"] = [line for fault in _chain(exc) for line in _places(fault)]
+    return event
+
+
+def _faults_in_words(logger: Any, method: str, event: Any) -> Any:
+    """The same with those words, for whoever has asked for everything."""
+    return structlog.processors.format_exc_info(logger, method, event)
+
+
+def _chain(exc: BaseException | None) -> list[BaseException]:
+    """An exception and what led to it, the latest first."""
+    chain: list[BaseException] = []
+    while exc is not None and exc not in chain:
+        chain.append(exc)
+        exc = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
+    return chain
+
+
+def _places(exc: BaseException) -> list[str]:
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(exc.__traceback__)]
 
 
 def _dumps(event: Any, **_: Any) -> bytes:

@@ -12,12 +12,29 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 import aiohttp
+from aiohttp.base_protocol import BaseProtocol
 from yarl import URL
 
 from service.upstream.address import Address
 from service.upstream.contract import BadHttp, Broken, ConnectTimeout, Unreachable, UpstreamFault
 
 READ_BUFFER_BYTES = 1 << 16
+# What `HttpAnswer` takes of aiohttp's reader past its public side: on the version that
+# pyproject.toml names, and on no other.
+_READER = ("_buffer", "_cursor", "_size", "_http_chunk_splits", "_protocol")
+
+
+def check_reader(reader: object, protocol: object) -> None:
+    """Refuse to start on an aiohttp that is built otherwise: it would lose text, or never end.
+
+    Raises:
+        RuntimeError: naming what is missing.
+    """
+    missing = [name for name in _READER if not hasattr(reader, name)]
+    if not hasattr(protocol, "_reading_paused"):
+        missing.append("_reading_paused")
+    if missing:
+        raise RuntimeError(f"aiohttp {aiohttp.__version__} is not the one that this service knows: no {missing}")
 
 
 def translated(exc: Exception) -> UpstreamFault:
@@ -172,6 +189,8 @@ class HttpUpstream:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
+        protocol = BaseProtocol(asyncio.get_running_loop())
+        check_reader(aiohttp.StreamReader(protocol, READ_BUFFER_BYTES), protocol)
         connector: aiohttp.BaseConnector
         if self.address.socket is not None:
             connector = aiohttp.UnixConnector(self.address.socket, limit=self._max_connections)

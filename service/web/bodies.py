@@ -1,19 +1,33 @@
-"""Read JSON bodies from callers: bounded in size and time, objects only."""
+"""Read JSON bodies from callers: bounded in size, structure and time, objects only.
+
+Nothing here holds the loop: a body inflates in steps and is measured in steps, and what its
+brackets would cost is counted before it is parsed, since a thread that parses holds the
+interpreter's lock as well.
+"""
 
 import asyncio
+import zlib
+from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import orjson
 from aiohttp import web
 
 from protocol.errors import Refusal
-from protocol.json_depth import MAX_DEPTH, nesting
+from protocol.json_bounds import MAX_DEPTH, MAX_STRUCTURE, nesting, structure
 from protocol.options import Options
 from service.hub.requests import Asked, ask
 from service.web.keys import BODY_TIMEOUT_S, MAX_BODY_BYTES
 
 # Above this, reading and hashing a body would hold up the loop: a thread does it.
 LARGE_BYTES = 1 << 18
+# A compressed body becomes at most this much between two looks at the loop: half a millisecond.
+STEP_BYTES = 1 << 18
+# And this much of a body is searched at a time: two milliseconds.
+SEARCHED_BYTES = 1 << 22
+# RFC 9110, section 8.4.1; deflate is zlib's format there.
+_WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
 async def read_object(request: web.Request) -> tuple[dict[str, Any], int]:
@@ -32,6 +46,7 @@ async def read_object(request: web.Request) -> tuple[dict[str, Any], int]:
             body = await _read(request, limit)
     except TimeoutError as exc:
         raise Refusal("invalid_request", "the body did not come in time") from exc
+    await _check_structure(body)
     try:
         value = orjson.loads(body) if len(body) < LARGE_BYTES else await asyncio.to_thread(orjson.loads, body)
     except orjson.JSONDecodeError as exc:
@@ -51,12 +66,60 @@ def _unreadable(body: bytes) -> Refusal:
 async def _read(request: web.Request, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
-    while data := await request.content.readany():
+    async for data in _decoded(request):
         size += len(data)
         if size > limit:
             raise Refusal("too_large", f"the body is larger than {limit} bytes")
         parts.append(data)
     return b"".join(parts)
+
+
+async def _decoded(request: web.Request) -> AsyncIterator[bytes]:
+    """The body's pieces, inflated where ``Content-Encoding`` says so."""
+    encodings = [name.strip().lower() for name in ",".join(request.headers.getall("Content-Encoding", ())).split(",")]
+    encodings = [name for name in encodings if name not in ("", "identity")]
+    try:
+        if not encodings:
+            while data := await request.content.readany():
+                yield data
+        elif len(encodings) == 1 and encodings[0] in _WINDOWS:
+            async for data in _inflated(request, _WINDOWS[encodings[0]]):
+                yield data
+        else:
+            raise Refusal("invalid_request", "Content-Encoding: gzip or deflate, once, or none")
+    except (web.RequestPayloadError, aiohttp.http_exceptions.HttpProcessingError) as exc:
+        raise Refusal("invalid_request", "the body is not framed as RFC 9112 has it") from exc
+    except zlib.error as exc:
+        raise Refusal("invalid_request", "the body is not encoded as Content-Encoding says") from exc
+
+
+async def _inflated(request: web.Request, window: int) -> AsyncIterator[bytes]:
+    inflate = zlib.decompressobj(window)
+    while data := await request.content.readany():
+        while data and not inflate.eof:
+            yield inflate.decompress(data, STEP_BYTES)
+            data = inflate.unconsumed_tail
+            await asyncio.sleep(0)
+        if inflate.unused_data or data:
+            raise Refusal("invalid_request", "something follows the encoded body")
+    if not inflate.eof:
+        raise Refusal("invalid_request", "the encoded body breaks off")
+
+
+async def _check_structure(body: bytes) -> None:
+    """Refuse what would take the parser long.
+
+    Raises:
+        Refusal: ``invalid_request``; ``schema_invalid`` where there is a schema, which then is what is so large.
+    """
+    found = 0
+    for start in range(0, len(body), SEARCHED_BYTES):
+        found += structure(body[start : start + SEARCHED_BYTES])
+        if found > MAX_STRUCTURE:
+            code = "schema_invalid" if b'"json_schema"' in body else "invalid_request"
+            raise Refusal(code, f"the JSON has more than {MAX_STRUCTURE} brackets, commas, colons and quotes")
+        if len(body) > SEARCHED_BYTES:
+            await asyncio.sleep(0)
 
 
 async def asked_of(value: dict[str, Any], options: Options, size: int) -> Asked:

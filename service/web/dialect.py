@@ -21,7 +21,7 @@ from service.hub.streams import Refused, Stream
 from service.hub.subscribers import Subscriber
 from service.hub.views import DialectView
 from service.web.bodies import asked_of, read_object
-from service.web.connection import BorrowedConnection, Sent, borrow, head
+from service.web.connection import BorrowedConnection, Sent, borrow, framing_headers, head
 from service.web.keys import CONNECTIONS, CORS, HUB, TENANT
 from service.web.upstream_headers import analyze_headers, relayed
 
@@ -115,8 +115,7 @@ async def _relay(
         "X-Accel-Buffering": "no",
         **told,
         **always,
-        **({"Transfer-Encoding": "chunked"} if chunked else {}),
-        "Connection": "keep-alive" if keep_alive else "close",
+        **framing_headers(chunked=chunked, kept=keep_alive),
     }
     connection = BorrowedConnection(request.app[CONNECTIONS], NDJSON[chunked], chunked=chunked)
     async with borrow(request, connection) as borrowed:

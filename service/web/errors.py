@@ -5,6 +5,9 @@ from aiohttp import web
 from protocol.errors import Refusal
 from protocol.ndjson import dumps
 
+# Where the upstream's API has a code of its own for what we refuse.
+DIALECT_CODES = {"unauthenticated": "api_key_invalid"}
+
 
 def is_dialect(path: str) -> bool:
     """Whether a path belongs to the upstream dialect."""
@@ -16,6 +19,7 @@ def refusal_response(refusal: Refusal, path: str) -> web.Response:
     body = refusal.body()
     if is_dialect(path):
         del body["retryable"]
+        body["code"] = DIALECT_CODES.get(refusal.code, refusal.code)
     headers = {"Cache-Control": "no-store"}
     if refusal.retry_after_s is not None:
         headers["Retry-After"] = str(refusal.retry_after_s)

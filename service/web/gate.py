@@ -27,6 +27,13 @@ _PRESIGNED = re.compile(
     r"PUT /v1\.3/multipart-chunks(/[\w-]+)+|GET /v1\.3/(thumbnails|hls)(/[\w-]+)+(\.m3u8|\.ts)?", re.ASCII
 )
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
+# Headers that decide something and have one value: of two, one would pass the door and the
+# other be obeyed. Without a header in it twice a request needs no closer look.
+SINGLE = frozenset(
+    {"host", "origin", "x-api-key", "authorization", "content-type", "content-length", "expect"}
+    | {"idempotency-key", "last-event-id", "sec-websocket-key", "sec-websocket-version"}
+    | {"access-control-request-method", "access-control-request-headers"}
+)
 
 
 def gate(guard: Guard) -> Middleware:
@@ -69,6 +76,7 @@ def gate(guard: Guard) -> Middleware:
 async def _admitted(guard: Guard, request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.path in OPEN_PATHS:
         return await handler(request)
+    _check_single(request)
     guard.check_host(request)
     origin = guard.check_origin(request)
     if origin is not None:
@@ -85,6 +93,15 @@ async def _admitted(guard: Guard, request: web.Request, handler: Handler) -> web
         if request.headers.get("Upgrade", "").lower() != "websocket":
             raise
     return await handler(request)
+
+
+def _check_single(request: web.Request) -> None:
+    names = [name.lower() for name in request.headers]
+    if len(names) == len(set(names)):
+        return
+    for name in SINGLE:
+        if names.count(name) > 1:
+            raise Refusal("invalid_request", f"the header {name} was sent twice")
 
 
 def _is_presigned(request: web.Request) -> bool:

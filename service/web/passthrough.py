@@ -1,5 +1,6 @@
 """Everything else under ``/v1.3/``: passed through, both bodies streamed and neither buffered."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from urllib.parse import unquote
 
@@ -13,6 +14,7 @@ from protocol.errors import Refusal
 from protocol.ndjson import dumps
 from service.upstream.contract import ConnectTimeout, Unreachable
 from service.upstream.http import FAULTS, HttpUpstream, translated
+from service.web.connection import framing_headers, reset
 from service.web.keys import CORS, FORWARD_KEYS, PUBLIC, UPSTREAM
 from service.web.upstream_headers import HOP_BY_HOP, tenant_header
 
@@ -125,8 +127,11 @@ async def _answer(request: web.Request, upstream: aiohttp.ClientResponse) -> web
             response.headers.add(name, value)
     response.headers.update(request[CORS])
     length = upstream.headers.get(hdrs.CONTENT_LENGTH)
+    bodyless = request.method == "HEAD" or upstream.status in (204, 304)
     if length is not None and upstream.status not in (204, 304):
         response.content_length = int(length)
+    elif not bodyless and request.version >= (1, 1):
+        response.headers.update(framing_headers(chunked=True, kept=bool(request.keep_alive)))
     await response.prepare(request)
     if request.method != "HEAD":
         try:
@@ -135,9 +140,11 @@ async def _answer(request: web.Request, upstream: aiohttp.ClientResponse) -> web
         except FAULTS as exc:
             # The caller must not take a broken answer for a whole one.
             log.warning("pass_through_broken", fault=type(exc).__name__)
-            if request.transport is not None:
-                request.transport.abort()
+            reset(request.transport)
             return response
+        except asyncio.CancelledError:
+            reset(request.transport)
+            raise
     await response.write_eof()
     return response
 

@@ -17,7 +17,15 @@ from service.hub.channels import Listener
 from service.hub.streams import Stream
 from service.hub.subscribers import Subscriber
 from service.hub.views import BareView, text_place
-from service.web.connection import BodyConnection, ChannelBodyConnection, Sent, detach, head, in_charge
+from service.web.connection import (
+    BodyConnection,
+    ChannelBodyConnection,
+    Sent,
+    detach,
+    framing_headers,
+    head,
+    in_charge,
+)
 from service.web.keys import CONNECTIONS, CORS, HUB, TENANT
 from service.web.streams import read_of
 
@@ -153,7 +161,6 @@ def _take_over(
         "X-Accel-Buffering": "no",
         **headers,
         **request[CORS],
-        **({"Transfer-Encoding": "chunked"} if chunked else {}),
-        "Connection": "close",
+        **framing_headers(chunked=chunked, kept=False),
     }
     connection.write(head("200 OK", told.items()))

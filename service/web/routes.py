@@ -1,7 +1,5 @@
 """Every address of the service, and its handler."""
 
-from pathlib import Path
-
 from aiohttp import web
 
 from service.web import dialect, exports, operations, passthrough, readers, streams, websocket
@@ -14,7 +12,7 @@ def add_routes(app: web.Application) -> None:
     router.add_get("/readyz", operations.readyz)
     router.add_get("/metrics", operations.metrics)
     router.add_get("/", operations.front_page)
-    router.add_static("/static", Path(__file__).parent / "static")
+    router.add_get("/static/{name}", operations.static_file)
     router.add_post("/v1/streams", streams.start)
     router.add_get("/v1/streams", streams.listing)
     router.add_get("/v1/streams/{id}", streams.show)

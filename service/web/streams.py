@@ -5,6 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
+from protocol.analyze_request import check_members
 from protocol.endings import Status
 from protocol.errors import Refusal
 from protocol.options import parse_options
@@ -55,6 +56,7 @@ async def start(request: web.Request) -> web.Response:
     key = request.headers.get("Idempotency-Key")
     if key is not None and not 1 <= len(key) <= 255:
         raise Refusal("invalid_request", "Idempotency-Key has 1 to 255 characters")
+    check_members(value)
     asked = await asked_of(value, options, size)
     started = request.app[HUB].start(
         request[TENANT], asked, NATIVE, headers=analyze_headers(request), idempotency_key=key

@@ -6,6 +6,7 @@ from collections import deque
 from aiohttp import web
 
 from protocol import messages
+from protocol.analyze_request import check_members
 from protocol.commands import (
     MAX_COMMAND_BYTES,
     Cancel,
@@ -15,6 +16,7 @@ from protocol.commands import (
     Subscribe,
     Unsubscribe,
     parse_command,
+    read_message,
     usable_ref,
 )
 from protocol.cursors import parse_cursor
@@ -45,6 +47,8 @@ def handshake(request: web.Request) -> bytes:
         Refusal: ``invalid_request``; the answer is plain HTTP.
     """
     headers = request.headers
+    if request.version < (1, 1):
+        raise Refusal("invalid_request", "a WebSocket handshake is HTTP/1.1")
     tokens = {token.strip().lower() for token in headers.get("Connection", "").split(",")}
     if headers.get("Upgrade", "").lower() != "websocket" or "upgrade" not in tokens:
         raise Refusal("invalid_request", "this address speaks WebSocket")
@@ -110,12 +114,14 @@ class WebSocketConnection(Connection):
             self._transport.resume_reading()
 
     def _told(self, payload: bytes) -> None:
+        ref = None
         with in_charge(self):
             try:
-                self.command(parse_command(payload))
+                message = read_message(payload)
+                ref = usable_ref(message)
+                self.command(parse_command(message))
             except Refusal as refusal:
-                again, ref = refusal.answer.retryable, usable_ref(payload)
-                self.say(messages.error(refusal.code, refusal.message, again, ref=ref))
+                self.say(messages.error(refusal.code, refusal.message, refusal.answer.retryable, ref=ref))
                 if refusal.code != "not_found":
                     self._fault()
 
@@ -278,7 +284,9 @@ class ManySocket(WebSocketConnection):
 
     def _start(self, command: Start) -> None:
         request = dict(command.request)
-        asked = ask(request, parse_options(request.pop("fanlight", None)))
+        options = parse_options(request.pop("fanlight", None))
+        check_members(request)
+        asked = ask(request, options)
         started = self._hub.start(
             self._tenant, asked, NATIVE, headers=self._headers, idempotency_key=command.idempotency_key
         )

@@ -14,7 +14,7 @@ import atheris
 with atheris.instrument_imports(include=["protocol"]):
     import orjson
 
-    from protocol.json_depth import too_deep
+    from protocol.json_bounds import too_deep
     from protocol.jsonpush import JsonPush, JsonRefused
     from protocol.wrapping import find_document
 

@@ -200,3 +200,13 @@ def test_every_pair_of_state_and_event_is_a_transition_or_illegal():
 def test_the_end_of_bytes_never_looks_like_a_finish():
     assert {advance(state, EndOfBytes()) for state in (State.IDLE, State.STREAMING)} == {State.TRUNCATED}
     assert advance(State.ENDED, EndOfBytes()) is State.ENDED
+
+
+def test_an_event_whose_brackets_would_take_long_is_junk_before_it_is_parsed():
+    unknown = b'{"event_type":"x","a":[' + b",".join([b"[]"] * 40_000) + b"]}\n"
+    events, error = Decoder(1 << 20).feed(unknown)
+    assert (events, type(error)) == ([], RemoteProtocolError)
+    # A whole document in one fragment has as many, but inside its string.
+    text = orjson.dumps({"event_type": "text_generation", "text": '{"a":[' + "[]," * 40_000}) + b"\n"
+    events, error = Decoder(1 << 20).feed(text)
+    assert (len(events), error) == (1, None)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from protocol.json_depth import too_deep
+from protocol.json_bounds import too_deep
 from protocol.jsonpush import JsonPush, JsonRefused
 from protocol.pointers import resolve
 from protocol.wrapping import find_document

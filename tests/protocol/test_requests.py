@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.commands import Cancel, Ping, Start, Subscribe, Unsubscribe, parse_command, usable_ref
+from protocol.commands import Cancel, Ping, Start, Subscribe, Unsubscribe, parse_command, read_message, usable_ref
 from protocol.errors import Refusal
 from protocol.identity import identity
 from protocol.options import Options, parse_options, parse_options_header
@@ -96,7 +96,7 @@ def test_any_header_is_options_or_the_one_refusal(header):
     ],
 )  # fmt: skip
 def test_each_message_is_read(payload, command):
-    assert parse_command(payload) == command
+    assert parse_command(read_message(payload)) == command
 
 
 @given(
@@ -105,15 +105,22 @@ def test_each_message_is_read(payload, command):
 )
 def test_any_message_is_a_command_or_the_one_refusal(payload):
     try:
-        parse_command(payload)
+        parse_command(read_message(payload))
     except Refusal as refusal:
         assert refusal.code == "invalid_request"
 
 
 def test_a_ref_of_257_bytes_is_refused_and_not_echoed():
-    payload = orjson.dumps({"type": "ping", "ref": "x" * 255})
+    message = {"type": "ping", "ref": "x" * 255}
     with pytest.raises(Refusal):
-        parse_command(payload)
-    assert usable_ref(payload) is None
-    assert usable_ref(b'{"ref":{"a":1},"type":"nonsense"}') == {"a": 1}
-    assert usable_ref(b"not json") is None
+        parse_command(message)
+    assert usable_ref(message) is None
+    assert usable_ref({"ref": {"a": 1}, "type": "nonsense"}) == {"a": 1}
+    assert usable_ref(["no object"]) is None
+
+
+def test_a_message_whose_brackets_would_take_long_is_refused_before_it_is_parsed():
+    with pytest.raises(Refusal, match="10000 brackets"):
+        read_message(b'{"type":"start","request":{"a":[' + b",".join([b"[]"] * 5000) + b"]}}")
+    # What is inside strings costs nothing.
+    read_message(orjson.dumps({"type": "start", "request": {"prompt": ",[]{}:" * 3000}}))

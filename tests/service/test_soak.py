@@ -6,6 +6,7 @@ import hashlib
 import random
 import resource
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -109,11 +110,14 @@ async def one(service: Service, seed: int) -> None:
 async def soak(service: Service, count: int, at_once: int) -> None:
     waiting = asyncio.Semaphore(at_once)
 
-    async def bounded(seed: int) -> None:
+    async def bounded(service: Service, seed: int) -> None:
         async with waiting:
             await one(service, seed)
 
-    await asyncio.gather(*(bounded(seed) for seed in range(count)))
+    # Bodies that end close their connection, and a pool may hand it out before it has seen that.
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
+        client = replace(service, http=http)
+        await asyncio.gather(*(bounded(client, seed) for seed in range(count)))
     async with asyncio.timeout(10):
         while service.hub.running or service.upstream.open or len(service.app[keys.CONNECTIONS]):
             await asyncio.sleep(0.01)

@@ -1,0 +1,54 @@
+"""What the members of an analyze request that are known here can be (``POST /analyze`` of the v1.3 API).
+
+The upstream is the judge of a request. But a native start is answered before the upstream is
+asked, and a prompt that is a number can only end as a failed stream: so that is said at once.
+Members that are not known pass.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from protocol.errors import Refusal, first_fault
+
+
+class _Members(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class _Video(_Members):
+    type: str | None = None
+    url: str | None = None
+    asset_id: str | None = None
+    base64_string: str | None = None
+
+
+class _ResponseFormat(_Members):
+    type: str | None = None
+    # What its schema may be is judged where it is admitted, and refused with a code of its own.
+
+
+class _Request(_Members):
+    prompt: str | None = None
+    video_id: str | None = None
+    video: _Video | None = None
+    temperature: float | None = None
+    max_tokens: float | None = None  # 10.0 is 10
+    response_format: _ResponseFormat | None = None
+    stream: bool | None = None
+    model_name: str | None = None
+    prompt_v2: dict[str, Any] | None = None
+    start_time: float | None = None
+    end_time: float | None = None
+
+
+def check_members(request: Any) -> None:
+    """Refuse an analyze request with a known member of a type that it cannot have.
+
+    Raises:
+        Refusal: ``invalid_request``, naming the member; its value is not quoted.
+    """
+    try:
+        _Request.model_validate(request)
+    except ValidationError as exc:
+        raise Refusal("invalid_request", first_fault(exc, "request")) from exc
