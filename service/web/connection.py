@@ -25,6 +25,7 @@ from aiohttp import web
 from protocol import messages
 from protocol.frames import Framing
 from service.hub.subscribers import Subscriber
+from service.web.turns import Turns
 
 log = structlog.get_logger()
 
@@ -168,6 +169,7 @@ class Connections:
         self._timer: asyncio.TimerHandle | None = None
         self._ticks = 0
         self._emptied = asyncio.Event()
+        self.turns = Turns(self._loop)
 
     def __len__(self) -> int:
         return len(self._open)

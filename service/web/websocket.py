@@ -23,7 +23,7 @@ from protocol.cursors import parse_cursor
 from protocol.errors import Refusal
 from protocol.frames import CLOSE, CLOSE_TIMEOUT_S, PING, PONG, WEBSOCKET, Framing, ws_close, ws_frame
 from protocol.options import parse_options
-from protocol.websocket import Message, WebSocketReader, accept_key
+from protocol.websocket import Message, WebSocketError, WebSocketReader, accept_key
 from service.hub.channels import Listener
 from service.hub.hub import NATIVE, Hub
 from service.hub.requests import ask
@@ -33,11 +33,15 @@ from service.web.connection import Connection, Connections, Sent, detach, head, 
 from service.web.keys import CONNECTIONS, CORS, HUB, TENANT
 from service.web.readers import asked_channel, asked_view
 from service.web.streams import read_of
+from service.web.turns import FRAME_BYTES, FRAMES
 from service.web.upstream_headers import analyze_headers
 
 PROTOCOL = "fanlight.v1"
 MAX_FAULTS = 20  # malformed messages in `FAULTS_WINDOW_S`; one more is close code 1008
 FAULTS_WINDOW_S = 10.0
+# Bytes that a peer may leave with the kernel and still have its pings answered.
+MAX_UNTAKEN_BYTES = 1 << 16
+_CLOSE_FRAME = 0x80 | CLOSE  # its first byte
 
 
 def handshake(request: web.Request) -> bytes:
@@ -76,6 +80,8 @@ class WebSocketConnection(Connection):
         super().__init__(connections)
         self._reader = WebSocketReader(MAX_COMMAND_BYTES)
         self._inbox: deque[Message] = deque()
+        self._broken: WebSocketError | None = None
+        self._ping: bytes | None = None  # not answered yet
         self._faults: deque[float] = deque()
         self._closing: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -83,24 +89,52 @@ class WebSocketConnection(Connection):
     # -- what the peer sends
 
     def data_received(self, data: bytes) -> None:
+        if self._closing is not None:
+            # Nothing is read any more. Only the close frame that answers ours is waited for,
+            # and a peer sends that by itself.
+            if data[0] == _CLOSE_FRAME:
+                self.close()
+            return
         self._reader.feed(data)
-        read, error = self._reader.take()
-        self._inbox.extend(read)
+        self._connections.turns.ask(self)
+
+    def take_turn(self) -> bool:
+        """See `service.web.turns.Sender`."""
+        if self._transport is None:
+            return False
+        if not self._inbox:
+            read, error = self._reader.take(FRAMES, FRAME_BYTES)
+            self._inbox.extend(read)
+            if error is not None:
+                self._broken = error
         self._handle()
-        if error is not None:
-            self.close_with(error.code, error.reason)
+        if self._broken is not None and not self._inbox:
+            self.close_with(self._broken.code, self._broken.reason)
+        more = self._closing is None and not self.paused and (bool(self._inbox) or self._reader.waiting)
+        if not self._transport.is_closing():
+            # What waits for its turn is enough: the peer's kernel holds the rest.
+            self._transport.pause_reading() if more or self.paused else self._transport.resume_reading()
+        return more
 
     def _handle(self) -> None:
         """Take messages in order, for as long as the peer also takes the answers."""
-        while self._inbox and not self.paused:
+        while self._inbox and not self.paused and self._closing is None:
             message = self._inbox.popleft()
             if message.opcode == CLOSE:
                 self._closed_by_peer(message.payload)
             elif message.opcode == PING:
-                if self._closing is None:
-                    self.write(ws_frame(PONG, message.payload))
-            elif message.opcode != PONG and self._closing is None:
+                self._ping = message.payload
+            elif message.opcode != PONG:
                 self._told(message.payload)
+        self._answer_ping()
+
+    def _answer_ping(self) -> None:
+        """Answer the latest ping (RFC 6455, section 5.5.3); none while the peer does not take the answers."""
+        if self._ping is None or self._closing is not None or self.paused:
+            return
+        if self.untaken_bytes <= MAX_UNTAKEN_BYTES:
+            ping, self._ping = self._ping, None
+            self.write(ws_frame(PONG, ping))
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -110,9 +144,8 @@ class WebSocketConnection(Connection):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._handle()
-        if not self.paused and self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        if not self.paused and self._closing is None:
+            self._connections.turns.ask(self)
 
     def _told(self, payload: bytes) -> None:
         ref = None
@@ -158,13 +191,9 @@ class WebSocketConnection(Connection):
         self._transport.resume_reading()
 
     def _closed_by_peer(self, payload: bytes) -> None:
-        if self._closing is None:
-            self.leave_all()
-            code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1000
-            valid = code in (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011) or 3000 <= code <= 4999
-            self.write(ws_close(code if valid else 1002))
-            self._closing = self._loop.call_later(CLOSE_TIMEOUT_S, self.drop)
-        self._inbox.clear()
+        self.leave_all()
+        self.write(ws_close(int.from_bytes(payload[:2], "big") if payload else 1000))
+        self._closing = self._loop.call_later(CLOSE_TIMEOUT_S, self.drop)
         self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -189,6 +218,7 @@ class WebSocketConnection(Connection):
         # A missing pong alone is no reason to close: the send deadline sees
         # whether bytes are still taken.
         if self._closing is None and not self.paused:
+            self._answer_ping()
             self.write(ws_frame(PING, b""))
 
 
