@@ -226,8 +226,12 @@ def read_late(port: int, view: str) -> str:
 BOMB = gzip.compress(bytes(1 << 30), 6)
 ARRAYS = b'{"prompt":[' + b",".join([b"[]"] * 3_000_000) + b"]}"
 KEYS = b"{" + b",".join(b'"k%d":1' % n for n in range(1_000_000)) + b"}"
-SCHEMA = b'{"prompt":"p","response_format":{"type":"json_schema","json_schema":{"enum":[%b]}}}' % b",".join([b"[]"] * 20_000)
-MEDIA = b'{"prompt":"short","video":{"type":"base64_string","base64_string":"%b"}}' % base64.b64encode(os.urandom(33 << 20))
+SCHEMA = b'{"prompt":"p","response_format":{"type":"json_schema","json_schema":{"enum":[%b]}}}' % b",".join(
+    [b"[]"] * 20_000
+)
+MEDIA = b'{"prompt":"short","video":{"type":"base64_string","base64_string":"%b"}}' % base64.b64encode(
+    os.urandom(33 << 20)
+)
 
 ATTACKS: dict[str, Callable[[int], str]] = {
     "nothing": lambda port: "",

@@ -459,8 +459,8 @@ class BorrowedConnection(Connection):
 
     def give_back(self, protocol: Any) -> bool:
         """Return the transport to aiohttp; False where it is gone."""
-        if not self.done.done() and not self._chunked:
-            self.drop()  # its handler was cancelled: the body is cut, and must look so
+        if self.done.cancelled() and not self._chunked:
+            self.drop()  # with its handler: the body is cut, and must look so
         transport, self._transport = self._transport, None
         self.write = _nowhere
         self._connections.discard(self)

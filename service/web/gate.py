@@ -96,11 +96,12 @@ async def _admitted(guard: Guard, request: web.Request, handler: Handler) -> web
 
 
 def _check_single(request: web.Request) -> None:
-    names = [name.lower() for name in request.headers]
+    # As they were sent: the parsed headers name each but once.
+    names = [name.lower() for name, _ in request.raw_headers]
     if len(names) == len(set(names)):
         return
     for name in SINGLE:
-        if names.count(name) > 1:
+        if names.count(name.encode()) > 1:
             raise Refusal("invalid_request", f"the header {name} was sent twice")
 
 

@@ -132,6 +132,7 @@ async def _answer(request: web.Request, upstream: aiohttp.ClientResponse) -> web
         response.content_length = int(length)
     elif not bodyless and request.version >= (1, 1):
         response.headers.update(framing_headers(chunked=True, kept=bool(request.keep_alive)))
+    transport = request.transport  # aiohttp lets go of it before it cancels
     await response.prepare(request)
     if request.method != "HEAD":
         try:
@@ -140,10 +141,10 @@ async def _answer(request: web.Request, upstream: aiohttp.ClientResponse) -> web
         except FAULTS as exc:
             # The caller must not take a broken answer for a whole one.
             log.warning("pass_through_broken", fault=type(exc).__name__)
-            reset(request.transport)
+            reset(transport)
             return response
         except asyncio.CancelledError:
-            reset(request.transport)
+            reset(transport)
             raise
     await response.write_eof()
     return response

@@ -5,6 +5,8 @@ import asyncio
 import orjson
 import pytest
 
+from protocol.verdict import judge
+from service.hub import pump
 from tests.fakes.service import Serving
 from tests.fakes.upstream import Gate, Hang, Play, end, start, text
 
@@ -222,3 +224,21 @@ async def test_a_restart_resets_the_derived_views_too(serving: Serving):
             for op in message.get("ops", ()):
                 tree = apply(tree, op)
         assert tree == {"c": [3]}
+
+
+@pytest.mark.parametrize("reason", ["stop", "length"])
+async def test_a_run_is_judged_once(serving: Serving, monkeypatch: pytest.MonkeyPatch, reason: str):
+    judged = []
+    monkeypatch.setattr(pump, "judge", lambda *asked: judged.append(asked) or judge(*asked))
+    async with serving(Play([start(), *pieces(WHOLE), end(reason)])) as service:
+        shown = await service.show(await service.start(**ASK), "?wait=5")
+        assert shown["validation"]["valid"] is True
+    assert len(judged) == 1
+
+
+async def test_the_ending_stands_also_where_the_answer_goes_on_behind_it(serving: Serving):
+    async with serving(Play([start(), *pieces(WHOLE), end(), Hang()]), idle_timeout_s=0.05) as service:
+        shown = await service.show(await service.start(**ASK, fanlight={"restart": 1}), "?wait=5")
+        assert (shown["status"], shown["gen"], shown["validation"]["valid"]) == ("completed", 1, True)
+        await service.upstream.idle.wait()
+        assert len(service.upstream.seen) == 1
