@@ -28,7 +28,7 @@ class Channel:
     name: str
     listeners: set[Listener] = field(default_factory=set)
 
-    def listen(self, listener: Listener, running: "list[Stream]", cursor: Cursor | None, ref: Any) -> None:
+    def listen(self, listener: Listener, running: "tuple[Stream, ...]", cursor: Cursor | None, ref: Any) -> None:
         """Attach: ``waiting`` first, then each stream that runs already."""
         self.listeners.add(listener)
         framing = listener.outlet.framing

@@ -38,12 +38,7 @@ class DerivedView(MessageBase):
         super().__init__(stream)
         self._make = make
         self._begin()
-        # What stood there before the first reader came is told to readers as state. Whoever
-        # comes after the end holds what only the end proves, too.
-        self._projection.feed(stream.log.slice(0, stream.log.size))
-        if stream.text_is_over:
-            self._projection.close()
-        self._origin = stream.log.size
+        self._log = stream.log
 
     def _begin(self) -> None:
         self._projection = self._make()
@@ -55,6 +50,24 @@ class DerivedView(MessageBase):
         self._violation_n = -1  # the ordinal of the message that tells it
 
     # -- the stream's side
+
+    def catch_up(self, most: int) -> bool:
+        """Read what stands there before the first reader comes, about ``most`` bytes of it; whether that was all.
+
+        To readers it is told as state. Whoever comes after the end holds what only the end proves, too.
+        """
+        log = self._stream.log
+        if self._log is not log:
+            self._begin()
+            self._log = log
+        stop = log.boundary_before(min(log.size, self._origin + most))
+        self._projection.feed(log.slice(self._origin, stop))
+        self._origin = stop
+        if stop < log.size:
+            return False
+        if self._stream.text_is_over:
+            self._projection.close()
+        return True
 
     def feed(self, text: str, violation: Violation | None) -> None:
         """Take more text, and the violation that it proved."""

@@ -434,8 +434,12 @@ class Hub:
         """Attach to a channel."""
         space = self._tenants.setdefault(tenant, _Tenant())
         channel = space.channels.setdefault(name, Channel(name))
-        running = [s for s in space.streams.values() if s.ending is None and name in s.channels]
-        channel.listen(listener, running, cursor, ref)
+        channel.listen(listener, self.running_under(tenant, name), cursor, ref)
+
+    def running_under(self, tenant: str, name: str) -> "tuple[Stream, ...]":
+        """The streams that run under a channel's name."""
+        space = self._tenants.get(tenant) or _Tenant()
+        return tuple(s for s in space.streams.values() if s.ending is None and name in s.channels)
 
     def unlisten(self, tenant: str, name: str, listener: Listener) -> None:
         """Leave a channel; idempotent."""

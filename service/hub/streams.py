@@ -9,7 +9,10 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+
+import structlog
 
 from protocol import messages
 from protocol.captions import CaptionView as Cues
@@ -31,6 +34,8 @@ from service.hub.derived import CaptionView, DerivedView, JsonView, PatchView
 from service.hub.subscribers import Outlet, Subscriber
 from service.hub.views import EndView, MessageView, RawView, TextView, View, text_place
 
+log = structlog.get_logger()
+
 VIEWS: dict[str, Callable[["Stream"], MessageView]] = {
     "text": TextView,
     "raw": RawView,
@@ -39,6 +44,9 @@ VIEWS: dict[str, Callable[["Stream"], MessageView]] = {
     "patch": lambda stream: PatchView(stream, Tree),
     "captions": lambda stream: CaptionView(stream, stream.cues),
 }
+# A view of a text up to here is made at once, a longer one in steps: some milliseconds each.
+AT_ONCE_BYTES = 1 << 15
+STEP_BYTES = 1 << 14
 # Views in which a violation is told.
 VIOLATION_VIEWS = frozenset({"text", "json", "patch", "captions"})
 
@@ -152,6 +160,7 @@ class Stream:
         self._audiences: dict[tuple[str, str], Audience] = {}
         self._views: dict[str, View] = {}
         self._derived: list[DerivedView] = []  # those of them that are fed
+        self._preparing: dict[str, list[Callable[[], None]]] = {}  # views in the making, and who waits for them
         self._subscribers = 0
         self._watching: set[Subscriber] = set()  # those who asked for presence
         self._told_presence: dict[str, int] = {}
@@ -356,10 +365,48 @@ class Stream:
         """The projection of that name; made when first asked for."""
         view = self._views.get(name)
         if view is None:
-            view = self._views[name] = VIEWS[name](self)
+            view = VIEWS[name](self)
             if isinstance(view, DerivedView):
-                self._derived.append(view)
+                view.catch_up(self.log.size)
+            self._add_view(name, view)
         return view  # type: ignore[return-value]
+
+    def _add_view(self, name: str, view: View) -> None:
+        self._views[name] = view
+        if isinstance(view, DerivedView):
+            self._derived.append(view)
+
+    def prepare(self, name: str, then: Callable[[], None]) -> bool:
+        """Make a view that would take long, in steps; whether it is ready now, else ``then`` is called when it is."""
+        if name in self._views or self.log.size <= AT_ONCE_BYTES:
+            return True
+        if name not in self._preparing:
+            view = VIEWS[name](self)
+            if not isinstance(view, DerivedView):
+                return True
+            self._preparing[name] = []
+            self.loop.call_soon(partial(self._prepare, name, view))
+        self._preparing[name].append(then)
+        return False
+
+    def _prepare(self, name: str, view: DerivedView) -> None:
+        """One step of making a view."""
+        try:
+            if name not in self._views and not view.catch_up(STEP_BYTES):
+                self.loop.call_soon(partial(self._prepare, name, view))
+                return
+            if name not in self._views:
+                self._add_view(name, view)
+        except Exception:  # then whoever asks for it meets it, and can say so
+            log.exception("view_failed", stream=self.id, view=name)
+        for then in self._preparing.pop(name):
+            then()
+
+    async def ready(self, name: str) -> None:
+        """Wait until a view can be had without a long step."""
+        done = asyncio.Event()
+        if not self.prepare(name, done.set):
+            await done.wait()
 
     def audience(self, view: View, framing: Framing) -> Audience:
         """Those who see ``view`` through ``framing``."""

@@ -57,7 +57,8 @@ def detach(request: web.Request, connection: "Connection") -> bytes:
     """
     protocol = request.protocol
     transport = request.transport
-    assert transport is not None
+    if transport is None:
+        raise ConnectionResetError("the peer has left")
     tail = bytes(protocol._message_tail)
     # To aiohttp the connection is lost: it lets go of everything, and closes nothing.
     protocol.transport = None

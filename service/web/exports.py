@@ -22,6 +22,7 @@ async def captions(request: web.Request) -> web.StreamResponse:
         headers = {"Cache-Control": "private, no-cache", "ETag": tag}
         if tag in request.headers.get("If-None-Match", ""):
             return web.Response(status=304, headers=headers)
+    await stream.ready("captions")
     view = stream.view("captions")
     assert isinstance(view, CaptionView)
     subtitles = Subtitles.of(view.finals(), formatted=formatted)

@@ -67,12 +67,12 @@ async def events(request: web.Request) -> web.StreamResponse:
     if cursor is not None and cursor.after_end and ending and (cursor.gen, cursor.position) == (ending.gen, ending.to):
         # The reader has seen the ending: 204 tells an EventSource to stay away.
         return web.Response(status=204)
-    return _read(request, stream, SSE, "text/event-stream", cursor, SSE_RETRY)
+    return await _read(request, stream, SSE, "text/event-stream", cursor, SSE_RETRY)
 
 
 async def ndjson(request: web.Request) -> web.StreamResponse:
     """``GET /v1/streams/{id}/ndjson``: one message a line."""
-    return _read(request, read_of(request), NDJSON, "application/x-ndjson", _cursor(request), b"")
+    return await _read(request, read_of(request), NDJSON, "application/x-ndjson", _cursor(request), b"")
 
 
 async def text(request: web.Request) -> web.StreamResponse:
@@ -92,15 +92,15 @@ async def text(request: web.Request) -> web.StreamResponse:
 
 async def channel_events(request: web.Request) -> web.StreamResponse:
     """``GET /v1/channels/{name}/events``."""
-    return _listen(request, CHANNEL_SSE, "text/event-stream", SSE_RETRY)
+    return await _listen(request, CHANNEL_SSE, "text/event-stream", SSE_RETRY)
 
 
 async def channel_ndjson(request: web.Request) -> web.StreamResponse:
     """``GET /v1/channels/{name}/ndjson``."""
-    return _listen(request, CHANNEL_NDJSON, "application/x-ndjson", b"")
+    return await _listen(request, CHANNEL_NDJSON, "application/x-ndjson", b"")
 
 
-def _read(
+async def _read(
     request: web.Request,
     stream: Stream,
     framings: Mapping[bool, Framing],
@@ -109,6 +109,7 @@ def _read(
     first: bytes,
 ) -> Sent:
     view = asked_view(request)
+    await stream.ready(view)
     connection = _open(request, framings, content_type, {})
     if connection is not None:
         if first:
@@ -118,8 +119,10 @@ def _read(
     return Sent(keep_alive=False)
 
 
-def _listen(request: web.Request, framings: Mapping[bool, Framing], content_type: str, first: bytes) -> Sent:
+async def _listen(request: web.Request, framings: Mapping[bool, Framing], content_type: str, first: bytes) -> Sent:
     name, view, hub, tenant = asked_channel(request), asked_view(request), request.app[HUB], request[TENANT]
+    for stream in hub.running_under(tenant, name):
+        await stream.ready(view)
     chunked = request.version >= (1, 1)
     connection = ChannelBodyConnection(request.app[CONNECTIONS], framings[chunked], chunked=chunked)
     listener = Listener(connection, view)

@@ -101,8 +101,11 @@ async def show(request: web.Request) -> web.Response:
                     await stream.ended()
             except TimeoutError:
                 pass  # then as it stands
+    partial = flag(request, "partial")
+    if partial:
+        await stream.ready("patch")
     shown: dict[str, Any] = resource(stream)
-    if flag(request, "partial"):
+    if partial:
         shown["partial"] = stream.partial()
     return json_response(shown)
 

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
+from typing import Any
 
 from aiohttp import web
 
@@ -82,6 +84,7 @@ class WebSocketConnection(Connection):
         self._inbox: deque[Message] = deque()
         self._broken: WebSocketError | None = None
         self._ping: bytes | None = None  # not answered yet
+        self.held = False  # what comes next has to wait for what came last
         self._faults: deque[float] = deque()
         self._closing: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -110,15 +113,16 @@ class WebSocketConnection(Connection):
         self._handle()
         if self._broken is not None and not self._inbox:
             self.close_with(self._broken.code, self._broken.reason)
-        more = self._closing is None and not self.paused and (bool(self._inbox) or self._reader.waiting)
+        stays = self.paused or self.held
+        more = self._closing is None and not stays and (bool(self._inbox) or self._reader.waiting)
         if not self._transport.is_closing():
             # What waits for its turn is enough: the peer's kernel holds the rest.
-            self._transport.pause_reading() if more or self.paused else self._transport.resume_reading()
+            self._transport.pause_reading() if more or stays else self._transport.resume_reading()
         return more
 
     def _handle(self) -> None:
         """Take messages in order, for as long as the peer also takes the answers."""
-        while self._inbox and not self.paused and self._closing is None:
+        while self._inbox and not self.paused and not self.held and self._closing is None:
             message = self._inbox.popleft()
             if message.opcode == CLOSE:
                 self._closed_by_peer(message.payload)
@@ -155,9 +159,20 @@ class WebSocketConnection(Connection):
                 ref = usable_ref(message)
                 self.command(parse_command(message))
             except Refusal as refusal:
-                self.say(messages.error(refusal.code, refusal.message, refusal.answer.retryable, ref=ref))
-                if refusal.code != "not_found":
-                    self._fault()
+                self._refuse(refusal, ref)
+
+    def do(self, command: Command) -> None:
+        """Do what a message asked that had to wait."""
+        with in_charge(self):
+            try:
+                self.command(command)
+            except Refusal as refusal:
+                self._refuse(refusal, command.ref)
+
+    def _refuse(self, refusal: Refusal, ref: Any) -> None:
+        self.say(messages.error(refusal.code, refusal.message, refusal.answer.retryable, ref=ref))
+        if refusal.code != "not_found":
+            self._fault()
 
     def _fault(self) -> None:
         now = self._loop.time()
@@ -259,6 +274,7 @@ class ManySocket(WebSocketConnection):
         self._tenant = tenant
         self._headers = headers
         self._listeners: dict[str, Listener] = {}
+        self._next: Subscribe | None = None  # waits for its view
 
     def command(self, command: Command) -> None:
         match command:
@@ -280,12 +296,32 @@ class ManySocket(WebSocketConnection):
             self._listen(command)
             return
         stream = self._hub.find(self._tenant, command.stream or "")
+        if not self._is_ready([stream], command):
+            return
         with stream.hold():  # replacing one's only subscription is not leaving
             self._drop_subscription(stream.id)
             stream.attach(self, command.view, parse_cursor(command.cursor), presence=command.presence, ref=command.ref)
 
+    def _is_ready(self, streams: Iterable[Stream], command: Subscribe) -> bool:
+        """Whether a subscription can be had at once; else it is what comes next, and nothing before it."""
+        for stream in streams:
+            if not stream.prepare(command.view, self._go_on):
+                self.held = True
+                self._next = command
+                return False
+        return True
+
+    def _go_on(self) -> None:
+        """A view is ready."""
+        command, self._next, self.held = self._next, None, False
+        if command is not None and self._transport is not None:
+            self.do(command)
+            self._connections.turns.ask(self)
+
     def _listen(self, command: Subscribe) -> None:
         name = command.channel or ""
+        if not self._is_ready(self._hub.running_under(self._tenant, name), command):
+            return
         self._unlisten(name)
         listener = self._listeners[name] = Listener(self, command.view, command.presence)
         self._hub.listen(self._tenant, name, listener, parse_cursor(command.cursor), command.ref)
@@ -378,6 +414,7 @@ async def on_stream(request: web.Request) -> web.StreamResponse:
         stream, view = read_of(request), asked_view(request)
     except Refusal as refusal:
         return _refuse(request, accepted, refusal)
+    await stream.ready(view)
     connection = StreamSocket(request.app[CONNECTIONS], request.app[HUB], stream)
     tail = _upgrade(request, accepted, connection)
     cursor = parse_cursor(request.query.get("cursor"))
@@ -404,6 +441,8 @@ async def on_channel(request: web.Request) -> web.StreamResponse:
         name, view = asked_channel(request), asked_view(request)
     except Refusal as refusal:
         return _refuse(request, accepted, refusal)
+    for stream in request.app[HUB].running_under(request[TENANT], name):
+        await stream.ready(view)
     connection = ManySocket(request.app[CONNECTIONS], request.app[HUB], request[TENANT], analyze_headers(request))
     tail = _upgrade(request, accepted, connection)
     with in_charge(connection):

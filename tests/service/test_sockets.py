@@ -273,3 +273,18 @@ async def test_a_client_that_floods_without_reading_is_asked_no_more_and_then_cl
                 await asyncio.sleep(0.01)
         assert most < 3_000_000
         writer.close()
+
+
+async def test_who_subscribes_to_a_long_text_has_its_view_made_in_steps_and_what_follows_waits(serving: Serving):
+    whole = "[" + ",".join(f'{{"start":{n},"text":"t{n}"}}' for n in range(4000)) + "]"
+    async with serving(Play([start(), text(whole), end()])) as service, many(service) as socket:
+        stream = await service.start()
+        await service.show(stream, "?wait=5")
+        for view in ("json", "captions", "patch"):
+            await say(socket, type="subscribe", stream=stream, view=view, ref=view)
+            await say(socket, type="ping", ref="after")
+        heard = [await hear(socket) for _ in range(9)]
+        assert [m["type"] for m in heard] == ["attached", "end", "pong"] * 3
+        assert [m["ref"] for m in heard if m["type"] == "attached"] == ["json", "captions", "patch"]
+        assert heard[6]["state"] == orjson.loads(whole)
+        assert len(heard[3]["state"]) == 4000

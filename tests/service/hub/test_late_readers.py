@@ -1,7 +1,9 @@
 """Whoever comes, whenever: at the end every reader of a view holds what one from the beginning holds."""
 
 import asyncio
+from functools import partial
 from typing import Any, cast
+from unittest.mock import patch
 
 import orjson
 import pytest
@@ -13,7 +15,8 @@ from protocol.events import Event, StreamEnd, event_of
 from protocol.schemas import admit
 from protocol.subtitles import Subtitles
 from protocol.textlog import TextLog
-from service.hub.derived import CaptionView
+from service.hub import streams
+from service.hub.derived import CaptionView, JsonView
 from service.hub.replay import replay, shadow_of
 from service.hub.streams import VIEWS, Stream
 from tests.fakes.outlets import FakeLoop, FakeOutlet, make_stream
@@ -269,3 +272,57 @@ def test_half_a_character_at_the_end_is_text_before_the_verdict_is_made():
         reader.take()
     assert early.holds == late.holds
     assert "�" in cast(str, early.items["c0"]["text"])
+
+
+@given(texts, st.integers(1, 9), texts, st.integers(0, 9), st.integers(0, 9), st.booleans())
+def test_a_view_made_in_steps_while_the_text_grows_is_the_one_made_at_once(
+    text: str, size: int, again: str, restart: int, moment: int, judged: bool
+):
+    loop = FakeLoop()
+    steps = pieces(text, size)
+    stream = make_stream(loop, schema=admit(SCHEMA) if judged else None)
+    early = [Reader(view) for view in VIEWS]
+    for reader in early:
+        reader.attach(stream)
+    other = make_stream(loop, schema=admit(SCHEMA) if judged else None)
+    late = [Reader(view) for view in VIEWS]
+    with patch.object(streams, "AT_ONCE_BYTES", 0), patch.object(streams, "STEP_BYTES", 4):
+        for turn, step in enumerate([*steps, None]):
+            for grown in (stream, other):
+                if turn == restart:
+                    grown.regenerate(log_of(pieces(again, size)), "restarted")
+                elif step is not None:
+                    grown.take([step])
+            if turn == min(moment, len(steps)):
+                for reader in late:
+                    attach = partial(reader.attach, other)
+                    if other.prepare(reader.view, attach):
+                        attach()
+            loop.turn()
+        for grown in (stream, other):
+            grown.finish(None, now=1.0, end=END)
+        loop.run()
+    for reader in [*early, *late]:
+        reader.take()
+    assert_all_hold_the_same([*early, *late])
+
+
+def test_a_view_that_cannot_be_made_is_told_to_whoever_waits_for_it_and_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    loop = FakeLoop()
+    stream = make_stream(loop)
+    stream.take(pieces("[" + "1," * 20_000, 40_001))
+    called: list[str] = []
+    monkeypatch.setitem(streams.VIEWS, "json", lambda stream: JsonView(stream, Broken))
+    assert stream.prepare("json", lambda: called.append("json")) is False
+    assert stream.prepare("json", lambda: called.append("json")) is False
+    loop.run()
+    assert called == ["json", "json"]
+    with pytest.raises(ZeroDivisionError):
+        stream.view("json")
+
+
+class Broken:
+    def feed(self, fragment: str) -> Any:
+        raise ZeroDivisionError
