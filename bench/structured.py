@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from protocol.early import EarlyCheck
-from protocol.element_view import ElementView
+from protocol.element_view import ElementProjection
 from protocol.jsonpush import JsonPush
-from protocol.patch_view import PatchView
+from protocol.patch_view import PatchProjection
 from protocol.schemas import admit
 from protocol.verdict import judge
 
@@ -103,13 +103,13 @@ def push_and_check(fragments: list[str]) -> None:
 
 
 def elements(fragments: list[str]) -> None:
-    view = ElementView(admit(SCHEMA))
+    view = ElementProjection(admit(SCHEMA))
     for fragment in fragments:
         view.feed(fragment)
 
 
 def patches(fragments: list[str]) -> None:
-    view = PatchView()
+    view = PatchProjection()
     for fragment in fragments:
         view.feed(fragment)
 

@@ -5,13 +5,13 @@ from contextlib import suppress
 from protocol.cues import CueBoard
 from protocol.jsonpush import JsonRefused
 from protocol.plain_cues import PlainCues
-from protocol.projections import Message
+from protocol.projections import Told
 from protocol.structured_cues import CueNames, StructuredCues
 
-__all__ = ["CaptionView", "CueNames"]
+__all__ = ["CaptionProjection", "CueNames"]
 
 
-class CaptionView:
+class CaptionProjection:
     """Messages ``{at, id, rev, state, start, end, text, speaker?, pointer?}``.
 
     Args:
@@ -27,7 +27,7 @@ class CaptionView:
         self._has_document = False
         self._is_refused = False
 
-    def feed(self, fragment: str) -> list[Message]:
+    def feed(self, fragment: str) -> list[Told]:
         """Take the next piece of text; return what it tells, in order of ``at``."""
         if not self._is_refused:
             try:
@@ -41,7 +41,7 @@ class CaptionView:
                 self._has_document = self._structured.parser.has_document
         return self._board.taken()
 
-    def close(self) -> list[Message]:
+    def close(self) -> list[Told]:
         """The text is over; return what only its end tells."""
         self._board.over()
         if not self._is_refused:
@@ -63,10 +63,10 @@ class CaptionView:
             self._undecided_at = until
             self._plain.feed(prose.decode())
 
-    def state(self, start: int) -> list[Message]:
+    def state(self, start: int) -> list[Told]:
         """Return the latest of each cue that changed after offset ``start``."""
         return self._board.state(start)
 
-    def finals(self) -> list[Message]:
+    def finals(self) -> list[Told]:
         """Return the final cues, for exports."""
         return self._board.finals()

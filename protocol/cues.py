@@ -88,13 +88,18 @@ class CueBoard:
         """
         return [
             message
-            for message in self._latest.values()
+            for message in self._in_place()
             if (message["at"] > start or message["id"] in self._last) and (start or message["state"] != "retracted")
         ]
 
     def finals(self) -> list[dict[str, Any]]:
-        """Return the cues that are final, in the order in which they began to be told."""
-        return [message for message in self._latest.values() if message["state"] == "final"]
+        """Return the cues that are final, in the order in which they begin in the text."""
+        return [message for message in self._in_place() if message["state"] == "final"]
+
+    def _in_place(self) -> list[dict[str, Any]]:
+        """The latest of each cue, in an order that does not hang on how the text was cut."""
+        cues = self._cues
+        return sorted(self._latest.values(), key=lambda message: cues[message["id"]].at)
 
     def _tell(self, cue: Cue, state: State, at: int) -> None:
         self._cues[cue.id] = cue

@@ -5,11 +5,11 @@ from typing import Any
 
 from protocol.element_schemas import ElementSchemas
 from protocol.jsonpush import Kind
-from protocol.projections import JsonProjection, Message
+from protocol.projections import JsonProjection, Told
 from protocol.schemas import AdmittedSchema
 
 
-class ElementView(JsonProjection):
+class ElementProjection(JsonProjection):
     """Messages ``{at, pointer, value, valid}``; ``valid`` is None without a schema.
 
     Args:
@@ -19,7 +19,7 @@ class ElementView(JsonProjection):
     def __init__(self, schema: AdmittedSchema | None = None) -> None:
         super().__init__()
         self.parser.tells_growth = False
-        self._elements: list[Message] = []
+        self._elements: list[Told] = []
         self._ats: list[int] = []
         self._is_repeated = False  # a member came twice: pointers are not unique
         # What judges the value in progress, and each open container with the index within it.
@@ -28,7 +28,7 @@ class ElementView(JsonProjection):
         self._index = -1
         self._indexes: list[int] = []
 
-    def state(self, start: int) -> list[Message]:
+    def state(self, start: int) -> list[Told]:
         """Return the elements told after offset ``start``; of a pointer told twice the last."""
         elements = self._elements[bisect_right(self._ats, start) :]
         if self._is_repeated:

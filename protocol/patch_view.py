@@ -10,7 +10,7 @@ from protocol.projections import JsonProjection
 Op = dict[str, Any]
 
 
-class PatchView(JsonProjection):
+class PatchProjection(JsonProjection):
     """Messages ``{at, ops}`` with ``ops`` of ``{op, path, value}``.
 
     ``add`` puts a value at a path, in the place of what may stand there; ``append`` continues a string.

@@ -10,16 +10,16 @@ from typing import Any, Protocol
 
 from protocol.jsonpush import JsonPush, JsonRefused, Kind
 
-Message = dict[str, Any]
+Told = dict[str, Any]  # a message of a view, without ``type`` and ``stream``
 
 
 class Projection(Protocol):
     """A view of one growing text. Section 3 of the contract says what it tells."""
 
-    def feed(self, fragment: str) -> list[Message]:
+    def feed(self, fragment: str) -> list[Told]:
         """Take the next piece of text; return what it proves, in order of ``at``."""
 
-    def close(self) -> list[Message]:
+    def close(self) -> list[Told]:
         """The text is over; return what only its end proves."""
 
     def state(self, start: int) -> Any:
@@ -34,10 +34,10 @@ class JsonProjection:
 
     def __init__(self) -> None:
         self.parser = JsonPush(self)
-        self._told: list[Message] = []
+        self._told: list[Told] = []
         self._is_refused = False
 
-    def feed(self, fragment: str) -> list[Message]:
+    def feed(self, fragment: str) -> list[Told]:
         """Take the next piece of text; return what it proves, in order of ``at``."""
         if not self._is_refused:
             try:
@@ -46,7 +46,7 @@ class JsonProjection:
                 self._is_refused = True
         return self._taken()
 
-    def close(self) -> list[Message]:
+    def close(self) -> list[Told]:
         """The text is over; return what only its end proves."""
         if not self._is_refused:
             self._is_refused = True
@@ -55,7 +55,7 @@ class JsonProjection:
                 self.parser.close()
         return self._taken()
 
-    def _taken(self) -> list[Message]:
+    def _taken(self) -> list[Told]:
         told, self._told = self._told, []
         return told
 

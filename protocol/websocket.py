@@ -48,7 +48,7 @@ class WebSocketError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class Incoming:
     """One whole message: text, ping, pong or close, by its opcode."""
 
     opcode: int
@@ -107,14 +107,14 @@ class WebSocketReader:
             self._buffer += data
         self._waiting = True
 
-    def take(self, frames: int = sys.maxsize, size: int = sys.maxsize) -> tuple[list[Message], WebSocketError | None]:
+    def take(self, frames: int = sys.maxsize, size: int = sys.maxsize) -> tuple[list[Incoming], WebSocketError | None]:
         """Return the messages that the next frames complete, and the error that stopped them, if any.
 
         Args:
             frames: how many are read at most, fragments and control frames among them.
             size: bytes of frames after which no further one is read; the first one always is.
         """
-        messages: list[Message] = []
+        messages: list[Incoming] = []
         stop = self._at + size
         try:
             while self._waiting and frames > 0 and self._at < stop:
@@ -129,7 +129,7 @@ class WebSocketReader:
             self._let_go()
         return messages, None
 
-    def _take_frame(self, messages: list[Message]) -> bool:
+    def _take_frame(self, messages: list[Incoming]) -> bool:
         """Read one frame, if all of it has come; return whether there may be another one."""
         buffer, at = self._buffer, self._at
         have = len(buffer)
@@ -157,7 +157,7 @@ class WebSocketReader:
         if opcode >= CLOSE:
             if opcode == CLOSE:
                 _check_close(payload)
-            messages.append(Message(opcode, payload))
+            messages.append(Incoming(opcode, payload))
         elif (whole := self._assembled(opcode, payload, final=first >= 0x80)) is not None:
             messages.append(whole)
         return opcode != CLOSE and end < have
@@ -169,13 +169,13 @@ class WebSocketReader:
         if opcode != _CONTINUATION and opcode not in self.takes:
             raise WebSocketError(1003, "invalid_request")
 
-    def _assembled(self, opcode: int, payload: bytes, *, final: bool) -> Message | None:
+    def _assembled(self, opcode: int, payload: bytes, *, final: bool) -> Incoming | None:
         """Add a payload to its message; return the message when that was the last one."""
         if self._message is None:
             if final:
                 if opcode == TEXT:
                     _check_text(payload, final=True)
-                return Message(opcode, payload)
+                return Incoming(opcode, payload)
             self._message, self._opcode, self._checked = bytearray(), opcode, 0
         message = self._message
         message += payload
@@ -185,7 +185,7 @@ class WebSocketReader:
         if not final:
             return None
         self._message = None
-        return Message(self._opcode, bytes(message))
+        return Incoming(self._opcode, bytes(message))
 
     def _let_go(self) -> None:
         """Keep no more than about twice of what is still to be taken."""

@@ -14,6 +14,7 @@ from config.settings import EMBEDDED, Settings, is_loopback
 from service.hub.clocks import ClockLimits
 from service.hub.hub import Hub, HubLimits
 from service.hub.pump import PumpLimits
+from service.hub.retention import RetentionLimits
 from service.hub.streams import Limits
 from service.upstream.address import Address, parse_address
 from service.upstream.embedded import EmbeddedEngine
@@ -39,10 +40,9 @@ def hub_limits(settings: Settings) -> HubLimits:
             settings.max_line_bytes,
             settings.max_events_per_s,
         ),
+        kept=RetentionLimits(settings.max_kept_bytes, settings.max_kept_bytes_per_tenant),
         max_streams=settings.max_streams,
         max_streams_per_tenant=settings.max_streams_per_tenant,
-        max_kept_bytes=settings.max_kept_bytes,
-        max_kept_bytes_per_tenant=settings.max_kept_bytes_per_tenant,
     )
 
 
@@ -161,7 +161,7 @@ async def serve(settings: Settings) -> None:
 async def drain(app: web.Application, drain_s: float, now: asyncio.Event) -> None:
     """Start nothing new, let what runs end within the grace, then say goodbye to who is left."""
     hub, connections = app[keys.HUB], app[keys.CONNECTIONS]
-    hub.draining = True
+    hub.drain()
     log.info("draining", running=hub.running, readers=len(connections))
     latest_ms = max(EARLIEST_RETURN_MS, round(drain_s * 1000))
     for connection in connections.open():

@@ -15,15 +15,11 @@ import asyncio
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from protocol.frames import Framing
 from service.hub.sending import send_row
 from service.hub.subscribers import Subscriber
-from service.hub.views import Message, View
-
-if TYPE_CHECKING:
-    from service.hub.streams import Stream
+from service.hub.views import Outgoing, View
 
 # A write costs about 4 microseconds, so a slice is one to two milliseconds.
 SLICE = 384
@@ -51,15 +47,22 @@ def _gone(_frame: bytes) -> None:
 
 
 class Audience:
-    """Subscribers of one stream, view and framing; see the module's text."""
+    """Subscribers of one view and framing; see the module's text.
 
-    def __init__(self, stream: "Stream", view: View, framing: Framing) -> None:
-        self.stream = stream
+    Args:
+        left: told of each subscriber that has gone.
+    """
+
+    def __init__(
+        self, view: View, framing: Framing, loop: asyncio.AbstractEventLoop, left: Callable[[Subscriber], None]
+    ) -> None:
         self.view = view
         self.framing = framing
-        self.gen = stream.gen
+        self._loop = loop
+        self._left = left
+        self.gen = view.run.gen
         self.position = view.head()
-        self.last_write = stream.clock()
+        self.last_write = loop.time()
         self._row: list[Subscriber | None] = []
         self._writes: list[Callable[[bytes], None]] = []  # the row's outlets, seat by seat
         self._fds = array("i")  # and their sockets
@@ -99,7 +102,7 @@ class Audience:
             self._vacate(subscriber)
         self._apart.discard(subscriber)
         subscriber.audience = None
-        self.stream.left(subscriber)
+        self._left(subscriber)
 
     def step_out(self, subscriber: Subscriber) -> None:
         """Move one out of the row, keeping its place; idempotent."""
@@ -150,7 +153,7 @@ class Audience:
             for left, sent in send_row(self._fds, seat, stop, frame):
                 self._writes[left](frame[sent:])
             if stop < len(self._writes):
-                self.stream.loop.call_soon(self._pass)
+                self._loop.call_soon(self._pass)
                 return
             self._land()
 
@@ -175,7 +178,7 @@ class Audience:
         """The pass is done: the row stands at its target."""
         self._frame, fate, self._fate = None, self._fate, None
         self.gen, self.position = self._target
-        self.last_write = self.stream.clock()
+        self.last_write = self._loop.time()
         if self._gaps:
             self._close_gaps()
         if fate is not None:
@@ -228,20 +231,20 @@ class Audience:
 
     def _step(self, gen: int, position: int) -> "_Step | None":
         """What lies past a place; None when nothing does."""
-        view, stream = self.view, self.stream
-        if gen == stream.gen and position == view.head() and stream.ending is None:
+        view, run = self.view, self.view.run
+        if gen == run.gen and position == view.head() and run.ending is None:
             return None
-        messages: list[Message] = []
-        if gen != stream.gen:
+        messages: list[Outgoing] = []
+        if gen != run.gen:
             told = view.reset()
             if told is None:
-                return _Step(b"", stream.gen, 0, fate=False)
+                return _Step(b"", run.gen, 0, fate=False)
             messages.append(told)
             position = 0
         found, after = view.since(position)
         messages += found
         fate = None
-        if stream.ending is not None and after == view.head():
+        if run.ending is not None and after == view.head():
             last = view.end()
             fate = last is not None
             if last is not None:
@@ -251,7 +254,7 @@ class Audience:
         framing = self.framing
         framed = b"".join([framing.message(payload, cursor) for payload, cursor in messages if payload])
         body = framing.body(framed)
-        return _Step(body + framing.last if fate else body, stream.gen, after, fate)
+        return _Step(body + framing.last if fate else body, run.gen, after, fate)
 
     def beat(self) -> None:
         """Say that the stream lives, to all who can take it."""
@@ -259,7 +262,7 @@ class Audience:
             return
         for write in self._writes:
             write(self.framing.keep_alive)
-        self.last_write = self.stream.clock()
+        self.last_write = self._loop.time()
 
 
 class Rollup:

@@ -1,4 +1,4 @@
-"""Views that are projections of the text: elements, patches, captions. Computed once per stream and view.
+"""Views that are projections of the text: elements, patches, captions. Computed once per run and view.
 
 The position of a reader is the ordinal of the message it wants next. Messages are kept
 for a while, encoded; who is further behind than that is told what stands there now, out
@@ -13,17 +13,16 @@ from typing import TYPE_CHECKING, Any
 from protocol import messages
 from protocol.cursors import Cursor, Mode
 from protocol.patch_view import join_ops
-from protocol.projections import Message as Told
-from protocol.projections import Projection
+from protocol.projections import Projection, Told
 from protocol.violations import Violation
-from service.hub.views import EVENTS_AT_ONCE_BYTES, Message, MessageBase, text_place
+from service.hub.views import EVENTS_AT_ONCE_BYTES, MessageBase, Outgoing, text_place
 
 if TYPE_CHECKING:
-    from service.hub.streams import Stream
+    from service.hub.run import Run
 
 
 class DerivedView(MessageBase):
-    """A projection of a stream's text, as messages.
+    """A projection of a run's text, as messages.
 
     Args:
         kind: the type of its messages.
@@ -34,11 +33,11 @@ class DerivedView(MessageBase):
     kind: str
     keep_bytes = 1 << 20
 
-    def __init__(self, stream: "Stream", make: Callable[[], Projection]) -> None:
-        super().__init__(stream)
+    def __init__(self, run: "Run", make: Callable[[], Projection]) -> None:
+        super().__init__(run)
         self._make = make
         self._begin()
-        self._log = stream.log
+        self._log = run.log
 
     def _begin(self) -> None:
         self._projection = self._make()
@@ -49,14 +48,14 @@ class DerivedView(MessageBase):
         self._kept_bytes = 0
         self._violation_n = -1  # the ordinal of the message that tells it
 
-    # -- the stream's side
+    # -- the run's side
 
     def catch_up(self, most: int) -> bool:
         """Read what stands there before the first reader comes, about ``most`` bytes of it; whether that was all.
 
         To readers it is told as state. Whoever comes after the end holds what only the end proves, too.
         """
-        log = self._stream.log
+        log = self.run.log
         if self._log is not log:
             self._begin()
             self._log = log
@@ -65,7 +64,7 @@ class DerivedView(MessageBase):
         self._origin = stop
         if stop < log.size:
             return False
-        if self._stream.text_is_over:
+        if self.run.text_is_over:
             self._projection.close()
         return True
 
@@ -80,7 +79,7 @@ class DerivedView(MessageBase):
     def restart(self, violation: Violation | None) -> None:
         """A new generation: what it says so far is told from its beginning."""
         self._begin()
-        log = self._stream.log
+        log = self.run.log
         self._take(self._projection.feed(log.slice(0, log.size)), violation)
 
     def _take(self, told: Sequence[Told], violation: Violation | None) -> None:
@@ -89,7 +88,7 @@ class DerivedView(MessageBase):
             fresh.append(("violation", violation.members()))
             fresh.sort(key=lambda pair: pair[1]["at"])  # stable: the order within one place stays
         for kind, message in fresh:
-            payload = messages.derived(kind, self._stream.id, message)
+            payload = messages.derived(kind, self.run.id, message)
             if kind == "violation":
                 self._violation_n = len(self._ats)
             self._ats.append(message["at"])
@@ -113,23 +112,23 @@ class DerivedView(MessageBase):
 
     def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int, str]:
         mode, start = self.place(cursor)
-        stream = self._stream
+        run = self.run
         state = self._projection.state(start)
-        attached = self.attached(ref, mode, start, stream.log.size, state=state)
-        return attached, self.head(), f"{stream.gen}.{stream.log.size}"
+        attached = self.attached(ref, mode, start, run.log.size, state=state)
+        return attached, self.head(), f"{run.gen}.{run.log.size}"
 
     def place(self, cursor: Cursor | None) -> tuple[Mode, int]:
         """Where a cursor in the text stands in this view."""
-        return text_place(self._stream, cursor)
+        return text_place(self.run, cursor)
 
-    def since(self, position: int) -> tuple[list[Message], int]:
+    def since(self, position: int) -> tuple[list[Outgoing], int]:
         if position >= self.head():
             return [], position
         if position < self._first_kept:
             return self._standing(position), self.head()
         return self._kept_since(position)
 
-    def _kept_since(self, position: int) -> tuple[list[Message], int]:
+    def _kept_since(self, position: int) -> tuple[list[Outgoing], int]:
         size, stop, ats = 0, position, self._ats
         payloads: list[bytes] = []
         # All messages of one place are sent together.
@@ -140,23 +139,23 @@ class DerivedView(MessageBase):
             stop += 1
         return self._with_cursors(payloads, ats[position:stop]), stop
 
-    def _standing(self, position: int) -> list[Message]:
+    def _standing(self, position: int) -> list[Outgoing]:
         """What stands there now and did not at ``position``."""
         state = self._projection.state(self._at(position))
         told = [(self.kind, message) for message in self.standing(state)]
-        violation = self._stream.violation
+        violation = self.run.violation
         if violation is not None and position <= self._violation_n:
             told.append(("violation", violation.members()))
         told.sort(key=lambda pair: pair[1]["at"])
-        payloads = [messages.derived(kind, self._stream.id, message) for kind, message in told]
+        payloads = [messages.derived(kind, self.run.id, message) for kind, message in told]
         return self._with_cursors(payloads, [message["at"] for _, message in told])
 
     def standing(self, state: Any) -> list[Told]:
         """A state as the messages that tell it."""
         return list(state)
 
-    def _with_cursors(self, payloads: list[bytes], ats: Sequence[int]) -> list[Message]:
-        gen = self._stream.gen
+    def _with_cursors(self, payloads: list[bytes], ats: Sequence[int]) -> list[Outgoing]:
+        gen = self.run.gen
         last = len(payloads) - 1
         return [
             (payload, f"{gen}.{ats[n]}" if n == last or ats[n + 1] != ats[n] else None)
@@ -164,7 +163,7 @@ class DerivedView(MessageBase):
         ]
 
 
-class JsonView(DerivedView):
+class ElementView(DerivedView):
     """``element``: each array element and each member of a root object, when it has closed."""
 
     name = "json"
@@ -199,13 +198,13 @@ class PatchView(DerivedView):
         mode, start = super().place(cursor)
         return (mode, start) if mode is Mode.LIVE else (Mode.SNAPSHOT, 0)
 
-    def since(self, position: int) -> tuple[list[Message], int]:
+    def since(self, position: int) -> tuple[list[Outgoing], int]:
         if not self._first_kept <= position < self.head():
             return super().since(position)
         kept = [self._kept[n - self._first_kept] for n in range(position, self.head())]
-        told: list[Message] = []
+        told: list[Outgoing] = []
         patches: list[Told] = []
-        gen, stream = self._stream.gen, self._stream.id
+        gen, run_id = self.run.gen, self.run.id
         for n, (payload, message) in enumerate(kept, position):
             is_patch = "ops" in message
             if is_patch:
@@ -213,7 +212,7 @@ class PatchView(DerivedView):
             if patches and (not is_patch or n == self.head() - 1):
                 ops = join_ops(op for patch in patches for op in patch["ops"])
                 at = patches[-1]["at"]
-                told.append((messages.derived("patch", stream, {"at": at, "ops": ops}), f"{gen}.{at}"))
+                told.append((messages.derived("patch", run_id, {"at": at, "ops": ops}), f"{gen}.{at}"))
                 patches = []
             if not is_patch:
                 told.append((payload, f"{gen}.{message['at']}"))

@@ -19,11 +19,13 @@ from protocol.cursors import Cursor
 from protocol.endings import Status
 from protocol.errors import Refusal
 from protocol.options import Options
+from service.hub.admission import Admission
 from service.hub.breaker import Breaker
 from service.hub.channels import Channel, Listener
 from service.hub.pump import Pump, PumpLimits
 from service.hub.replay import replay, shadow_of
 from service.hub.requests import Asked
+from service.hub.retention import Retention, RetentionLimits
 from service.hub.streams import Limits, Stream, Terms
 from service.upstream.contract import Upstream
 
@@ -53,15 +55,13 @@ UPSTREAM = Dialect("cancel", 0.0)
 
 @dataclass(frozen=True, slots=True)
 class HubLimits:
-    """Bounds of the whole hub; streams are counted while they run, bytes while they are kept."""
+    """Bounds of the whole hub; streams are counted while they run."""
 
     stream: Limits
     pump: PumpLimits
+    kept: RetentionLimits = field(default_factory=RetentionLimits)
     max_streams: int = 2000
     max_streams_per_tenant: int = 1000
-    max_kept_bytes: int = 1 << 29
-    max_kept_bytes_per_tenant: int = 1 << 28
-    max_kept_streams: int = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,6 @@ class _Record:
     task: asyncio.Task[None]
     idle_timer: asyncio.TimerHandle | None = None
     keys: list[str] = field(default_factory=list)  # idempotency keys that lead here
-    kept_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -102,8 +101,6 @@ class _Tenant:
     kept: dict[bytes, Stream] = field(default_factory=dict)  # completed, by identity
     keys: OrderedDict[str, tuple[bytes, Stream]] = field(default_factory=OrderedDict)  # idempotency
     channels: dict[str, Channel] = field(default_factory=dict)  # while somebody listens
-    running: int = 0
-    kept_bytes: int = 0
 
 
 class Hub:
@@ -119,14 +116,14 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         self._tenants: dict[str, _Tenant] = {}
         self._running: dict[Stream, _Record] = {}
-        self._ended: OrderedDict[Stream, _Record] = OrderedDict()  # oldest first
-        self._kept_bytes = 0
+        self._ended: dict[Stream, _Record] = {}
+        self._admission = Admission(limits.max_streams, limits.max_streams_per_tenant)
+        self.kept = Retention(limits.kept, self._loop, self._forget)
         self._ticker: asyncio.TimerHandle | None = None
         self._ticks = 0
         self.tally = Tally()
         self._replays: set[asyncio.Task[None]] = set()
         self.breaker = Breaker(self._loop.time)
-        self.draining = False
 
     async def __aenter__(self) -> Self:
         self._ticker = self._loop.call_later(TICK_S, self._tick)
@@ -135,7 +132,7 @@ class Hub:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.draining = True
+        self.drain()
         if self._ticker is not None:
             self._ticker.cancel()
         tasks = [*(record.task for record in self._running.values()), *self._replays]
@@ -143,6 +140,15 @@ class Hub:
             task.cancel()
         # Cancelling only asks; a pump writes its stream's ending on the way out.
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def drain(self) -> None:
+        """Begin nothing new."""
+        self._admission.draining = True
+
+    @property
+    def draining(self) -> bool:
+        """Whether nothing new is begun."""
+        return self._admission.draining
 
     # -- starting
 
@@ -165,7 +171,7 @@ class Hub:
         """
         space = self._tenants.get(tenant) or _Tenant()
         if idempotency_key is not None and (found := self._by_key(space, idempotency_key, asked)) is not None:
-            return Started(found, "joined" if found.ending is None else "replayed")
+            return Started(found, "joined" if found.run.ending is None else "replayed")
         terms = dialect.terms(asked.options)
         joined = self._join(space, asked, terms)
         if joined is None:
@@ -194,17 +200,17 @@ class Hub:
         if join == "never":
             return None
         stream = space.joinable.get(asked.identity)
-        if stream is not None and stream.ending is None:
+        if stream is not None and stream.run.ending is None:
             stream.terms.join(terms)
             return Started(stream, "joined")
         if join != "replay":
             return None
         # Its ending is written before its upstream call is wound up.
         kept = stream if stream is not None else space.kept.get(asked.identity)
-        return Started(kept, "replayed") if kept is not None and kept.status is Status.COMPLETED else None
+        return Started(kept, "replayed") if kept is not None and kept.run.status is Status.COMPLETED else None
 
     def _lead(self, tenant: str, space: _Tenant, asked: Asked, terms: Terms, headers: Mapping[str, str]) -> Stream:
-        self._admit(space)
+        self._admission.admit(tenant)
         self._tenants[tenant] = space
         stream = Stream(
             f"st_{secrets.token_urlsafe(18)}",
@@ -219,7 +225,7 @@ class Hub:
             on_idle=self._idle,
         )
         pump = Pump(
-            stream,
+            stream.run,
             self._upstream,
             self.breaker,
             body=asked.body,
@@ -231,7 +237,6 @@ class Hub:
         record = self._running[stream] = _Record(asked.identity, pump, task)
         task.add_done_callback(lambda _task: self._done(stream))
         space.streams[stream.id] = stream
-        space.running += 1
         if asked.options.join != "never":
             space.joinable[asked.identity] = stream
         if terms.on_abandon == "cancel":
@@ -239,16 +244,8 @@ class Hub:
             record.idle_timer = self._loop.call_later(grace_s, self._abandon, stream)
         return stream
 
-    def _admit(self, space: _Tenant) -> None:
-        if self.draining:
-            raise Refusal("draining", "the service is shutting down", retry_after_s=1)
-        if len(self._running) >= self._limits.max_streams:
-            raise Refusal("overloaded", "the service runs as many streams as it may", retry_after_s=1)
-        if space.running >= self._limits.max_streams_per_tenant:
-            raise Refusal("limit_reached", "you run as many streams as you may", retry_after_s=1)
-
     def _announce(self, space: _Tenant, name: str | None, started: Started) -> None:
-        if name is not None and started.stream.ending is None:
+        if name is not None and started.stream.run.ending is None:
             started.stream.channels.add(name)
             if (channel := space.channels.get(name)) is not None:
                 channel.announce(started.stream)
@@ -259,7 +256,7 @@ class Hub:
         Raises:
             Refusal: ``invalid_request``: the stream has not ended.
         """
-        if stream.ending is None:
+        if stream.run.ending is None:
             raise Refusal("invalid_request", "pace: the stream has not ended yet")
         shadow = shadow_of(stream)
         task = self._loop.create_task(replay(stream, shadow, factor), name=f"replay {stream.id}")
@@ -275,13 +272,13 @@ class Hub:
         Raises:
             Refusal: ``shared``, where others started it too.
         """
-        if stream.ending is None and stream.terms.starters > 1 and not force:
+        if stream.run.ending is None and stream.terms.starters > 1 and not force:
             raise Refusal("shared", "others started this stream too; force cancels it for all")
         self._stop(stream, "cancelled")
 
     def _stop(self, stream: Stream, code: str) -> None:
         record = self._running.get(stream)
-        if record is not None and stream.ending is None:
+        if record is not None and stream.run.ending is None:
             record.pump.cancel_code = code
             record.task.cancel()
             # Nobody joins what is about to end.
@@ -292,7 +289,7 @@ class Hub:
     def _idle(self, stream: Stream) -> None:
         """The last subscriber has left."""
         record = self._running.get(stream)
-        if record is None or stream.ending is not None or stream.terms.on_abandon != "cancel":
+        if record is None or stream.run.ending is not None or stream.terms.on_abandon != "cancel":
             return
         if record.idle_timer is not None:
             record.idle_timer.cancel()
@@ -309,23 +306,23 @@ class Hub:
     def _done(self, stream: Stream) -> None:
         """A pump's task is over; a task cancelled before its first step has written no ending."""
         record = self._running.pop(stream)
-        stream.finish(record.pump.cancel_code, now=self._wall())
+        stream.run.finish(record.pump.cancel_code, now=self._wall())
         if record.idle_timer is not None:
             record.idle_timer.cancel()
+        self._admission.release(stream.tenant)
         space = self._tenants[stream.tenant]
-        space.running -= 1
         if space.joinable.get(record.identity) is stream:
             del space.joinable[record.identity]
         self._log(stream)
         self._keep(space, stream, record)
 
     def _log(self, stream: Stream) -> None:
-        ending, times, tally = stream.ending, stream.times, self.tally
+        ending, times, tally = stream.run.ending, stream.run.times, self.tally
         assert ending is not None
         tally.endings[str(ending.status), ending.code or ""] += 1
-        tally.events += stream.log.count
+        tally.events += stream.run.log.count
         tally.text_bytes += ending.to
-        tally.retries += stream.retries
+        tally.retries += stream.run.retries
         first = None if times.first_event is None else round((times.first_event - times.began) * 1000, 1)
         log.info(
             "stream_ended",
@@ -337,43 +334,28 @@ class Hub:
             finish_reason=ending.finish_reason,
             usage=ending.usage,
             valid=ending.validation and ending.validation["valid"],
-            gen=stream.gen,
-            events=stream.log.count,
+            gen=stream.run.gen,
+            events=stream.run.log.count,
             bytes=ending.to,
-            retries=stream.retries,
+            retries=stream.run.retries,
             starters=stream.terms.starters,
             subscribers=stream.subscribers,
             first_event_ms=first,
-            total_ms=round((stream.clock() - times.began) * 1000, 1),
+            total_ms=round((stream.run.clock() - times.began) * 1000, 1),
         )
 
     # -- keeping
 
     def _keep(self, space: _Tenant, stream: Stream, record: _Record) -> None:
-        if stream.status is Status.COMPLETED and stream.options.join != "never":
+        if stream.run.status is Status.COMPLETED and stream.run.options.join != "never":
             space.kept[record.identity] = stream
-        record.kept_bytes = stream.weight
         self._ended[stream] = record
-        self._kept_bytes += record.kept_bytes
-        space.kept_bytes += record.kept_bytes
-        record.idle_timer = self._loop.call_later(stream.terms.ttl_s, self._forget, stream)
-        while self._ended and (
-            self._kept_bytes > self._limits.max_kept_bytes or len(self._ended) > self._limits.max_kept_streams
-        ):
-            self._forget(next(iter(self._ended)))
-        while space.kept_bytes > self._limits.max_kept_bytes_per_tenant:
-            self._forget(next(kept for kept in self._ended if kept.tenant == stream.tenant))
+        self.kept.keep(stream)
 
     def _forget(self, stream: Stream) -> None:
         """From now on the stream is as unknown as one that never was."""
-        record = self._ended.pop(stream, None)
-        if record is None:
-            return
-        if record.idle_timer is not None:
-            record.idle_timer.cancel()
+        record = self._ended.pop(stream)
         space = self._tenants[stream.tenant]
-        self._kept_bytes -= record.kept_bytes
-        space.kept_bytes -= record.kept_bytes
         del space.streams[stream.id]
         if space.kept.get(record.identity) is stream:
             del space.kept[record.identity]
@@ -411,11 +393,6 @@ class Hub:
         """Streams that have no ending yet."""
         return len(self._running)
 
-    @property
-    def kept(self) -> tuple[int, int]:
-        """Ended streams that are kept, and their bytes."""
-        return len(self._ended), self._kept_bytes
-
     async def quiet(self, enough: asyncio.Event) -> None:
         """Wait until no stream runs, or until ``enough``."""
         tasks = {record.task for record in self._running.values()}
@@ -439,7 +416,7 @@ class Hub:
     def running_under(self, tenant: str, name: str) -> "tuple[Stream, ...]":
         """The streams that run under a channel's name."""
         space = self._tenants.get(tenant) or _Tenant()
-        return tuple(s for s in space.streams.values() if s.ending is None and name in s.channels)
+        return tuple(s for s in space.streams.values() if s.run.ending is None and name in s.channels)
 
     def unlisten(self, tenant: str, name: str, listener: Listener) -> None:
         """Leave a channel; idempotent."""

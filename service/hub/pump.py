@@ -1,6 +1,6 @@
-"""The pump: the single owner of a stream's upstream call.
+"""The pump: the single owner of a run's upstream call.
 
-It turns every failure into the stream's ending, so that no error dies unseen in a
+It turns every failure into the run's ending, so that no error dies unseen in a
 task and nothing ever hangs: whatever happens, `Pump.run` leaves an ending behind.
 """
 
@@ -20,7 +20,7 @@ from protocol.textlog import TextLog, TextTooLong
 from protocol.verdict import Verdict, judge
 from service.hub.breaker import Breaker
 from service.hub.clocks import ClockLimits, ClockRanOut, Clocks
-from service.hub.streams import Refused, Stream
+from service.hub.run import Refused, Run
 from service.upstream.contract import Answer, Broken, ConnectTimeout, Unreachable, Upstream, UpstreamFault
 
 log = structlog.get_logger()
@@ -73,10 +73,10 @@ class Outcome:
 
 
 class Pump:
-    """Run one stream's upstream call to its ending.
+    """Bring one run's upstream call to its ending.
 
     Args:
-        stream: what it fills; nobody else writes it.
+        run: what it fills; nobody else writes it.
         body: the analyze request as it is sent.
         headers: sent besides the upstream's own.
         wall: wall-clock seconds, for ``ended_at``.
@@ -84,7 +84,7 @@ class Pump:
 
     def __init__(
         self,
-        stream: Stream,
+        run: Run,
         upstream: Upstream,
         breaker: Breaker,
         *,
@@ -93,71 +93,71 @@ class Pump:
         limits: PumpLimits,
         wall: Callable[[], float],
     ) -> None:
-        self._stream = stream
+        self._run = run
         self._upstream = upstream
         self._breaker = breaker
         self._body = body
         self._headers = headers
         self._limits = limits
         self._wall = wall
-        self._restarts = stream.options.restart
+        self._restarts = run.options.restart
         self.cancel_code = "interrupted"  # what a cancellation means
         self._budget = limits.max_events_per_s * 4.0
-        self._budget_at = stream.clock()
+        self._budget_at = run.clock()
 
     async def run(self) -> None:
-        """Call the upstream until the stream has an ending."""
-        stream = self._stream
+        """Call the upstream until the run has an ending."""
+        run = self._run
         try:
             await self._conclude(await self._attempts())
         except asyncio.CancelledError:
-            stream.finish(self.cancel_code, now=self._wall())
+            run.finish(self.cancel_code, now=self._wall())
             raise
         except Exception:
-            log.exception("pump_failed", stream=stream.id)
-            stream.finish("internal", now=self._wall())
+            log.exception("pump_failed", stream=run.id)
+            run.finish("internal", now=self._wall())
         finally:
             self._body = b""  # media in base64 must not outlive the call
 
     async def _conclude(self, outcome: Outcome) -> None:
         """Judge the text and write the ending; a second call does neither."""
-        stream = self._stream
-        if stream.ending is not None:
+        run = self._run
+        if run.ending is not None:
             return
         verdict = await self._verdict(outcome)
         status = outcome.upstream_status
         try:
-            stream.finish(outcome.code, now=self._wall(), end=outcome.end, verdict=verdict, upstream_status=status)
+            run.finish(outcome.code, now=self._wall(), end=outcome.end, verdict=verdict, upstream_status=status)
         except TextTooLong:
-            stream.finish("text_too_long", now=self._wall())
+            run.finish("text_too_long", now=self._wall())
 
     async def _attempts(self) -> Outcome:
-        stream = self._stream
-        total_at = stream.times.began + self._limits.clocks.total_s
+        run = self._run
+        total_at = run.times.began + self._limits.clocks.total_s
         while True:
-            source = _Direct(stream) if stream.log.count == 0 else _Again(stream)
+            source = _Direct(run) if run.log.count == 0 else _Again(run)
             outcome = await self._attempt(source, total_at)
             if outcome.code in (None, "upstream_warning") or not outcome.again:
                 return outcome
             pause = self._pause(outcome)
-            if pause is None or stream.clock() + pause >= total_at:
+            if pause is None or run.clock() + pause >= total_at:
                 return outcome
-            stream.retries += 1
-            log.info("upstream_retry", stream=stream.id, code=outcome.code, attempt=stream.retries)
+            run.retries += 1
+            log.info("upstream_retry", stream=run.id, code=outcome.code, attempt=run.retries)
             await asyncio.sleep(pause)
-            stream.refused = None
+            run.refused = None
 
     def _pause(self, outcome: Outcome) -> float | None:
         """Seconds to wait before another attempt; None where there is to be none."""
-        if self._stream.log.count:
+        if self._run.log.count:
             if self._restarts <= 0:
                 return None
             self._restarts -= 1
-        elif self._stream.retries >= self._limits.retries:
+        elif self._run.retries >= self._limits.retries:
             return None
         if outcome.retry_after_s is not None:
             return outcome.retry_after_s if outcome.retry_after_s <= self._limits.longest_retry_after_s else None
-        return random.uniform(0, self._limits.backoff_s * 2**self._stream.retries)  # noqa: S311
+        return random.uniform(0, self._limits.backoff_s * 2**self._run.retries)  # noqa: S311
 
     async def _attempt(self, source: "_Source", total_at: float) -> Outcome:
         """One upstream call; every way that it can go is an outcome."""
@@ -170,7 +170,7 @@ class Pump:
                     self._breaker.reached()
                     if answer.status != 200:
                         return await self._refusal(answer)
-                    self._stream.answer_headers = answer.headers
+                    self._run.answer_headers = answer.headers
                     return await self._read(answer, source, clocks)
         except ClockRanOut as exc:
             return Outcome(exc.code, again=self._published)
@@ -224,7 +224,7 @@ class Pump:
     @property
     def _published(self) -> bool:
         """Whether readers have been shown anything; then only a restart may replace it."""
-        return self._stream.log.count > 0
+        return self._run.log.count > 0
 
     def _take(self, events: list[Event], source: "_Source") -> Outcome | None:
         """Pass events on; an outcome when they hold the end."""
@@ -241,18 +241,18 @@ class Pump:
             if isinstance(last, StreamEnd):
                 source.settle()
                 return Outcome("upstream_warning" if last.warned else None, end=last)
-            if not self._stream.log.size:
-                self._stream.refused = Refused(502, {}, dumps(last.members))
+            if not self._run.log.size:
+                self._run.refused = Refused(502, {}, dumps(last.members))
             return Outcome("upstream_error", again=self._published)
         source.take(events)
         return Outcome("schema_violation") if self._stopped_by_violation() else None
 
     def _stopped_by_violation(self) -> bool:
-        return self._stream.violation is not None and self._stream.options.on_violation == "stop"
+        return self._run.violation is not None and self._run.options.on_violation == "stop"
 
     def _affordable(self, events: int) -> bool:
         """Whether the stream's event budget, refilled by time, still holds ``events`` more."""
-        now, rate = self._stream.clock(), self._limits.max_events_per_s
+        now, rate = self._run.clock(), self._limits.max_events_per_s
         self._budget = min(rate * 4.0, self._budget + (now - self._budget_at) * rate) - events
         self._budget_at = now
         return self._budget >= 0
@@ -271,7 +271,7 @@ class Pump:
 
         with suppress(UpstreamFault):
             await answer.deliver(take)
-        self._stream.refused = Refused(status, headers, bytes(body) if len(body) <= MAX_REFUSAL_BYTES else b"")
+        self._run.refused = Refused(status, headers, bytes(body) if len(body) <= MAX_REFUSAL_BYTES else b"")
         return Outcome(
             "upstream_refused",
             again=status in WORTH_ANOTHER_TRY,
@@ -280,14 +280,14 @@ class Pump:
         )
 
     async def _verdict(self, outcome: Outcome) -> Verdict | None:
-        stream = self._stream
-        if stream.schema is None or outcome.end is None:
+        run = self._run
+        if run.schema is None or outcome.end is None:
             return None
-        stream.end_text()
-        text, reason = stream.log.encoded(), outcome.end.finish_reason or ""
+        run.end_text()
+        text, reason = run.log.encoded(), outcome.end.finish_reason or ""
         if len(text) <= JUDGE_ON_LOOP_BYTES:
-            return judge(text, stream.schema, reason)
-        return await asyncio.to_thread(judge, text, stream.schema, reason)
+            return judge(text, run.schema, reason)
+        return await asyncio.to_thread(judge, text, run.schema, reason)
 
 
 class _Source:
@@ -303,8 +303,8 @@ class _Source:
 class _Direct(_Source):
     """Straight into the stream's log: nothing was published before."""
 
-    def __init__(self, stream: Stream) -> None:
-        self.take = stream.take  # type: ignore[method-assign]
+    def __init__(self, run: Run) -> None:
+        self.take = run.take  # type: ignore[method-assign]
 
 
 class _Again(_Source):
@@ -314,16 +314,16 @@ class _Again(_Source):
     goes on as if nothing had happened, another one is a new generation.
     """
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-        self._shown = stream.log
-        self._draft: TextLog | None = TextLog(stream.limits.max_text_bytes)
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._shown = run.log
+        self._draft: TextLog | None = TextLog(run.max_text_bytes)
         self._equal = 0  # bytes found equal so far; never compared again
 
     def take(self, events: list[Event]) -> None:
         draft, shown = self._draft, self._shown
         if draft is None:
-            self._stream.take(events)
+            self._run.take(events)
             return
         for event in events:
             draft.append(event)
@@ -352,12 +352,12 @@ class _Again(_Source):
         rest: list[Event] = [draft.slice(shown, draft.end_of(first))]
         rest += [event_of(draft.event(ordinal)) for ordinal in range(first + 1, draft.count)]
         self._shown.pending = ""  # the attempt that it came with is over
-        self._stream.take(rest)
+        self._run.take(rest)
         self._shown.pending = draft.pending
 
     def _replace(self, draft: TextLog) -> None:
         self._draft = None
-        self._stream.regenerate(draft, "restarted")
+        self._run.regenerate(draft, "restarted")
 
 
 async def _read_out(answer: Answer) -> None:

@@ -11,31 +11,21 @@ from service.hub.streams import Stream
 
 def shadow_of(stream: Stream) -> Stream:
     """A stream that is about to become what ``stream`` was."""
-    shadow = Stream(
-        stream.id,
-        stream.tenant,
-        request=stream.request,
-        options=stream.options,
-        terms=stream.terms,
-        schema=stream.schema,
-        limits=stream.limits,
-        now=stream.times.created,
-        loop=stream.loop,
-        on_idle=lambda _stream: None,
-    )
-    shadow.gen = stream.gen
+    shadow = stream.shadow()
+    shadow.run.gen = stream.run.gen
     return shadow
 
 
 async def replay(stream: Stream, shadow: Stream, factor: float) -> None:
     """Let ``shadow`` grow as ``stream`` did, ``factor`` times as fast, as long as somebody reads it."""
-    assert stream.ending is not None
-    log, began = stream.log, stream.loop.time()
-    for millis, count in zip(stream.pace.millis, stream.pace.counts, strict=True):
-        pause = began + millis / 1000 / factor - stream.loop.time()
+    run = stream.run
+    assert run.ending is not None
+    began = run.clock()
+    for millis, count in zip(run.pace.millis, run.pace.counts, strict=True):
+        pause = began + millis / 1000 / factor - run.clock()
         if pause > 0:
             await asyncio.sleep(pause)
         if not shadow.subscribers:
             return
-        shadow.follow(log, count)
-    shadow.conclude(stream.ending)
+        shadow.run.follow(run.log, count)
+    shadow.run.conclude(run.ending)

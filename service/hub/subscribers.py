@@ -7,7 +7,6 @@ from protocol.frames import Framing
 
 if TYPE_CHECKING:
     from service.hub.audience import Audience
-    from service.hub.streams import Stream
 
 
 class Outlet(Protocol):
@@ -47,10 +46,10 @@ class Subscriber:
         ref: echoed in its ``attached``.
     """
 
-    __slots__ = ("audience", "gen", "index", "outlet", "position", "presence", "ref", "stream", "write")
+    __slots__ = ("audience", "gen", "index", "outlet", "position", "presence", "ref", "stream_id", "write")
 
-    def __init__(self, stream: "Stream", outlet: Outlet, *, presence: bool = False, ref: Any = None) -> None:
-        self.stream = stream
+    def __init__(self, stream_id: str, outlet: Outlet, *, presence: bool = False, ref: Any = None) -> None:
+        self.stream_id = stream_id
         self.outlet = outlet
         self.write = outlet.write
         self.presence = presence
@@ -61,7 +60,7 @@ class Subscriber:
         self.index = -1
 
     def __repr__(self) -> str:
-        return f"<Subscriber of {self.stream.id} at {self.gen}.{self.position} seat {self.index}>"
+        return f"<Subscriber of {self.stream_id} at {self.gen}.{self.position} seat {self.index}>"
 
     @property
     def cursor(self) -> Cursor:

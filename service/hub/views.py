@@ -1,6 +1,6 @@
-"""What each view shows of a stream.
+"""What each view shows of a run.
 
-A view is a deterministic projection of the stream, computed once for all who see it.
+A view is a deterministic projection of the run, computed once for all who see it.
 Its contract:
 
 * a position is an integer that only grows within a generation; `head` is the newest;
@@ -23,9 +23,9 @@ from protocol.events import Members, StreamEnd
 from protocol.ndjson import dumps, string
 
 if TYPE_CHECKING:
-    from service.hub.streams import Stream
+    from service.hub.run import Run
 
-Message = tuple[bytes, str | None]
+Outgoing = tuple[bytes, str | None]
 # Text that a delta or a snapshot carries at most. JSON may make it longer: then less.
 MAX_TEXT_BYTES = messages.MAX_MESSAGE_BYTES - messages.ENVELOPE_BYTES
 # What one who has fallen behind is given at a time of what is made for it alone: all
@@ -37,14 +37,15 @@ class View(Protocol):
     """See the module's text."""
 
     name: str
+    run: "Run"
 
     def head(self) -> int: ...
 
-    def since(self, position: int) -> tuple[list[Message], int]: ...
+    def since(self, position: int) -> tuple[list[Outgoing], int]: ...
 
-    def reset(self) -> Message | None: ...
+    def reset(self) -> Outgoing | None: ...
 
-    def end(self) -> Message | None: ...
+    def end(self) -> Outgoing | None: ...
 
     def cursor(self, gen: int, position: int) -> Cursor: ...
 
@@ -56,10 +57,10 @@ class MessageView(View, Protocol):
         """The ``attached`` message, the position after it, and the cursor for who has seen it."""
 
 
-def text_place(stream: "Stream", cursor: Cursor | None) -> tuple[Mode, int]:
-    """Where a cursor in the text stands in a stream; one that does not fit is a snapshot."""
-    log = stream.log
-    if cursor is None or cursor.raw or cursor.gen != stream.gen or not log.is_boundary(cursor.position):
+def text_place(run: "Run", cursor: Cursor | None) -> tuple[Mode, int]:
+    """Where a cursor in the text stands in a run; one that does not fit is a snapshot."""
+    log = run.log
+    if cursor is None or cursor.raw or cursor.gen != run.gen or not log.is_boundary(cursor.position):
         return Mode.SNAPSHOT, 0
     return (Mode.LIVE if cursor.position == log.size else Mode.SUFFIX), cursor.position
 
@@ -69,34 +70,34 @@ class MessageBase:
 
     name: str
 
-    def __init__(self, stream: "Stream") -> None:
-        self._stream = stream
+    def __init__(self, run: "Run") -> None:
+        self.run = run
 
-    def reset(self) -> Message | None:
-        stream = self._stream
-        return messages.reset(stream.id, stream.gen, stream.reset_reason), f"{stream.gen}.0"
+    def reset(self) -> Outgoing | None:
+        run = self.run
+        return messages.reset(run.id, run.gen, run.reset_reason), f"{run.gen}.0"
 
-    def end(self) -> Message | None:
-        ending = self._stream.ending
+    def end(self) -> Outgoing | None:
+        ending = self.run.ending
         assert ending is not None
-        return messages.end(self._stream.id, ending), f"{ending.gen}.{ending.to}.end"
+        return messages.end(self.run.id, ending), f"{ending.gen}.{ending.to}.end"
 
     def cursor(self, gen: int, position: int) -> Cursor:
         return Cursor(gen, position)
 
     def attached(self, ref: Any, mode: Mode, start: int, stop: int, text: bytes = b'""', **extra: Any) -> bytes:
-        stream = self._stream
+        run = self.run
         return messages.attached(
-            stream.id,
-            gen=stream.gen,
+            run.id,
+            gen=run.gen,
             mode=mode,
             start=start,
             stop=stop,
-            status=stream.status,
+            status=run.status,
             view=self.name,
             text=text,
             ref=ref,
-            extra=stream.announcement | extra,
+            extra=run.announcement | extra,
         )
 
 
@@ -105,38 +106,38 @@ class TextView(MessageBase):
 
     name = "text"
 
-    def __init__(self, stream: "Stream") -> None:
-        super().__init__(stream)
+    def __init__(self, run: "Run") -> None:
+        super().__init__(run)
         self._last: tuple[tuple[int, int, int], bytes, int] | None = None
 
     def head(self) -> int:
-        return self._stream.log.size
+        return self.run.log.size
 
     def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int, str]:
-        mode, start = text_place(self._stream, cursor)
+        mode, start = text_place(self.run, cursor)
         text, stop = self._text(start)
-        return self.attached(ref, mode, start, stop, text), stop, f"{self._stream.gen}.{stop}"
+        return self.attached(ref, mode, start, stop, text), stop, f"{self.run.gen}.{stop}"
 
-    def since(self, position: int) -> tuple[list[Message], int]:
-        stream = self._stream
-        if position >= stream.log.size:
+    def since(self, position: int) -> tuple[list[Outgoing], int]:
+        run = self.run
+        if position >= run.log.size:
             return [], position
         text, stop = self._text(position)
-        delta, cursor = messages.delta(stream.id, position, stop, text), f"{stream.gen}.{stop}"
-        violation = stream.violation
-        if violation is None or not position < stream.violation_from <= stop:
+        delta, cursor = messages.delta(run.id, position, stop, text), f"{run.gen}.{stop}"
+        violation = run.violation
+        if violation is None or not position < run.violation_from <= stop:
             return [(delta, cursor)], stop
         # Nobody resumes between the two.
-        return [(delta, None), (messages.derived("violation", stream.id, violation.members()), cursor)], stop
+        return [(delta, None), (messages.derived("violation", run.id, violation.members()), cursor)], stop
 
     def _text(self, start: int) -> tuple[bytes, int]:
         """The text from ``start`` as JSON, as much as fits a message; and where it stops.
 
         The last answer is kept: who stands at the same place shares the same bytes.
         """
-        log = self._stream.log
+        log = self.run.log
         size = log.size
-        key = (self._stream.gen, start, size)
+        key = (self.run.gen, start, size)
         if self._last is not None and self._last[0] == key:
             return self._last[1], self._last[2]
         stop = size
@@ -159,11 +160,11 @@ class EndView(MessageBase):
         return 0
 
     def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int, str]:
-        mode, start = text_place(self._stream, cursor)
-        head = self._stream.log.size
-        return self.attached(ref, mode, start, head), 0, f"{self._stream.gen}.{head}"
+        mode, start = text_place(self.run, cursor)
+        head = self.run.log.size
+        return self.attached(ref, mode, start, head), 0, f"{self.run.gen}.{head}"
 
-    def since(self, position: int) -> tuple[list[Message], int]:
+    def since(self, position: int) -> tuple[list[Outgoing], int]:
         return [], 0
 
 
@@ -173,39 +174,39 @@ class RawView(MessageBase):
     name = "raw"
 
     def head(self) -> int:
-        return self._stream.log.count
+        return self.run.log.count
 
     def cursor(self, gen: int, position: int) -> Cursor:
         return Cursor(gen, position, raw=True)
 
     def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int, str]:
-        stream = self._stream
-        fits = cursor is not None and cursor.raw and cursor.gen == stream.gen and cursor.position <= self.head()
+        run = self.run
+        fits = cursor is not None and cursor.raw and cursor.gen == run.gen and cursor.position <= self.head()
         start = cursor.position if fits and cursor is not None else 0
         mode = Mode.SNAPSHOT if not fits else Mode.LIVE if start == self.head() else Mode.SUFFIX
-        return self.attached(ref, mode, start, start), start, f"{stream.gen}.{start}r"
+        return self.attached(ref, mode, start, start), start, f"{run.gen}.{start}r"
 
-    def since(self, position: int) -> tuple[list[Message], int]:
-        stream, log = self._stream, self._stream.log
-        found: list[Message] = []
+    def since(self, position: int) -> tuple[list[Outgoing], int]:
+        run, log = self.run, self.run.log
+        found: list[Outgoing] = []
         stop = log.events_up_to(position, EVENTS_AT_ONCE_BYTES)
         for ordinal, line in enumerate(log.lines(position, stop), position):
-            payload = messages.event(stream.id, log.end_of(ordinal), ordinal, line)
-            found.append((payload, f"{stream.gen}.{ordinal + 1}r"))
+            payload = messages.event(run.id, log.end_of(ordinal), ordinal, line)
+            found.append((payload, f"{run.gen}.{ordinal + 1}r"))
         return found, stop
 
 
 class _Wordless:
     """Views without messages of our own: only a good end can be told, by the end of the body."""
 
-    def __init__(self, stream: "Stream") -> None:
-        self._stream = stream
+    def __init__(self, run: "Run") -> None:
+        self.run = run
 
-    def reset(self) -> Message | None:
+    def reset(self) -> Outgoing | None:
         return None
 
-    def end(self) -> Message | None:
-        ending = self._stream.ending
+    def end(self) -> Outgoing | None:
+        ending = self.run.ending
         assert ending is not None
         return (b"", None) if ending.status in (Status.COMPLETED, Status.LENGTH) else None
 
@@ -216,10 +217,10 @@ class BareView(_Wordless):
     name = "bare"
 
     def head(self) -> int:
-        return self._stream.log.size
+        return self.run.log.size
 
-    def since(self, position: int) -> tuple[list[Message], int]:
-        log = self._stream.log
+    def since(self, position: int) -> tuple[list[Outgoing], int]:
+        log = self.run.log
         stop = log.boundary_before(min(log.size, position + EVENTS_AT_ONCE_BYTES))
         return ([(log.encoded(position, stop), None)] if stop > position else []), stop
 
@@ -234,16 +235,16 @@ class DialectView(_Wordless):
         validation: whether ``stream_end.metadata`` gains the verdict.
     """
 
-    def __init__(self, stream: "Stream", *, validation: bool) -> None:
-        super().__init__(stream)
+    def __init__(self, run: "Run", *, validation: bool) -> None:
+        super().__init__(run)
         self._validation = validation
         self.name = "dialect" if validation else "dialect/untouched"
 
     def head(self) -> int:
-        return self._stream.log.count
+        return self.run.log.count
 
-    def since(self, position: int) -> tuple[list[Message], int]:
-        log = self._stream.log
+    def since(self, position: int) -> tuple[list[Outgoing], int]:
+        log = self.run.log
         stop = log.events_up_to(position, EVENTS_AT_ONCE_BYTES)
         lines = log.lines(position, stop)
         ending = self._verdict() if stop == log.count > position else None
@@ -254,8 +255,8 @@ class DialectView(_Wordless):
 
     def _verdict(self) -> Ending | None:
         """The ending whose verdict the last event, a ``stream_end``, is to gain."""
-        ending = self._stream.ending
-        if not self._validation or self._stream.schema is None or ending is None:
+        ending = self.run.ending
+        if not self._validation or self.run.schema is None or ending is None:
             return None
         return ending if ending.status in (Status.COMPLETED, Status.LENGTH) else None
 

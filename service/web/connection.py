@@ -328,10 +328,10 @@ class Connection(asyncio.Protocol):
     # -- the hub's side
 
     def attached(self, subscriber: Subscriber) -> None:
-        self.subscribers[subscriber.stream.id] = subscriber
+        self.subscribers[subscriber.stream_id] = subscriber
 
     def ended(self, subscriber: Subscriber, clean: bool) -> None:
-        self.subscribers.pop(subscriber.stream.id, None)
+        self.subscribers.pop(subscriber.stream_id, None)
         self.finish(clean=clean)
 
     def leave_all(self) -> None:
@@ -406,7 +406,7 @@ class BodyConnection(Connection):
             return
         for subscriber in self.subscribers.values():
             cursor = str(subscriber.cursor)
-            told = messages.draining(subscriber.stream.id, retry_after_ms, {subscriber.stream.id: cursor})
+            told = messages.draining(subscriber.stream_id, retry_after_ms, {subscriber.stream_id: cursor})
             self.write(self.framing.body(self.framing.message(told, None)))
 
 
@@ -486,7 +486,7 @@ class ChannelBodyConnection(BodyConnection):
     on_lost: Callable[[], None] = staticmethod(lambda: None)
 
     def ended(self, subscriber: Subscriber, clean: bool) -> None:
-        self.subscribers.pop(subscriber.stream.id, None)
+        self.subscribers.pop(subscriber.stream_id, None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

@@ -17,7 +17,8 @@ from protocol.ndjson import dumps
 from protocol.options import parse_options_header
 from service.hub.hub import UPSTREAM as DIALECT
 from service.hub.hub import Started
-from service.hub.streams import Refused, Stream
+from service.hub.run import Refused
+from service.hub.streams import Stream
 from service.hub.subscribers import Subscriber
 from service.hub.views import DialectView
 from service.web.bodies import asked_of, read_object
@@ -40,22 +41,22 @@ async def analyze(request: web.Request) -> web.StreamResponse:
     stream = started.stream
     told = {"Fanlight-Stream": stream.id, "Fanlight-Join": started.join}
     with stream.hold():
-        await stream.opened()
+        await stream.run.opened()
         if (refused := _refusal_of(stream)) is not None:
             return _refuse(refused, told)
         if value.get("stream", True):
             return await _relay(request, started, told, validation=options.validate_ == "on")
-        return _whole(stream, await stream.ended(), told, validation=options.validate_ == "on")
+        return _whole(stream, await stream.run.ended(), told, validation=options.validate_ == "on")
 
 
 def _refusal_of(stream: Stream) -> Refused | None:
     """What to answer where the run has ended before anything could be relayed."""
-    ending = stream.ending
+    ending = stream.run.ending
     if ending is None or ending.status in (Status.COMPLETED, Status.LENGTH):
         return None
-    if stream.refused is not None and ending.code in ("upstream_refused", "upstream_error"):
-        return stream.refused
-    return None if stream.log.count else _failed(ending)
+    if stream.run.refused is not None and ending.code in ("upstream_refused", "upstream_error"):
+        return stream.run.refused
+    return None if stream.run.log.count else _failed(ending)
 
 
 def _failed(ending: Ending) -> Refused:
@@ -80,7 +81,7 @@ def _whole(stream: Stream, ending: Ending, told: Mapping[str, str], *, validatio
         return _refuse(refused, told)
     if ending.status not in (Status.COMPLETED, Status.LENGTH):
         return _refuse(_failed(ending), told)
-    body = _object(stream, ending, stream.log.event(stream.log.count - 1), validation=validation)
+    body = _object(stream, ending, stream.run.log.event(stream.run.log.count - 1), validation=validation)
     return web.Response(body=dumps(body), content_type="application/json", headers=dict(told))
 
 
@@ -90,12 +91,12 @@ def _object(stream: Stream, ending: Ending, last: Mapping[str, Any], *, validati
     known = {"event_type", "finish_reason", "metadata"}
     body: dict[str, Any] = {
         "id": metadata.get("generation_id") if isinstance(metadata, Mapping) else None,
-        "data": stream.log.slice(0, stream.log.size),
+        "data": stream.run.log.slice(0, stream.run.log.size),
         "finish_reason": ending.finish_reason,
         "usage": ending.usage,
         **{key: value for key, value in last.items() if key not in known},
     }
-    if validation and stream.schema is not None:
+    if validation and stream.run.schema is not None:
         body["validation"] = ending.validation
     return body
 
@@ -110,7 +111,7 @@ async def _relay(
     always: dict[str, str] = request[CORS]
     headers = {
         "Content-Type": "application/x-ndjson",
-        **relayed(stream.answer_headers),
+        **relayed(stream.run.answer_headers),
         "Cache-Control": "no-store",
         "X-Accel-Buffering": "no",
         **told,
@@ -120,9 +121,9 @@ async def _relay(
     connection = BorrowedConnection(request.app[CONNECTIONS], NDJSON[chunked], chunked=chunked)
     async with borrow(request, connection) as borrowed:
         connection.begin(head("200 OK", headers.items()))
-        subscriber = Subscriber(stream, connection)
+        subscriber = Subscriber(stream.id, connection)
         connection.attached(subscriber)
-        stream.seat(subscriber, DialectView(stream, validation=validation), 0)
+        stream.seat(subscriber, DialectView(stream.run, validation=validation), 0)
         clean = await borrowed.done
     # Where it is not clean aiohttp closes the connection: the caller has what
     # there was, and no last chunk, and so it knows.

@@ -17,8 +17,8 @@ async def captions(request: web.Request) -> web.StreamResponse:
     """
     stream, kind, formatted = found(request), request.match_info["kind"], flag(request, "formatted")
     headers = {"Cache-Control": "no-store"}
-    if stream.ending is not None:
-        tag = f'"{stream.ending.sha256[:32]}-{kind}{"-f" if formatted else ""}"'
+    if stream.run.ending is not None:
+        tag = f'"{stream.run.ending.sha256[:32]}-{kind}{"-f" if formatted else ""}"'
         headers = {"Cache-Control": "private, no-cache", "ETag": tag}
         if tag in request.headers.get("If-None-Match", ""):
             return web.Response(status=304, headers=headers)

@@ -67,10 +67,9 @@ class _Figures(Collector):
 
     def collect(self) -> Iterator[Metric]:
         hub, tally = self._hub, self._hub.tally
-        kept, kept_bytes = hub.kept
         yield GaugeMetricFamily("fanlight_streams_running", "Streams without an ending.", hub.running)
-        yield GaugeMetricFamily("fanlight_streams_kept", "Ended streams that are kept.", kept)
-        yield GaugeMetricFamily("fanlight_kept_bytes", "Bytes of ended streams that are kept.", kept_bytes)
+        yield GaugeMetricFamily("fanlight_streams_kept", "Ended streams that are kept.", len(hub.kept))
+        yield GaugeMetricFamily("fanlight_kept_bytes", "Bytes of ended streams that are kept.", hub.kept.bytes)
         yield GaugeMetricFamily("fanlight_readers", "Connections that read streams.", len(self._connections))
         yield CounterMetricFamily("fanlight_events", "Upstream events of ended streams.", tally.events)
         yield CounterMetricFamily("fanlight_text_bytes", "Bytes of text of ended streams.", tally.text_bytes)

@@ -63,7 +63,7 @@ def _cursor(request: web.Request) -> Cursor | None:
 async def events(request: web.Request) -> web.StreamResponse:
     """``GET /v1/streams/{id}/events``: Server-Sent Events."""
     stream, cursor = read_of(request), _cursor(request)
-    ending = stream.ending
+    ending = stream.run.ending
     if cursor is not None and cursor.after_end and ending and (cursor.gen, cursor.position) == (ending.gen, ending.to):
         # The reader has seen the ending: 204 tells an EventSource to stay away.
         return web.Response(status=204)
@@ -78,15 +78,15 @@ async def ndjson(request: web.Request) -> web.StreamResponse:
 async def text(request: web.Request) -> web.StreamResponse:
     """``GET /v1/streams/{id}/text``: the bare text; only a good ending ends the body cleanly."""
     stream = read_of(request)
-    mode, start = text_place(stream, _cursor(request))
+    mode, start = text_place(stream.run, _cursor(request))
     connection = _open(
-        request, BARE, "text/plain; charset=utf-8", {"Fanlight-Attached": f"{mode} {stream.gen}.{start}"}
+        request, BARE, "text/plain; charset=utf-8", {"Fanlight-Attached": f"{mode} {stream.run.gen}.{start}"}
     )
     if connection is not None:
         with in_charge(connection):
-            subscriber = Subscriber(stream, connection)
+            subscriber = Subscriber(stream.id, connection)
             connection.attached(subscriber)
-            stream.seat(subscriber, BareView(stream), start)
+            stream.seat(subscriber, BareView(stream.run), start)
     return Sent(keep_alive=False)
 
 

@@ -8,16 +8,16 @@ from service.hub.streams import Stream
 
 def row(stream: Stream) -> dict[str, Any]:
     """A stream in a list: without ``request``, ``text`` and ``value``."""
-    ending = stream.ending
+    ending = stream.run.ending
     return {
         "id": stream.id,
         "tenant": stream.tenant,
-        "channel": stream.options.channel,
-        "gen": stream.gen,
-        "offset": stream.log.size,
-        "status": str(stream.status),
-        "created_at": _iso(stream.times.created),
-        "ended_at": _iso(stream.times.ended),
+        "channel": stream.run.options.channel,
+        "gen": stream.run.gen,
+        "offset": stream.run.log.size,
+        "status": str(stream.run.status),
+        "created_at": _iso(stream.run.times.created),
+        "ended_at": _iso(stream.run.times.ended),
         "finish_reason": ending.finish_reason if ending else None,
         "usage": ending.usage if ending else None,
         "validation": ending.validation if ending else None,
@@ -36,8 +36,8 @@ def resource(stream: Stream) -> dict[str, Any]:
         "created_at": found["created_at"],
         "ended_at": found["ended_at"],
         "request": stream.request,
-        "text": stream.log.slice(0, stream.log.size),
-        "value": stream.ending.value if stream.ending else None,
+        "text": stream.run.log.slice(0, stream.run.log.size),
+        "value": stream.run.ending.value if stream.run.ending else None,
         **found,
     }
 

@@ -84,7 +84,7 @@ async def listing(request: web.Request) -> web.Response:
     if status is not None:
         if status not in tuple(Status):
             raise Refusal("invalid_request", "status: not a status of a stream")
-        streams = [stream for stream in streams if stream.status == status]
+        streams = [stream for stream in streams if stream.run.status == status]
     page = streams[:limit]
     more = len(streams) > limit
     return json_response({"streams": [row(stream) for stream in page], "next": page[-1].id if more else None})
@@ -94,11 +94,11 @@ async def show(request: web.Request) -> web.Response:
     """``GET /v1/streams/{id}``; with ``?wait=S`` it answers at the ending, at the latest after S seconds."""
     stream = found(request)
     wait_s = _seconds(request, "wait", MAX_WAIT_S)
-    if wait_s and stream.ending is None:
+    if wait_s and stream.run.ending is None:
         with stream.hold():
             try:
                 async with asyncio.timeout(wait_s):
-                    await stream.ended()
+                    await stream.run.ended()
             except TimeoutError:
                 pass  # then as it stands
     partial = flag(request, "partial")
@@ -113,7 +113,7 @@ async def show(request: web.Request) -> web.Response:
 async def cancel(request: web.Request) -> web.Response:
     """``DELETE /v1/streams/{id}``: 202 while running, 200 when ended."""
     stream = found(request)
-    ended = stream.ending is not None
+    ended = stream.run.ending is not None
     request.app[HUB].cancel(stream, force=flag(request, "force"))
     return json_response(row(stream), 200 if ended else 202)
 

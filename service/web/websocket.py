@@ -25,7 +25,7 @@ from protocol.cursors import parse_cursor
 from protocol.errors import Refusal
 from protocol.frames import CLOSE, CLOSE_TIMEOUT_S, PING, PONG, WEBSOCKET, Framing, ws_close, ws_frame
 from protocol.options import parse_options
-from protocol.websocket import Message, WebSocketError, WebSocketReader, accept_key
+from protocol.websocket import Incoming, WebSocketError, WebSocketReader, accept_key
 from service.hub.channels import Listener
 from service.hub.hub import NATIVE, Hub
 from service.hub.requests import ask
@@ -81,7 +81,7 @@ class WebSocketConnection(Connection):
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)
         self._reader = WebSocketReader(MAX_COMMAND_BYTES)
-        self._inbox: deque[Message] = deque()
+        self._inbox: deque[Incoming] = deque()
         self._broken: WebSocketError | None = None
         self._ping: bytes | None = None  # not answered yet
         self.held = False  # what comes next has to wait for what came last
@@ -374,12 +374,12 @@ class ManySocket(WebSocketConnection):
 
     def ended(self, subscriber: Subscriber, clean: bool) -> None:
         """A stream's ending is not the socket's."""
-        if self.subscribers.get(subscriber.stream.id) is subscriber:
-            del self.subscribers[subscriber.stream.id]
+        if self.subscribers.get(subscriber.stream_id) is subscriber:
+            del self.subscribers[subscriber.stream_id]
 
     def attached(self, subscriber: Subscriber) -> None:
         # A channel may announce a stream that is subscribed to already.
-        self._drop_subscription(subscriber.stream.id)
+        self._drop_subscription(subscriber.stream_id)
         super().attached(subscriber)
 
     def leave_all(self) -> None:

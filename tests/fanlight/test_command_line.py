@@ -83,7 +83,7 @@ async def test_ctrl_c_cancels_the_analysis(serving: Serving):
         assert code == 130
         assert "Traceback" not in err
         (stream,) = service.hub.list("local")
-        assert (await asyncio.wait_for(stream.ended(), 5)).code == "cancelled"
+        assert (await asyncio.wait_for(stream.run.ended(), 5)).code == "cancelled"
 
 
 async def test_watch_reads_a_stream_from_its_beginning_in_any_view(serving: Serving):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from protocol.captions import CaptionView, CueNames
+from protocol.captions import CaptionProjection, CueNames
 from protocol.media_times import seconds, seconds_range
 
 Message = dict[str, Any]
@@ -17,8 +17,8 @@ def pieces(text: str, size: int) -> list[str]:
     return [text[place : place + size] for place in range(0, len(text), size)]
 
 
-def run(text: str, size: int = 3, names: CueNames | None = None) -> tuple[CaptionView, list[Message]]:
-    view = CaptionView(names)
+def run(text: str, size: int = 3, names: CueNames | None = None) -> tuple[CaptionProjection, list[Message]]:
+    view = CaptionProjection(names)
     told = [message for fragment in pieces(text, size) for message in view.feed(fragment)]
     return view, told + view.close()
 
@@ -73,7 +73,7 @@ def test_segments_grow_and_are_final_when_their_object_closes(size: int) -> None
 
 
 def test_a_growing_text_is_shown_as_it_grows() -> None:
-    view = CaptionView()
+    view = CaptionProjection()
     view.feed('[{"start":1,"text":"')
     assert [message["text"] for part in ("He", "llo", " you") for message in view.feed(part)] == [
         "He",
@@ -85,7 +85,7 @@ def test_a_growing_text_is_shown_as_it_grows() -> None:
 
 
 def test_nothing_is_told_before_the_start_is_known() -> None:
-    view = CaptionView()
+    view = CaptionProjection()
     assert view.feed('[{"text":"Hello","end":3,"start":1') == []
     assert [(message["start"], message["text"]) for message in view.feed("2,")] == [(12.0, "Hello")]
 
@@ -138,7 +138,7 @@ def test_marks_inside_a_document_are_text() -> None:
 
 
 def test_telling_a_long_cue_costs_no_more_than_its_length() -> None:
-    view = CaptionView()
+    view = CaptionProjection()
     view.feed('[{"start":1,"text":"')
     told = sum(len(message["text"]) for _ in range(5000) for message in view.feed("word "))
     assert told < 200 * 25_000
@@ -178,7 +178,7 @@ def test_marks_in_plain_text_make_cues(text: str, expected: list[Any], size: int
 
 
 def test_what_may_become_a_mark_is_not_shown() -> None:
-    view = CaptionView()
+    view = CaptionProjection()
     view.feed("[00:01] One")
     assert view.feed(" [00:0") == []
     assert [message["text"] for message in view.feed("x")] == ["One [00:0x"]
@@ -215,7 +215,7 @@ TEXTS = st.sampled_from(
 
 @given(TEXTS, st.integers(0, 200), st.integers(0, 200), st.integers(1, 9))
 def test_a_late_or_resuming_reader_ends_with_the_same_cues(text: str, left: int, back: int, size: int) -> None:
-    view = CaptionView()
+    view = CaptionProjection()
     shown: dict[str, Message] = {}
     for fragment in pieces(text[:left], size):
         shown.update((message["id"], message) for message in view.feed(fragment))
@@ -235,7 +235,7 @@ def test_a_late_or_resuming_reader_ends_with_the_same_cues(text: str, left: int,
 @given(SCRAPS, st.lists(st.integers(1, 5), min_size=1, max_size=30))
 def test_what_is_told_later_stands_later(text: str, sizes: list[int]) -> None:
     """A reader who has all up to the head, and was told all of that, needs only what is told after it."""
-    view = CaptionView()
+    view = CaptionProjection()
     head = place = 0
     for size in sizes:
         fragment = text[place : place + size]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.element_view import ElementView
-from protocol.patch_view import PatchView, join_ops
+from protocol.element_view import ElementProjection
+from protocol.patch_view import PatchProjection, join_ops
 from protocol.pointers import child, names_of, resolve
 from protocol.schemas import admit
 from tests.protocol.json_cases import SCRAPS, VALUES
@@ -66,16 +66,16 @@ def apply(root: list[Any], ops: list[dict[str, Any]]) -> None:
 
 @given(DOCUMENTS, st.integers(1, 6))
 def test_every_element_is_told_once_as_it_closes(text: str, size: int) -> None:
-    told = run(ElementView(), pieces(text, size))
+    told = run(ElementProjection(), pieces(text, size))
     assert [(each["pointer"], each["value"]) for each in told] == elements_of(orjson.loads(text))
     assert all(each["valid"] is None for each in told)
     assert [each["at"] for each in told] == sorted(each["at"] for each in told)
-    assert told == run(ElementView(), [text])
+    assert told == run(ElementProjection(), [text])
 
 
 def test_an_element_is_told_at_its_last_byte_and_a_number_at_the_byte_after_it() -> None:
     text = '{"a":[1, "é",{"b":[]}],"c":2}'
-    told = [(each["pointer"], each["at"]) for each in run(ElementView(), [text])]
+    told = [(each["pointer"], each["at"]) for each in run(ElementProjection(), [text])]
     encoded = text.encode()
     assert told == [
         ("/a/0", encoded.index(b",") + 1),
@@ -89,8 +89,8 @@ def test_an_element_is_told_at_its_last_byte_and_a_number_at_the_byte_after_it()
 @settings(max_examples=50)
 @given(DOCUMENTS, st.integers(0, 60))
 def test_a_late_reader_of_elements_misses_nothing_and_gets_nothing_twice(text: str, cut: int) -> None:
-    whole = run(ElementView(), [text])
-    view = ElementView()
+    whole = run(ElementProjection(), [text])
+    view = ElementProjection()
     before = view.feed(text[:cut])
     offset = len(text[:cut].encode())
     assert view.state(0) == before
@@ -115,7 +115,7 @@ CLIP = {
 
 def test_each_element_is_judged_by_its_own_part_of_the_schema() -> None:
     text = '{"title":"a clip","tags":["x",1],"shots":[{"start":1},{"start":-1},{}],"pair":[1,2,3],"other":1}'
-    told = run(ElementView(admit(CLIP)), pieces(text, 4))
+    told = run(ElementProjection(admit(CLIP)), pieces(text, 4))
     assert {each["pointer"]: each["valid"] for each in told} == {
         "/title": False,
         "/tags/0": True,
@@ -135,7 +135,7 @@ def test_each_element_is_judged_by_its_own_part_of_the_schema() -> None:
 
 def test_of_alternatives_an_element_must_fit_one() -> None:
     schema = {"oneOf": [{"items": {"type": "string"}}, {"items": {"anyOf": [{"const": 1}, {"type": "array", "items": {"const": 2}}]}}]}  # fmt: skip
-    told = run(ElementView(admit(schema)), ['["a",1,[2,3],null]'])
+    told = run(ElementProjection(admit(schema)), ['["a",1,[2,3],null]'])
     assert {each["pointer"]: each["valid"] for each in told} == {
         "/0": True,
         "/1": True,
@@ -148,13 +148,13 @@ def test_of_alternatives_an_element_must_fit_one() -> None:
 
 def test_too_many_alternatives_are_not_judged() -> None:
     choice = {"anyOf": [{"items": {"const": n}} for n in range(20)]}
-    told = run(ElementView(admit(choice)), ["[1]"])
+    told = run(ElementProjection(admit(choice)), ["[1]"])
     assert [each["valid"] for each in told] == [None]
 
 
 def test_a_recursive_schema_judges_at_every_depth() -> None:
     schema = {"type": "object", "properties": {"below": {"items": {"$ref": "#"}}, "n": {"type": "number"}}}
-    told = run(ElementView(admit(schema)), ['{"below":[{"below":[{"n":"x"}]}]}'])
+    told = run(ElementProjection(admit(schema)), ['{"below":[{"below":[{"n":"x"}]}]}'])
     assert [(each["pointer"], each["valid"]) for each in told] == [
         ("/below/0/below/0", False),
         ("/below/0", False),
@@ -163,7 +163,7 @@ def test_a_recursive_schema_judges_at_every_depth() -> None:
 
 
 def test_of_a_member_told_twice_the_state_has_the_last() -> None:
-    view = ElementView()
+    view = ElementProjection()
     assert len(view.feed('{"a":1,"a":2}')) == 2
     assert [(each["pointer"], each["value"]) for each in view.state(0)] == [("/a", 2)]
 
@@ -172,7 +172,7 @@ def test_of_a_member_told_twice_the_state_has_the_last() -> None:
 def test_operations_rebuild_the_tree(text: str, size: int) -> None:
     root: list[Any] = []
     at = 0
-    for message in run(PatchView(), pieces(text, size)):
+    for message in run(PatchProjection(), pieces(text, size)):
         assert at < message["at"] <= len(text.encode())
         at = message["at"]
         apply(root, message["ops"])
@@ -182,7 +182,7 @@ def test_operations_rebuild_the_tree(text: str, size: int) -> None:
 @settings(max_examples=60)
 @given(DOCUMENTS, st.integers(0, 60), st.integers(1, 5))
 def test_a_late_reader_of_patches_goes_on_from_the_tree(text: str, cut: int, size: int) -> None:
-    view = PatchView()
+    view = PatchProjection()
     view.feed(text[:cut])
     state = copy.deepcopy(view.state(0))
     root = [] if state is None else [state]
@@ -197,7 +197,7 @@ def test_a_late_reader_of_patches_goes_on_from_the_tree(text: str, cut: int, siz
 @settings(max_examples=60)
 @given(DOCUMENTS, st.lists(st.integers(0, 80), max_size=4), st.integers(1, 5))
 def test_joined_operations_have_the_same_outcome(text: str, cuts: list[int], size: int) -> None:
-    ops = [op for message in run(PatchView(), pieces(text, size)) for op in message["ops"]]
+    ops = [op for message in run(PatchProjection(), pieces(text, size)) for op in message["ops"]]
     kept = copy.deepcopy(ops)
     root: list[Any] = []
     edges = sorted({0, *(min(cut, len(ops)) for cut in cuts), len(ops)})
@@ -212,7 +212,7 @@ def test_joined_operations_have_the_same_outcome(text: str, cuts: list[int], siz
 
 
 def test_operations_as_the_contract_writes_them() -> None:
-    view = PatchView()
+    view = PatchProjection()
     assert view.feed('{"a":"x') == [
         {"at": 1, "ops": [{"op": "add", "path": "", "value": {}}]},
         {"at": 6, "ops": [{"op": "add", "path": "/a", "value": ""}]},
@@ -226,7 +226,7 @@ def test_operations_as_the_contract_writes_them() -> None:
     assert view.state(0) == {"a": "xy", "b": [12]}
 
 
-@pytest.mark.parametrize("make", [ElementView, PatchView])
+@pytest.mark.parametrize("make", [ElementProjection, PatchProjection])
 @settings(max_examples=100)
 @given(st.one_of(DOCUMENTS, SCRAPS), st.lists(st.integers(1, 5), min_size=1, max_size=40))
 def test_what_is_told_later_stands_later(make: Any, text: str, sizes: list[int]) -> None:
@@ -242,14 +242,14 @@ def test_what_is_told_later_stands_later(make: Any, text: str, sizes: list[int])
         head = now
 
 
-@pytest.mark.parametrize("view", [ElementView, PatchView])
+@pytest.mark.parametrize("view", [ElementProjection, PatchProjection])
 def test_without_json_there_is_nothing(view: Any) -> None:
     plain = view()
     assert run(plain, ["[00:12] A man ", "walks. 1 + 1"]) == []
     assert not plain.state(0)
 
 
-@pytest.mark.parametrize("view", [ElementView, PatchView])
+@pytest.mark.parametrize("view", [ElementProjection, PatchProjection])
 def test_a_text_that_breaks_off_keeps_what_it_told(view: Any) -> None:
     broken = view()
     assert run(broken, ['{"a":1,', '"b":x}']) != []
@@ -258,5 +258,5 @@ def test_a_text_that_breaks_off_keeps_what_it_told(view: Any) -> None:
 
 
 def test_a_fenced_document_is_seen_as_one() -> None:
-    told = run(ElementView(), pieces('Here:\n```json\n[{"a":1}]\n```', 3))
+    told = run(ElementProjection(), pieces('Here:\n```json\n[{"a":1}]\n```', 3))
     assert [(each["pointer"], each["at"]) for each in told] == [("/0", 22)]

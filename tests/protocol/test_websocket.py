@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.frames import CLOSE, PING, TEXT, ws_close, ws_frame, ws_header
-from protocol.websocket import Message, WebSocketError, WebSocketReader, accept_key
+from protocol.websocket import Incoming, WebSocketError, WebSocketReader, accept_key
 
 
 def masked(opcode: int, payload: bytes, *, final: bool = True, mask: bytes = b"\x01\x02\x03\x04") -> bytes:
@@ -40,11 +40,11 @@ WIRE = (
     + masked(CLOSE, b"\x03\xe8")
 )
 MESSAGES = [
-    Message(TEXT, b'{"type":"ping"}'),
-    Message(PING, b"now"),
-    Message(TEXT, "héllo €".encode()),
-    Message(TEXT, b"x" * 300),
-    Message(CLOSE, b"\x03\xe8"),
+    Incoming(TEXT, b'{"type":"ping"}'),
+    Incoming(PING, b"now"),
+    Incoming(TEXT, "héllo €".encode()),
+    Incoming(TEXT, b"x" * 300),
+    Incoming(CLOSE, b"\x03\xe8"),
 ]
 
 
@@ -62,7 +62,7 @@ def test_random_bytes_give_messages_or_the_one_error(junk, cut):
 
 @given(st.text(max_size=50), st.binary(min_size=4, max_size=4))
 def test_any_mask_is_undone(text, mask):
-    assert read(masked(TEXT, text.encode(), mask=mask)) == ([Message(TEXT, text.encode())], None)
+    assert read(masked(TEXT, text.encode(), mask=mask)) == ([Incoming(TEXT, text.encode())], None)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_what_breaks_the_rules_names_its_close_code(wire, code):
 
 def test_messages_before_an_error_are_not_lost():
     messages, error = read(masked(TEXT, b"kept") + masked(2, b""))
-    assert messages == [Message(TEXT, b"kept")]
+    assert messages == [Incoming(TEXT, b"kept")]
     assert error is not None
 
 
@@ -119,7 +119,7 @@ def test_tiny_fragments_are_one_message_in_the_end():
         masked(TEXT, b"", final=False) + b"".join(masked(0, b"%d" % (n % 10), final=False) for n in range(9_999))
     )
     reader.feed(masked(0, b"."))
-    assert reader.take() == ([Message(TEXT, b"".join(b"%d" % (n % 10) for n in range(9_999)) + b".")], None)
+    assert reader.take() == ([Incoming(TEXT, b"".join(b"%d" % (n % 10) for n in range(9_999)) + b".")], None)
 
 
 def test_an_idle_reader_keeps_nothing_of_what_was_read():
@@ -198,7 +198,7 @@ def test_after_a_close_frame_or_an_error_nothing_is_read_or_kept(last):
 @pytest.mark.parametrize("code", [1000, 1003, 1007, 1011, 1012, 1014, 3000, 3999, 4000, 4999])
 def test_a_close_code_that_may_be_sent_is_told(code):
     payload = code.to_bytes(2, "big") + "bye €".encode()
-    assert read(masked(CLOSE, payload)) == ([Message(CLOSE, payload)], None)
+    assert read(masked(CLOSE, payload)) == ([Incoming(CLOSE, payload)], None)
 
 
 @pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535])
@@ -209,7 +209,7 @@ def test_a_close_code_that_may_not_be_sent_is_a_protocol_error(code):
 
 def test_a_control_frame_does_not_count_against_the_message_around_it():
     wire = masked(TEXT, b"x" * 100, final=False) + masked(PING, b"y" * 50) + masked(0, b"")
-    assert read(wire, limit=100) == ([Message(PING, b"y" * 50), Message(TEXT, b"x" * 100)], None)
+    assert read(wire, limit=100) == ([Incoming(PING, b"y" * 50), Incoming(TEXT, b"x" * 100)], None)
 
 
 def test_text_that_is_no_utf8_is_refused_at_the_fragment_that_shows_it():

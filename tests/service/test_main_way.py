@@ -250,7 +250,7 @@ async def test_nobody_joins_a_stream_that_has_ended_or_is_being_cancelled(servin
         first = await service.start()
         stream = service.hub.find("local", first)
         service.hub.cancel(stream)
-        assert stream.ending is None  # asked for, and not done yet
+        assert stream.run.ending is None  # asked for, and not done yet
         assert await service.start() != first
 
 
@@ -297,8 +297,8 @@ async def test_a_dialect_caller_that_leaves_takes_its_upstream_call_along(servin
         writer.transport.abort()
         await asyncio.wait_for(service.upstream.idle.wait(), 5)
         (stream,) = service.hub.list("local")
-        await stream.ended()
-        assert stream.ending.code == "abandoned"
+        await stream.run.ended()
+        assert stream.run.ending.code == "abandoned"
 
 
 async def test_readers_that_leave_a_native_stream_do_not_end_it(serving: Serving):

@@ -1,7 +1,6 @@
 """Ended streams at their original pace."""
 
 import asyncio
-from typing import cast
 
 import pytest
 
@@ -22,26 +21,25 @@ async def test_a_replay_comes_batch_by_batch_at_the_recorded_times(monkeypatch: 
     stream = make_stream(loop)
     for moment, word in ((0.0, "a"), (0.5, "b"), (2.0, "c")):
         loop.now = moment
-        stream.take([word])
-    stream.finish("upstream_broken", now=0.0)
+        stream.run.take([word])
+    stream.run.finish("upstream_broken", now=0.0)
     shadow, outlet = shadow_of(stream), FakeOutlet()
-    shadow.loop = cast(asyncio.AbstractEventLoop, loop)
     shadow.attach(outlet, "text", None)
     await replay(stream, shadow, 2.0)
     assert pauses == [0.25, 0.75]
     assert [m.get("text") for m in outlet.messages] == ["", "a", "b", "c", None]
     assert outlet.messages[-1]["error"]["code"] == "upstream_broken"
-    assert outlet.messages[-1]["sha256"] == stream.ending.sha256
+    assert outlet.messages[-1]["sha256"] == stream.run.ending.sha256
 
 
 async def test_a_replay_that_nobody_reads_any_more_stops(monkeypatch: pytest.MonkeyPatch):
     loop = FakeLoop()
     stream = make_stream(loop)
-    stream.take(["a"])
-    stream.finish("cancelled", now=0.0)
+    stream.run.take(["a"])
+    stream.run.finish("cancelled", now=0.0)
     shadow = shadow_of(stream)
     await replay(stream, shadow, 1.0)
-    assert (shadow.log.size, shadow.ending) == (0, None)
+    assert (shadow.run.log.size, shadow.run.ending) == (0, None)
 
 
 @pytest.mark.parametrize("kind", ["ndjson", "events", "text", "ws"])

@@ -68,7 +68,7 @@ class FanOut(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "stream"):
             return
-        self.stream.finish(None, now=0.0, end=END)
+        self.stream.run.finish(None, now=0.0, end=END)
         self.loop.run()
         for reader in self.readers:
             reader.outlet.drain()
@@ -76,7 +76,7 @@ class FanOut(RuleBasedStateMachine):
         for reader in self.readers:
             reader.take()
             assert reader.ending is not None
-            assert reader.text == self.stream.log.slice(0, self.stream.log.size)
+            assert reader.text == self.stream.run.log.slice(0, self.stream.run.log.size)
             assert reader.ending["sha256"] == hashlib.sha256(reader.text.encode()).hexdigest()
             assert reader.outlet.clean is True
         assert self.stream.subscribers == 0
@@ -84,8 +84,8 @@ class FanOut(RuleBasedStateMachine):
 
     @rule(texts=st.lists(st.text(alphabet="aé€😀", min_size=1, max_size=3), min_size=1, max_size=3))
     def publish(self, texts: list[str]) -> None:
-        if self.stream.ending is None:
-            self.stream.take(list(texts))
+        if self.stream.run.ending is None:
+            self.stream.run.take(list(texts))
 
     @rule()
     def turn(self) -> None:
@@ -124,14 +124,14 @@ class FanOut(RuleBasedStateMachine):
 
     @rule(text=st.text(alphabet="xy", max_size=4))
     def restart(self, text: str) -> None:
-        if self.stream.ending is None and self.stream.gen < 5:
+        if self.stream.run.ending is None and self.stream.run.gen < 5:
             log = TextLog(1 << 20)
             log.append(text)
-            self.stream.regenerate(log, "restarted")
+            self.stream.run.regenerate(log, "restarted")
 
     @rule()
     def finish(self) -> None:
-        self.stream.finish(None, now=0.0, end=END)
+        self.stream.run.finish(None, now=0.0, end=END)
 
     def _attach(self, outlet: FakeOutlet, cursor: str | None, gen: int, text: str) -> None:
         reader = Reader(outlet, gen, text)
@@ -169,7 +169,7 @@ def test_readers_at_the_same_place_are_written_the_very_same_bytes(loop: FakeLoo
     for _ in range(3):
         stream.attach(Outlet(), "text", None)
     written.clear()
-    stream.take(["one"])
+    stream.run.take(["one"])
     assert len(written) == 3
     assert len({id(frame) for frame in written}) == 1
 
@@ -177,7 +177,7 @@ def test_readers_at_the_same_place_are_written_the_very_same_bytes(loop: FakeLoo
 def test_what_arrives_together_leaves_together(loop: FakeLoop):
     stream, outlet = make_stream(loop), FakeOutlet()
     stream.attach(outlet, "text", None)
-    stream.take(["a", "b", "c"])
+    stream.run.take(["a", "b", "c"])
     assert [message.get("text") for message in outlet.messages] == ["", "abc"]
 
 
@@ -187,12 +187,12 @@ def test_a_reader_that_was_stalled_gets_all_it_missed_as_one_delta(loop: FakeLoo
     stream.attach(quick, "text", None)
     slow.room = 1
     for n in range(50):
-        stream.take([f"{n} "])
+        stream.run.take([f"{n} "])
     assert len(slow.messages) == 2
     assert len(quick.messages) == 51
     slow.drain()
     assert len(slow.messages) == 3
-    assert slow.messages[-1]["to"] == stream.log.size
+    assert slow.messages[-1]["to"] == stream.run.log.size
 
 
 def test_a_huge_row_gives_the_loop_back_between_slices(loop: FakeLoop):
@@ -200,10 +200,10 @@ def test_a_huge_row_gives_the_loop_back_between_slices(loop: FakeLoop):
     outlets = [FakeOutlet() for _ in range(audience.SLICE * 3)]
     for outlet in outlets:
         stream.attach(outlet, "text", None)
-    stream.take(["a"])
+    stream.run.take(["a"])
     served = sum(len(outlet.messages) > 1 for outlet in outlets)
     assert served == audience.SLICE
-    stream.take(["b"])  # joins the next pass
+    stream.run.take(["b"])  # joins the next pass
     loop.run()
     assert all([m.get("text") for m in outlet.messages] == ["", "a", "b"] for outlet in outlets)
 
@@ -211,11 +211,11 @@ def test_a_huge_row_gives_the_loop_back_between_slices(loop: FakeLoop):
 def test_raw_readers_get_every_event_one_for_one_also_late_ones(loop: FakeLoop):
     stream, early, late = make_stream(loop), FakeOutlet(), FakeOutlet()
     stream.attach(early, "raw", None)
-    stream.take(["a", "b"])
-    stream.take(["c"])
+    stream.run.take(["a", "b"])
+    stream.run.take(["c"])
     stream.attach(late, "raw", None)
     stream.attach(resumed := FakeOutlet(), "raw", Cursor(1, 2, raw=True))
-    stream.finish(None, now=0.0, end=END)
+    stream.run.finish(None, now=0.0, end=END)
 
     def events(outlet: FakeOutlet) -> list[tuple[int, int]]:
         return [(m["n"], m["at"]) for m in outlet.messages if m["type"] == "event"]
@@ -242,7 +242,7 @@ def test_raw_readers_get_every_event_one_for_one_also_late_ones(loop: FakeLoop):
 )
 def test_a_cursor_attaches_as_the_contract_says(loop: FakeLoop, cursor: str, mode: Mode, start: int):
     stream, outlet = make_stream(loop), FakeOutlet()
-    stream.take(["a", "é", "bc"])
+    stream.run.take(["a", "é", "bc"])
     stream.attach(outlet, "text", parse_cursor(cursor))
     attached = outlet.messages[0]
     assert (attached["mode"], attached["from"], attached["to"]) == (mode, start, 5)
@@ -258,7 +258,7 @@ def test_a_cursor_at_the_start_of_an_empty_text_is_live(loop: FakeLoop):
 def test_a_text_beyond_a_message_goes_on_as_deltas(loop: FakeLoop):
     stream, outlet = make_stream(loop, max_text_bytes=1 << 24), FakeOutlet()
     text = '"\\€😀\n' * 300_000
-    stream.take([text])
+    stream.run.take([text])
     stream.attach(outlet, "text", None)
     reader = Reader(outlet)
     reader.take()
@@ -274,7 +274,7 @@ def test_no_message_is_longer_than_a_mebibyte(loop: FakeLoop):
             sizes.extend(len(line) for line in data.splitlines())
 
     stream = make_stream(loop, max_text_bytes=1 << 24)
-    stream.take(["\x01" * (3 << 20)])
+    stream.run.take(["\x01" * (3 << 20)])
     stream.attach(Outlet(), "text", None)
     assert max(sizes) <= 1 << 20
 
@@ -282,16 +282,16 @@ def test_no_message_is_longer_than_a_mebibyte(loop: FakeLoop):
 def test_end_readers_hear_of_nothing_but_the_end(loop: FakeLoop):
     stream, outlet = make_stream(loop), FakeOutlet()
     stream.attach(outlet, "end", None)
-    stream.take(["a"])
-    stream.finish("upstream_broken", now=0.0)
+    stream.run.take(["a"])
+    stream.run.finish("upstream_broken", now=0.0)
     assert [m["type"] for m in outlet.messages] == ["attached", "end"]
     assert outlet.messages[-1]["status"] == "failed"
 
 
 def test_the_ending_is_told_to_those_who_come_after_it(loop: FakeLoop):
     stream, outlet = make_stream(loop), FakeOutlet()
-    stream.take(["a"])
-    stream.finish(None, now=0.0, end=END)
+    stream.run.take(["a"])
+    stream.run.finish(None, now=0.0, end=END)
     stream.attach(outlet, "text", None)
     assert [m["type"] for m in outlet.messages] == ["attached", "end"]
     assert outlet.messages[0]["status"] == "completed"
@@ -300,10 +300,10 @@ def test_the_ending_is_told_to_those_who_come_after_it(loop: FakeLoop):
 
 def test_the_ending_is_written_once(loop: FakeLoop):
     stream = make_stream(loop)
-    stream.finish("cancelled", now=1.0)
-    first = stream.ending
-    stream.finish(None, now=2.0, end=END)
-    assert stream.ending is first
+    stream.run.finish("cancelled", now=1.0)
+    first = stream.run.ending
+    stream.run.finish(None, now=2.0, end=END)
+    assert stream.run.ending is first
 
 
 def test_presence_counts_by_view_and_is_told_when_it_changes(loop: FakeLoop):
@@ -328,7 +328,7 @@ def test_silence_is_broken_by_keep_alives_only_for_those_who_heard_nothing(loop:
     stream = make_stream(loop)
     stream.attach(Outlet(), "text", None)
     loop.now = 10.0
-    stream.take(["a"])
+    stream.run.take(["a"])
     beats.clear()
     loop.now = 20.0
     stream.beat(15.0)

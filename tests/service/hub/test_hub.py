@@ -13,6 +13,7 @@ from service.hub.clocks import ClockLimits
 from service.hub.hub import NATIVE, UPSTREAM, Hub, HubLimits
 from service.hub.pump import PumpLimits
 from service.hub.requests import ask
+from service.hub.retention import RetentionLimits
 from service.hub.streams import Limits, Stream
 from service.upstream.contract import Broken, Unreachable
 from tests.fakes.upstream import Cut, Hang, Play, ScriptedUpstream, end, start, text
@@ -64,14 +65,14 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 )
 async def test_only_what_most_likely_cost_nothing_is_tried_again(pauses, first, calls):
     async with hub_on(first, Play(WHOLE)) as (hub, upstream):
-        ending = await begin(hub).ended()
+        ending = await begin(hub).run.ended()
         assert len(upstream.calls) == calls
         assert (ending.status == "completed") == (calls == 2)
 
 
 async def test_there_are_two_retries_with_growing_random_pauses(pauses):
     async with hub_on(Unreachable("x")) as (hub, upstream):
-        ending = await begin(hub).ended()
+        ending = await begin(hub).run.ended()
         assert (ending.code, len(upstream.calls)) == ("upstream_unreachable", 3)
         assert len(pauses) == 2
         assert 0 <= pauses[0] <= 0.25
@@ -83,7 +84,7 @@ async def test_there_are_two_retries_with_growing_random_pauses(pauses):
 )
 async def test_retry_after_is_waited_for_up_to_ten_seconds(pauses, header, waited):
     async with hub_on(Play([], 429, {"Retry-After": header}), Play(WHOLE)) as (hub, _):
-        ending = await begin(hub).ended()
+        ending = await begin(hub).run.ended()
         assert pauses == waited
         assert (ending.status == "completed") == bool(waited)
 
@@ -105,10 +106,10 @@ def test_the_breaker_opens_after_many_misses_and_lets_one_try():
 async def test_an_open_breaker_ends_calls_at_once_and_is_seen(pauses):
     async with hub_on(Unreachable("x")) as (hub, upstream):
         for n in range(4):
-            await begin(hub, str(n)).ended()
+            await begin(hub, str(n)).run.ended()
         assert hub.breaker.state == "open"
         calls = len(upstream.calls)
-        assert (await begin(hub, "more").ended()).code == "upstream_unreachable"
+        assert (await begin(hub, "more").run.ended()).code == "upstream_unreachable"
         assert len(upstream.calls) == calls
 
 
@@ -117,9 +118,9 @@ async def test_who_leaves_last_ends_a_dialect_stream_at_once_and_a_native_one_no
         dialect, native = begin(hub, "a", dialect=UPSTREAM), begin(hub, "b")
         for stream in (dialect, native):
             with stream.hold():
-                await stream.opened()
-        assert (await dialect.ended()).code == "abandoned"
-        assert native.ending is None
+                await stream.run.opened()
+        assert (await dialect.run.ended()).code == "abandoned"
+        assert native.run.ending is None
         assert upstream.open == 1
 
 
@@ -127,11 +128,11 @@ async def test_an_abandoned_stream_waits_for_its_grace_and_a_reader_may_come_bac
     async with hub_on(Play([start(), Hang()])) as (hub, _):
         stream = begin(hub, on_abandon="cancel", grace_s=0.05)
         with stream.hold():
-            await stream.opened()
+            await stream.run.opened()
         with stream.hold():
             await asyncio.sleep(0.1)
-            assert stream.ending is None
-        assert (await stream.ended()).code == "abandoned"
+            assert stream.run.ending is None
+        assert (await stream.run.ended()).code == "abandoned"
 
 
 async def test_among_several_starters_finish_and_the_longest_times_win():
@@ -163,10 +164,10 @@ async def test_streams_are_bounded_in_all_and_for_each_tenant():
 
 
 async def test_the_oldest_ended_streams_make_room_for_new_ones():
-    async with hub_on(Play(WHOLE), max_kept_streams=2) as (hub, _):
+    async with hub_on(Play(WHOLE), kept=RetentionLimits(max_streams=2)) as (hub, _):
         streams = [begin(hub, str(n)) for n in range(4)]
         for stream in streams:
-            await stream.ended()
+            await stream.run.ended()
         while hub.running:
             await asyncio.sleep(0)
         assert hub.list("t") == streams[:1:-1]
@@ -178,7 +179,7 @@ async def test_after_its_time_a_stream_is_as_unknown_as_one_that_never_was():
     async with hub_on(Play(WHOLE)) as (hub, _):
         asked = ask({"prompt": "p"}, parse_options({"ttl_s": 0}))
         stream = hub.start("t", asked, NATIVE, idempotency_key="k").stream
-        await stream.ended()
+        await stream.run.ended()
         while hub.list("t"):
             await asyncio.sleep(0)
         again = hub.start("t", asked, NATIVE, idempotency_key="k")
@@ -190,13 +191,13 @@ async def test_a_stream_cancelled_before_its_first_step_has_an_ending_too():
     async with hub_on(Play(WHOLE)) as (hub, upstream):
         stream = begin(hub)
         hub.cancel(stream)
-        assert (await stream.ended()).code == "cancelled"
+        assert (await stream.run.ended()).code == "cancelled"
         assert upstream.calls == []
 
 
 async def test_closing_the_hub_ends_what_runs_as_interrupted():
     async with hub_on(Play([start(), text("a"), Hang()])) as (hub, upstream):
         stream = begin(hub)
-        await stream.opened()
-    assert (stream.ending.code, stream.ending.to) == ("interrupted", 1)
+        await stream.run.opened()
+    assert (stream.run.ending.code, stream.run.ending.to) == ("interrupted", 1)
     assert upstream.open == 0

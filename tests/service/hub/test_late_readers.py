@@ -16,7 +16,7 @@ from protocol.schemas import admit
 from protocol.subtitles import Subtitles
 from protocol.textlog import TextLog
 from service.hub import streams
-from service.hub.derived import CaptionView, JsonView
+from service.hub.derived import CaptionView, ElementView
 from service.hub.replay import replay, shadow_of
 from service.hub.streams import VIEWS, Stream
 from tests.fakes.outlets import FakeLoop, FakeOutlet, make_stream
@@ -151,11 +151,11 @@ def grow(stream: Stream, steps: list[Event | TextLog], moments: list[int]) -> li
     for moment, step in enumerate(steps):
         at(moment)
         if isinstance(step, TextLog):
-            stream.regenerate(step, "restarted")
+            stream.run.regenerate(step, "restarted")
         else:
-            stream.take([step])
+            stream.run.take([step])
     at(len(steps))
-    stream.finish(None, now=1.0, end=END)
+    stream.run.finish(None, now=1.0, end=END)
     late = [Reader(view) for view in VIEWS]
     for reader in [*late, *leavers]:
         reader.attach(stream)
@@ -197,12 +197,12 @@ def test_a_reader_made_at_any_moment_holds_at_the_end_what_one_from_the_beginnin
     assert_all_hold_the_same(readers)
     shown = next(reader for reader in readers if reader.view == "text")
     tree = next(reader for reader in readers if reader.view == "patch").tree[0]
-    assert shown.text == stream.log.slice(0, stream.log.size)
+    assert shown.text == stream.run.log.slice(0, stream.run.log.size)
     # What is asked for by HTTP, for the first time after the end.
     late = make_stream(FakeLoop())
     for part in pieces(shown.text, 100):
-        late.take([part])
-    late.finish(None, now=1.0, end=END)
+        late.run.take([part])
+    late.run.finish(None, now=1.0, end=END)
     assert late.partial() == stream.partial() == tree
     early_file, late_file = stream.view("captions"), late.view("captions")
     assert isinstance(early_file, CaptionView)
@@ -217,7 +217,6 @@ def test_a_replay_tells_every_view_what_the_run_told(text: str, size: int):
     stream = make_stream(FakeLoop())
     first = grow(stream, list(pieces(text, size)), [])
     shadow = shadow_of(stream)
-    shadow.loop = stream.loop
     readers = [Reader(view) for view in VIEWS]
     for reader in readers:
         reader.attach(shadow)
@@ -230,8 +229,8 @@ def test_a_replay_tells_every_view_what_the_run_told(text: str, size: int):
 @pytest.mark.parametrize("text", ["[00:01] Hi\n[00:03] bye now", "[00:01] only one"])
 def test_a_caption_file_asked_for_after_the_end_has_the_last_cue(text: str):
     stream = make_stream(FakeLoop())
-    stream.take([text])
-    stream.finish(None, now=1.0, end=END)
+    stream.run.take([text])
+    stream.run.finish(None, now=1.0, end=END)
     view = stream.view("captions")
     assert isinstance(view, CaptionView)
     assert [cue["text"] for cue in view.finals()][-1] in text
@@ -240,8 +239,8 @@ def test_a_caption_file_asked_for_after_the_end_has_the_last_cue(text: str):
 
 def test_a_root_number_is_in_the_tree_of_who_comes_after_the_end():
     stream = make_stream(FakeLoop())
-    stream.take(["12"])
-    stream.finish(None, now=1.0, end=END)
+    stream.run.take(["12"])
+    stream.run.finish(None, now=1.0, end=END)
     assert stream.partial() == 12
 
 
@@ -252,8 +251,8 @@ def test_a_slow_reader_is_told_the_violation_also_when_it_was_too_slow_for_the_m
     stream.view(view).keep_bytes = 0
     stream.attach(outlet, view, None)
     for part in pieces('{"segments": [{"start": 1}, {"start": 2, "text": "two words"}, {"start": 3, "text": "x"}]}', 7):
-        stream.take([part])
-    stream.finish(None, now=1.0, end=END)
+        stream.run.take([part])
+    stream.run.finish(None, now=1.0, end=END)
     outlet.drain()
     assert [message["type"] for message in outlet.messages].count("violation") == 1
     assert outlet.messages[-1]["type"] == "end"
@@ -263,11 +262,11 @@ def test_half_a_character_at_the_end_is_text_before_the_verdict_is_made():
     stream = make_stream(FakeLoop())
     early = Reader("captions")
     early.attach(stream)
-    stream.take(pieces("[00:01] Hi \ud83d", 99))
-    stream.end_text()  # as the pump does, which then judges
+    stream.run.take(pieces("[00:01] Hi \ud83d", 99))
+    stream.run.end_text()  # as the pump does, which then judges
     late = Reader("captions")
     late.attach(stream)
-    stream.finish(None, now=1.0, end=END)
+    stream.run.finish(None, now=1.0, end=END)
     for reader in (early, late):
         reader.take()
     assert early.holds == late.holds
@@ -290,9 +289,9 @@ def test_a_view_made_in_steps_while_the_text_grows_is_the_one_made_at_once(
         for turn, step in enumerate([*steps, None]):
             for grown in (stream, other):
                 if turn == restart:
-                    grown.regenerate(log_of(pieces(again, size)), "restarted")
+                    grown.run.regenerate(log_of(pieces(again, size)), "restarted")
                 elif step is not None:
-                    grown.take([step])
+                    grown.run.take([step])
             if turn == min(moment, len(steps)):
                 for reader in late:
                     attach = partial(reader.attach, other)
@@ -300,7 +299,7 @@ def test_a_view_made_in_steps_while_the_text_grows_is_the_one_made_at_once(
                         attach()
             loop.turn()
         for grown in (stream, other):
-            grown.finish(None, now=1.0, end=END)
+            grown.run.finish(None, now=1.0, end=END)
         loop.run()
     for reader in [*early, *late]:
         reader.take()
@@ -312,9 +311,9 @@ def test_a_view_that_cannot_be_made_is_told_to_whoever_waits_for_it_and_asked_fo
 ):
     loop = FakeLoop()
     stream = make_stream(loop)
-    stream.take(pieces("[" + "1," * 20_000, 40_001))
+    stream.run.take(pieces("[" + "1," * 20_000, 40_001))
     called: list[str] = []
-    monkeypatch.setitem(streams.VIEWS, "json", lambda stream: JsonView(stream, Broken))
+    monkeypatch.setitem(streams.VIEWS, "json", lambda run: ElementView(run, Broken))
     assert stream.prepare("json", lambda: called.append("json")) is False
     assert stream.prepare("json", lambda: called.append("json")) is False
     loop.run()

@@ -172,7 +172,7 @@ async def quick_and_slow_readers() -> None:
     outlets, readers = zip(*[await connect(connections, small=seat % 2 == 1) for seat in range(8)], strict=True)
     subscribers = [stream.attach(outlet, "text", None) for outlet in outlets]
     for n in range(200):
-        stream.take([f"{n} " + "ä" * (n % 70)])
+        stream.run.take([f"{n} " + "ä" * (n % 70)])
         loop.run()
         # Who sits in the row has nothing waiting: what is written past the transport overtakes nothing.
         seated = [outlet for outlet, reader in zip(outlets, subscribers, strict=True) if reader.index >= 0]
@@ -182,14 +182,14 @@ async def quick_and_slow_readers() -> None:
     slow = [outlet.paused for outlet in outlets]
     assert any(slow)
     assert not all(slow)
-    stream.finish(None, now=0.0, end=StreamEnd({"event_type": "stream_end", "finish_reason": "stop"}))
+    stream.run.finish(None, now=0.0, end=StreamEnd({"event_type": "stream_end", "finish_reason": "stop"}))
     loop.run()
     for reader in readers:
         while await reader.read_some():
             pass
         first, *deltas, end = reader.messages
         assert (first["type"], end["type"]) == ("attached", "end")
-        assert "".join(delta["text"] for delta in deltas) == stream.log.slice(0, stream.log.size)
+        assert "".join(delta["text"] for delta in deltas) == stream.run.log.slice(0, stream.run.log.size)
         reader.sock.close()
     assert not len(connections)
 
@@ -202,13 +202,13 @@ async def test_who_leaves_is_never_written_again(send_row, monkeypatch):
     stayer, near = await connect(connections, small=False)
     for outlet in (leaver, stayer):
         stream.attach(outlet, "text", None)
-    stream.take(["a"])
+    stream.run.take(["a"])
     leaver.drop()
     while leaver in connections.open():
         await asyncio.sleep(0)
     # Its descriptor may be another's by now.
     assert leaver.fd == -1
-    stream.take(["b"])
+    stream.run.take(["b"])
     assert (await near.read_some(), len(near.messages)) == (True, 3)
     far.sock.close()
     stayer.drop()

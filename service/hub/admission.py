@@ -1,0 +1,43 @@
+"""Who may start one more run: counted while they run, in all and by tenant."""
+
+from collections import Counter
+
+from protocol.errors import Refusal
+
+
+class Admission:
+    """Count what runs, and refuse what is too much.
+
+    Args:
+        most: runs at once.
+        most_per_tenant: of one tenant.
+
+    Attributes:
+        draining: the service is going down, and nothing new is begun.
+    """
+
+    def __init__(self, most: int, most_per_tenant: int) -> None:
+        self._most = most
+        self._most_per_tenant = most_per_tenant
+        self._running: Counter[str] = Counter()
+        self.draining = False
+
+    def admit(self, tenant: str) -> None:
+        """Count one more; `release` takes it back.
+
+        Raises:
+            Refusal: ``draining``, ``overloaded``, ``limit_reached``.
+        """
+        if self.draining:
+            raise Refusal("draining", "the service is shutting down", retry_after_s=1)
+        if self._running.total() >= self._most:
+            raise Refusal("overloaded", "the service runs as many streams as it may", retry_after_s=1)
+        if self._running[tenant] >= self._most_per_tenant:
+            raise Refusal("limit_reached", "you run as many streams as you may", retry_after_s=1)
+        self._running[tenant] += 1
+
+    def release(self, tenant: str) -> None:
+        """One of the tenant's runs is over."""
+        self._running[tenant] -= 1
+        if not self._running[tenant]:
+            del self._running[tenant]

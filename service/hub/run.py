@@ -1,0 +1,272 @@
+"""A run: what is known of one analysis, from its request to its ending, whoever watches it.
+
+Plain state with the rules that keep it whole; it starts no task and waits for nothing.
+Somebody fills it (the pump of an upstream call, a replay), views show it, and whoever
+keeps its readers is told when it has changed.
+"""
+
+import asyncio
+from array import array
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from protocol.early import EarlyCheck
+from protocol.endings import CODES, Ending, Status, status_of_finish
+from protocol.events import Event, StreamEnd
+from protocol.options import Options
+from protocol.schemas import AdmittedSchema
+from protocol.textlog import TextLog
+from protocol.verdict import Verdict
+from protocol.violations import Violation
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The upstream's answer in place of a stream, to be passed on as it was."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(slots=True)
+class Times:
+    """When things happened to a run.
+
+    Attributes:
+        created, ended: wall-clock seconds since the epoch.
+        began: on the loop's clock, as `first_event` and `done` are.
+    """
+
+    created: float
+    began: float
+    ended: float | None = None
+    first_event: float | None = None
+    done: float | None = None
+
+
+@dataclass(slots=True)
+class Pace:
+    """When each batch arrived, in milliseconds since the first one: for replay at the original pace."""
+
+    millis: "array[int]" = field(default_factory=lambda: array("L"))
+    counts: "array[int]" = field(default_factory=lambda: array("Q"))  # events in the log after that batch
+
+
+class Follower(Protocol):
+    """What is projected from a run's text, and so is fed with it."""
+
+    def feed(self, text: str, violation: Violation | None) -> None:
+        """Take more text, and the violation that it proved."""
+
+    def restart(self, violation: Violation | None) -> None:
+        """A new generation has replaced the text."""
+
+    def close(self) -> None:
+        """The text is over."""
+
+
+class Run:
+    """One analysis.
+
+    Args:
+        max_text_bytes: cap on the text.
+        clock: seconds, for what is measured; ``now`` is wall-clock seconds.
+        changed: called when there is something new; with True nothing of it is to be held back.
+
+    Attributes:
+        log: the text and events of the current generation.
+        ending: None until it is written, once.
+        refused: the upstream's HTTP error, where that was the answer.
+        violation_from: readers of the text are told the violation with what lies up to here.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        *,
+        options: Options,
+        schema: AdmittedSchema | None,
+        max_text_bytes: int,
+        now: float,
+        clock: Callable[[], float],
+        changed: Callable[[bool], None],
+    ) -> None:
+        self.id = run_id
+        self.options = options
+        self.schema: AdmittedSchema | None = schema
+        self.max_text_bytes = max_text_bytes
+        self.clock = clock
+        self.times = Times(now, clock())
+        self.gen = 1
+        self.reset_reason = ""
+        self.log = TextLog(max_text_bytes)
+        self.pace = Pace()
+        self.ending: Ending | None = None
+        self.refused: Refused | None = None
+        self.answer_headers: Mapping[str, str] = {}  # the upstream's, of the answer being read
+        self.retries = 0
+        self.violation: Violation | None = None
+        self.violation_from = 0
+        self.followers: list[Follower] = []
+        self._changed = changed
+        self._early = EarlyCheck(schema) if schema is not None else None
+        self._opened = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id} {self.status} gen {self.gen} {self.log}>"
+
+    # -- what it is
+
+    @property
+    def status(self) -> Status:
+        if self.ending is not None:
+            return self.ending.status
+        return Status.RUNNING if self._opened.is_set() else Status.STARTING
+
+    @property
+    def announcement(self) -> dict[str, Any]:
+        """What ``attached`` says besides: the channel that the run was started under."""
+        return {"channel": self.options.channel} if self.options.channel else {}
+
+    @property
+    def weight(self) -> int:
+        """Bytes that keeping it costs, estimated."""
+        return 4096 + self.log.size + 32 * self.log.count
+
+    @property
+    def text_is_over(self) -> bool:
+        """Whether followers have been told that no more text comes; after a fault of ours none is."""
+        return self.ending is not None and self.ending.code != "internal"
+
+    # -- what fills it
+
+    def take(self, events: list[Event]) -> None:
+        """Append events of the upstream.
+
+        Raises:
+            TextTooLong: what came before the event that passed the cap is kept and told.
+        """
+        before = self.log.size
+        try:
+            self.log.extend(events)
+        finally:
+            self._grown(before)
+
+    def follow(self, log: TextLog, count: int) -> None:
+        """Take the events of another log up to ``count``, as they stand there."""
+        before = self.log.size
+        self.log.follow(log, count)
+        self._grown(before)
+
+    def _grown(self, before: int) -> None:
+        if self.followers or self._early:
+            self._derive(before)
+        if self.times.first_event is None:
+            self.times.first_event = self.clock()
+            self._opened.set()
+        self._note_pace()
+        self._changed(False)
+
+    def _derive(self, before: int) -> None:
+        """Bring what is projected from the text to its head."""
+        if self.log.size == before:
+            return
+        text = self.log.slice(before, self.log.size)
+        violation = None
+        if self._early is not None and self.violation is None:
+            violation = self.violation = self._early.feed(text)
+            # What it hangs on may have been read before: that the text is a document, for one.
+            self.violation_from = max(violation.at, before + 1) if violation is not None else 0
+        for follower in self.followers:
+            follower.feed(text, violation)
+
+    def _note_pace(self) -> None:
+        first = self.times.first_event
+        self.pace.millis.append(0 if first is None else int((self.clock() - first) * 1000))
+        self.pace.counts.append(self.log.count)
+
+    def regenerate(self, log: TextLog, reason: str) -> None:
+        """Replace the text that was published by another: a new generation."""
+        self.gen += 1
+        self.reset_reason = reason
+        self.log = log
+        self.pace = Pace()
+        self._note_pace()
+        if self.schema is not None:
+            self._early = EarlyCheck(self.schema)
+            self.violation = self._early.feed(log.slice(0, log.size))
+            self.violation_from = self.violation.at if self.violation is not None else 0
+        for follower in self.followers:
+            follower.restart(self.violation)
+        self._changed(True)
+
+    def end_text(self) -> None:
+        """No more text comes: what waited for more becomes text; idempotent."""
+        before = self.log.size
+        self.log.finish()
+        self._derive(before)
+
+    def finish(
+        self,
+        code: str | None,
+        *,
+        now: float,
+        end: StreamEnd | None = None,
+        verdict: Verdict | None = None,
+        upstream_status: int | None = None,
+    ) -> None:
+        """Write the ending, once; a second call changes nothing.
+
+        Args:
+            code: a key of `CODES`, None when all went well.
+            now: wall-clock seconds.
+            end: the upstream's ``stream_end``, where it came.
+        """
+        if self.ending is not None:
+            return
+        if code != "internal":  # which may be a projection's fault
+            self.end_text()
+        well = end is not None and code in (None, "upstream_warning")
+        status = status_of_finish(end.finish_reason) if well and end is not None else CODES[code or "internal"].status
+        if well and end is not None:
+            self.log.append(end)
+        ending = Ending(
+            status=status,
+            gen=self.gen,
+            to=self.log.size,
+            sha256=self.log.sha256(),
+            code=code,
+            finish_reason=end.finish_reason if end is not None else None,
+            usage=end.usage if end is not None else None,
+            upstream_status=upstream_status,
+            validation=verdict.members() if verdict is not None else None,
+            value=verdict.value if verdict is not None else None,
+        )
+        self.times.ended, self.times.done = now, self.clock()
+        self._note_pace()
+        self.conclude(ending)
+
+    def conclude(self, ending: Ending) -> None:
+        """Let the ending stand, and tell it."""
+        self.ending = ending
+        if self.text_is_over:
+            for follower in self.followers:
+                follower.close()
+        self._ended.set()
+        self._opened.set()
+        self._changed(True)
+
+    # -- waiting for it
+
+    async def opened(self) -> None:
+        """Wait for the first event, or the ending."""
+        await self._opened.wait()
+
+    async def ended(self) -> Ending:
+        """Wait for the ending."""
+        await self._ended.wait()
+        assert self.ending is not None
+        return self.ending
