@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all meaning lint bench clean
+.PHONY: run test test-all fuzz meaning lint bench clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/fanlight serve
@@ -11,8 +11,14 @@ run: $(VENV)/.run
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
+# Of processes that the tests start nothing is counted; the floor is just under what is measured.
 test-all: $(VENV)/.dev
-	HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest -m ""
+	HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest -m "" --cov --cov-report=term:skip-covered
+
+# Random bytes at the parsers, ten minutes; atheris has wheels for Linux and x86-64 alone.
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m pip install -q --disable-pip-version-check atheris
+	mkdir -p .fuzz && $(BIN)/python -m tests.fuzz.fuzz_jsonpush -max_total_time=600 .fuzz
 
 # The weights for meaning: 84 MB fetched, 91 MB kept in the user's data home.
 meaning: $(VENV)/.run
