@@ -79,7 +79,8 @@ class WebSocketConnection(Connection):
     # -- what the peer sends
 
     def data_received(self, data: bytes) -> None:
-        read, error = self._reader.feed(data)
+        self._reader.feed(data)
+        read, error = self._reader.take()
         self._inbox.extend(read)
         self._handle()
         if error is not None:
