@@ -145,8 +145,7 @@ class StructuredCues:
 
     def _is_said_again(self, at: int) -> None:
         """A member comes a second time, and the last one counts: what the first one showed is withdrawn."""
-        for shown in self._board.below(self.parser.pointer()):
-            self._board.retract(shown, at)
+        self._board.retract_below(self.parser.pointer(), at)
         if (cue := self._cues[-1]) is not None and self._role is not None:
             self._board.retract(cue, at)
             again = Cue(cue.start, cue.end, speaker=cue.speaker, pointer=cue.pointer)
