@@ -10,7 +10,6 @@ import time
 from collections import Counter
 
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.protocol.test_websocket_peer import LIMITS, check, wires
 
@@ -20,7 +19,7 @@ def look_for(seconds: float) -> Counter[str]:
     seen: Counter[str] = Counter()
 
     @settings(max_examples=2_000, database=None, deadline=None, derandomize=False)
-    @given(st.sampled_from(LIMITS), wires())
+    @given(LIMITS, wires())
     def look(limit: int, pieces: list[bytes]) -> None:
         seen[check(limit, pieces) or "the same"] += 1
 
