@@ -51,5 +51,6 @@ bench: $(VENV)/.dev
 	$(BIN)/python bench/fanout/run.py --picture docs/fanout.svg
 	$(BIN)/python bench/fanout/join.py --picture docs/join.svg
 	$(BIN)/python -m bench.parsing
+	$(BIN)/python -m bench.doubled
 	$(BIN)/python bench/gateway/run.py
 	$(BIN)/python -m bench.structured --svg docs/structured.svg

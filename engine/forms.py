@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from engine.errors import ApiError, invalid, missing
 from engine.library import Incoming, Library
@@ -110,7 +111,7 @@ async def _read(request: web.Request, library: Library, form: Form, file_names: 
             elif part.name:
                 text = (await _read_field(part)).decode(errors="replace")
                 form.fields.setdefault(part.name, []).append(text)
-    except ValueError as exc:
+    except (ValueError, HttpProcessingError) as exc:  # the latter of a part's headers
         raise invalid("The form is malformed.") from exc
 
 

@@ -319,7 +319,14 @@ def apply_op(tree: Any, op: Mapping[str, Any]) -> Any:
     key: Any = int(last) if isinstance(holder, list) else last
     if isinstance(holder, list) and key == len(holder):
         holder.append(None)
-    holder[key] = holder[key] + op["value"] if op["op"] == "append" else op["value"]
+    if op["op"] == "append":
+        # With no other name for it CPython lets a string grow in place; a copy for each piece of a
+        # long one would be quadratic.
+        text, holder[key] = holder[key], None
+        text += op["value"]
+        holder[key] = text
+    else:
+        holder[key] = op["value"]
     return tree
 
 

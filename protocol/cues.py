@@ -1,5 +1,6 @@
 """Captions as a viewer has them: each with an id, a revision, and a text that only grows until it is final."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -47,7 +48,8 @@ class CueBoard:
 
     def __init__(self) -> None:
         self._latest: dict[str, dict[str, Any]] = {}
-        self._cues: dict[str, Cue] = {}
+        self._cues: dict[str, Cue] = {}  # the told ones, by id
+        self._below: dict[str, list[Cue]] = {}  # the told cues, by each pointer above theirs
         self._told: list[dict[str, Any]] = []
         self._last: set[str] = set()  # told by the end of the text, which has no byte of its own
         self._is_over = False
@@ -63,7 +65,9 @@ class CueBoard:
 
     def grown(self, cue: Cue, at: int) -> None:
         """Tell a cue that is open, when its start is known and there is something new to show."""
-        if cue.start is not None and cue.waiting * _GROWTH >= max(1, len(cue.text)):
+        # A name may be long, too, and goes along each time.
+        told = max(1, len(cue.text), len(cue.speaker or ""), len(cue.pointer or ""))
+        if cue.start is not None and cue.waiting * _GROWTH >= told:
             self._tell(cue, "partial", at)
 
     def final(self, cue: Cue, at: int) -> None:
@@ -76,10 +80,11 @@ class CueBoard:
         if cue.id in self._latest and self._latest[cue.id]["state"] != "retracted":
             self._tell(cue, "retracted", at)
 
-    def below(self, pointer: str) -> list[Cue]:
-        """Return the told cues that come from below ``pointer``."""
-        prefix = f"{pointer}/"
-        return [cue for cue in self._cues.values() if cue.pointer and cue.pointer.startswith(prefix)]
+    def retract_below(self, pointer: str, at: int) -> None:
+        """Take back the told cues that come from below ``pointer``."""
+        # Each is looked at once: what is taken back stays so.
+        for cue in self._below.pop(pointer, ()):
+            self.retract(cue, at)
 
     def state(self, start: int) -> list[dict[str, Any]]:
         """Return the latest of each cue that changed after offset ``start``.
@@ -102,7 +107,10 @@ class CueBoard:
         return sorted(self._latest.values(), key=lambda message: cues[message["id"]].at)
 
     def _tell(self, cue: Cue, state: State, at: int) -> None:
-        self._cues[cue.id] = cue
+        if cue.id not in self._cues:
+            self._cues[cue.id] = cue
+            for above in _above(cue.pointer or ""):
+                self._below.setdefault(above, []).append(cue)
         if cue.parts:
             cue.text += "".join(cue.parts)
             cue.parts.clear()
@@ -125,3 +133,11 @@ class CueBoard:
         if self._is_over:
             self._last.add(cue.id)
         self._told.append(message)
+
+
+def _above(pointer: str) -> Iterator[str]:
+    """The pointers above this one, but for the root's."""
+    end = pointer.rfind("/")
+    while end > 0:
+        yield pointer[:end]
+        end = pointer.rfind("/", 0, end)

@@ -9,7 +9,8 @@ MAX_DEPTH = 64
 MAX_STRUCTURE = 100_000
 
 
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# A string without an end is one all the same: else each escaped quote in it would begin the search anew.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _BRACKET = re.compile(rb"[\[{]|[\]}]")
 
 

@@ -38,6 +38,7 @@ class JsonPush(JsonScanner):
     Args:
         listener: told each event, or None.
         max_depth: containers inside containers; the root is the first.
+        max_names: characters of all member names on the way to a value; None where few pointers are told.
         max_bytes: of the text; None where its owner bounds it.
         in_hindsight: where a document begins is at times known a few bytes later: a `[` at the start of a text
             may be prose. Its beginning is then told with its own offset, not with that of the proof.
@@ -51,10 +52,11 @@ class JsonPush(JsonScanner):
         listener: Listener | None = None,
         *,
         max_depth: int = MAX_DEPTH,
+        max_names: int | None = None,
         max_bytes: int | None = None,
         in_hindsight: bool = False,
     ) -> None:
-        super().__init__(listener, max_depth)
+        super().__init__(listener, max_depth, max_names if max_names is not None else sys.maxsize)
         self.around: tuple[str, ...] = ()
         self._max_bytes = max_bytes if max_bytes is not None else sys.maxsize
         self._in_hindsight = in_hindsight

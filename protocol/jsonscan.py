@@ -92,13 +92,15 @@ class JsonScanner:
     Args:
         listener: told each event, or None.
         max_depth: containers inside containers; the root is the first.
+        max_names: characters of all member names on the way to a value.
     """
 
-    def __init__(self, listener: Listener | None, max_depth: int) -> None:
+    def __init__(self, listener: Listener | None, max_depth: int, max_names: int) -> None:
         self._listener = listener
         # Growth is the most frequent event; a listener may switch it off while it does not care.
         self.tells_growth = listener is not None
         self._max_depth = max_depth
+        self._max_names = max_names
         self._offset = 0  # bytes before the text in hand
         self._ascii = True  # the text in hand has one byte a character
         self._mark, self._mark_at = 0, 0  # else: a character of it, and its offset
@@ -112,6 +114,7 @@ class JsonScanner:
         self._containers: list[Any] = [[]]
         self._keys: list[Any] = [0]  # of each container, the member name or index in progress
         self._pointers: list[str | None] = [None]  # of each container, made when asked for
+        self._names = [0]  # characters of the names on the way to each container
         self._parts: list[str] = []  # of the string in progress
         self._told = 0  # how many of them the listener knows
         self._in_name = False  # the string in progress is a member's name
@@ -292,6 +295,8 @@ class JsonScanner:
                 elif state == _IN_NAME:
                     keys[-1] = name = parts[0] if len(parts) == 1 else "".join(parts)
                     parts.clear()
+                    if len(name) + self._names[-1] > self._max_names:
+                        raise self._refuse(text, stop, "size", "the names on the way here are too long", between=True)
                     self._in_name = False
                     state = _COLON
                     if listener is not None:
@@ -401,6 +406,8 @@ class JsonScanner:
         """The bracket before ``index`` opens a container."""
         if len(self._containers) > self._max_depth:
             raise self._refuse(text, index - 1, "depth", f"nested deeper than {self._max_depth}")
+        name = self._keys[-1]
+        names = self._names[-1] + (len(name) if type(name) is str else 0)
         value: Any = {} if char == "{" else []
         holder = self._containers[-1]
         if type(holder) is dict:
@@ -413,6 +420,7 @@ class JsonScanner:
         self._containers.append(value)
         self._keys.append(None)
         self._pointers.append(None)
+        self._names.append(names)
         return _CONTAINER_STATES[char]
 
     def _leave(self, text: str, index: int) -> int:
@@ -420,6 +428,7 @@ class JsonScanner:
         value = self._containers.pop()
         self._keys.pop()
         self._pointers.pop()
+        self._names.pop()
         if self._listener is not None:
             self._listener.closed(value, self._at(text, index))
         return _AFTER if len(self._containers) > 1 else COMPLETE

@@ -21,11 +21,12 @@ MAX_CHARACTERS = 10_000
 _PLAIN_US, _WIDE_US, _UNICODE_US = 1, 6, 400
 _PATTERN_US = 40
 
+# Names are looked for as far as any goes: where they do not end, each would be looked for to the end.
 _PIECE = re.compile(
-    r"""(?P<open>\((?:\?(?:<[^=!>]*>|[a-zA-Z-]*:|[=!]|<[=!])?)?) | (?P<close>\))
+    r"""(?P<open>\((?:\?(?:<[^=!>]{0,99}>|[a-zA-Z-]*:|[=!]|<[=!])?)?) | (?P<close>\))
     | (?P<repeat>\{(?P<least>\d{0,9})(?P<range>,(?P<most>\d{0,9}))?\}|[*+?])
-    | (?P<class>\[\^?\]?(?:\\[pP]\{[^}]*\}|\\.|[^\]\\])*\]?)
-    | (?P<unicode>\\[pP](?:\{[^}]*\}|.)) | (?P<wide>\\[SWD]|\.) | (?P<plain>\\u\{?[0-9a-fA-F]+\}?|\\.|.)""",
+    | (?P<class>\[\^?\]?(?:\\[pP]\{[^}]{0,99}\}|\\.|[^\]\\])*\]?)
+    | (?P<unicode>\\[pP](?:\{[^}]{0,99}\}|.)) | (?P<wide>\\[SWD]|\.) | (?P<plain>\\u\{?[0-9a-fA-F]+\}?|\\.|.)""",
     re.VERBOSE | re.DOTALL,
 )
 

@@ -18,18 +18,22 @@ _BARE = rf"(?<![\w:.,])({CLOCK}){_DASH}({CLOCK})(?=[^0-9:.,]|[.,:][^0-9])"
 _MARK = re.compile(f"{_BRACKETED}|{_BARE}")
 _MARK_AT_END = re.compile(rf"{_BRACKETED}|{_BARE[:-1]}|[.,:]?\Z)")
 # What may stand before a mark and belong to it: white space, a list's bullet or number, emphasis.
-_BEFORE = r"(?:\s{1,64}(?:[-*•>#–—|]{1,3}|[0-9]{1,3}[.)]?)?\s{0,64})?[*_]{0,2}"
+# White space is taken in one way only (``++``): a run of it has as many ways to be shared out as it is long.
+_BEFORE = r"(?:\s{1,64}+(?:[-*•>#–—|]{1,3}|[0-9]{1,3}[.)]?)\s{0,64}+|\s{1,128}+)?[*_]{0,2}"
 _TIME_SO_FAR = r"[0-9][0-9:.,]{0,14}"
 _RANGE_SO_FAR = rf"{_TIME_SO_FAR}(?:{_GAP}(?:-{{1,2}}>?|[–—~]|to?)?{_GAP}(?:{_TIME_SO_FAR})?)?"
 # What at the end of the text may yet turn out to be a mark, or to stand before one.
 _OPEN_END = re.compile(rf"{_BEFORE}(?:[\[(]{_GAP}(?:{_RANGE_SO_FAR}{_GAP})?|(?<![\w:.,]){_RANGE_SO_FAR})?\Z")
 _LONGEST_OPEN_END = 256
 # The part of it that is taken off the words when a mark does follow.
-_TAIL = re.compile(r"(?:\s+[-*•>#–—|]{1,3}|\s+[0-9]{1,3}[.)]|\n[ \t]*[0-9]{1,3}(?=[ \t]*\n))?\s*[*_]{0,2}\Z")
+_TAIL = re.compile(r"(?:\s++[-*•>#–—|]{1,3}|\s++[0-9]{1,3}[.)]|\n[ \t]*+[0-9]{1,3}(?=[ \t]*+\n))?\s*+[*_]{0,2}\Z")
 # Between a mark and its words.
 _LEAD = re.compile(r"[\s:*_|>)\]–—-]*")
-# The words end here: a blank line, or the end of a line that ends a sentence.
-_WORDS_END = re.compile(r"(?P<words>)\s*\n[ \t]*\n\s*\S|(?P<sentence>[.!?…。！？][\"'”’」』)\]*_]{0,3})[ \t]*\n\s*\S")
+# The words end at a line's end before more text: at a blank line, or where the line ends a sentence.
+# Each run of white space is looked at once, from its beginning.
+_LINE_END = re.compile(r"(?<!\s)(?P<blank>[^\S\n]*+)\n\s*+\S")
+_BLANK_LINE = re.compile(r"\n[ \t]*+\n")
+_SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’」』)\]*_]{0,3}\Z")
 _SPACES = re.compile(r"\s+")
 # How far the patterns above look back into what was passed.
 _LOOK_BACK = 16
@@ -135,12 +139,12 @@ class PlainCues:
         self._has_words = self._has_words or skipped < len(text)
         written = self._words + text[skipped:]
         before = len(text) - len(written)  # from a position in `written` to one in `text`
-        end = _WORDS_END.search(written)
+        end = _words_end(written)
         self._words = written[-_LOOK_BACK:]
         if end is None:
             self._show(cue, text[skipped:])
             return None
-        self._show(cue, text[skipped : max(skipped, end.end(end.lastgroup or 0) + before)])
+        self._show(cue, text[skipped : max(skipped, end.start() + before)])
         return end.end() + before
 
     def _show(self, cue: Cue, text: str) -> None:
@@ -151,3 +155,15 @@ class PlainCues:
             cue.add(f" {words}" if spaced and (cue.text or cue.waiting) else words)
         if shown:
             self._space_due = shown[-1] == " "
+
+
+def _words_end(written: str) -> re.Match[str] | None:
+    """The white space at which the words end, with the character after it that proves it."""
+    for end in _LINE_END.finditer(written):
+        if _BLANK_LINE.search(written, end.start(), end.end()):
+            return end
+        # What ends a sentence is four characters at most.
+        is_bare = not end["blank"].strip(" \t")
+        if is_bare and _SENTENCE_END.search(written, max(0, end.start() - 4), end.start()):
+            return end
+    return None

@@ -12,6 +12,10 @@ from protocol.jsonpush import JsonPush, JsonRefused, Kind
 
 Told = dict[str, Any]  # a message of a view, without ``type`` and ``stream``
 
+# Each message below a name repeats it, so a long one around many elements would come to the square of the
+# text. Nothing more is told from there on, as of a text that is nested too deep.
+MAX_NAMES = 1000
+
 
 class Projection(Protocol):
     """A view of one growing text. Section 3 of the contract says what it tells."""
@@ -33,7 +37,7 @@ class JsonProjection:
     """
 
     def __init__(self) -> None:
-        self.parser = JsonPush(self)
+        self.parser = JsonPush(self, max_names=MAX_NAMES)
         self._told: list[Told] = []
         self._is_refused = False
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from protocol.cues import Cue, CueBoard
 from protocol.jsonpush import JsonPush, Kind
 from protocol.media_times import seconds, seconds_range
+from protocol.projections import MAX_NAMES
 
 Role = Literal["start", "end", "text", "speaker"]
 
@@ -65,7 +66,7 @@ class StructuredCues:
     def __init__(self, board: CueBoard, names: CueNames) -> None:
         self._board = board
         self._names = names
-        self.parser = JsonPush(self)
+        self.parser = JsonPush(self, max_names=MAX_NAMES)
         self.parser.tells_growth = False
         self._cues: list[Cue | None] = []  # for each open container
         self._roles: list[dict[Role, str]] = []  # by which member each cue has what
@@ -145,8 +146,7 @@ class StructuredCues:
 
     def _is_said_again(self, at: int) -> None:
         """A member comes a second time, and the last one counts: what the first one showed is withdrawn."""
-        for shown in self._board.below(self.parser.pointer()):
-            self._board.retract(shown, at)
+        self._board.retract_below(self.parser.pointer(), at)
         if (cue := self._cues[-1]) is not None and self._role is not None:
             self._board.retract(cue, at)
             again = Cue(at, cue.start, cue.end, speaker=cue.speaker, pointer=cue.pointer)

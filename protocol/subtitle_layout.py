@@ -105,19 +105,17 @@ def _pieces(word: str) -> list[str]:
 
 def _clusters(word: str) -> list[str]:
     """The word as characters that are seen as one: with marks, joiners and direction marks attached."""
-    clusters: list[str] = []
-    for char in word:
-        joins = clusters and (
+    begins = [0]
+    for place, (before, char) in enumerate(pairwise(word), 1):
+        joins = (
             (_columns_of(char) == 0 and char not in _OPENING_MARKS)
-            or clusters[-1][-1] in _OPENING_MARKS
+            or before in _OPENING_MARKS
             or "\U0001f3fb" <= char <= "\U0001f3ff"
             or char == "\u200d"
         )
-        if joins:
-            clusters[-1] += char
-        else:
-            clusters.append(char)
-    return clusters
+        if not joins:
+            begins.append(place)
+    return [word[begin:end] for begin, end in pairwise([*begins, len(word)])]
 
 
 def _may_break(before: str, after: str) -> bool:

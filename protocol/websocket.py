@@ -222,13 +222,13 @@ def _check_close(payload: bytes) -> None:
     """A close frame says nothing, or a code that may be sent and a reason in UTF-8 (sections 5.5.1 and 7.4)."""
     if not payload:
         return
-    code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 0
-    if code not in _CLOSE_CODES and not 3000 <= code <= 4999:
-        raise WebSocketError(1002, "a close frame has no valid code")
     try:
         payload[2:].decode()
     except UnicodeDecodeError as exc:
         raise WebSocketError(1007, "a close reason is not UTF-8") from exc
+    code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 0
+    if code not in _CLOSE_CODES and not 3000 <= code <= 4999:
+        raise WebSocketError(1002, "a close frame has no valid code")
 
 
 def _unmasked(buffer: bytes | bytearray, begin: int, end: int) -> bytes:

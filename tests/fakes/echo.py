@@ -17,7 +17,7 @@ import asyncio
 import sys
 
 from protocol.frames import BINARY, CLOSE, PING, PONG, TEXT, ws_close, ws_frame
-from protocol.websocket import Message, WebSocketReader, accept_key
+from protocol.websocket import Incoming, WebSocketReader, accept_key
 
 MAX_MESSAGE = 16 << 20  # what the suite's largest messages need
 FRAMES_A_TURN, BYTES_A_TURN = 64, 1 << 16
@@ -74,7 +74,7 @@ class Echo(asyncio.Protocol):
         elif self._reader.waiting:
             self._loop.call_soon(self._turn)
 
-    def _answer(self, message: Message) -> None:
+    def _answer(self, message: Incoming) -> None:
         if message.opcode == CLOSE:
             code = message.payload[:2] or (1000).to_bytes(2, "big")
             self._transport.write(ws_frame(CLOSE, code))

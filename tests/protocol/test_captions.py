@@ -129,6 +129,23 @@ def test_a_repeated_member_withdraws_what_it_showed() -> None:
     assert "old" in [cue["text"] for cue in view.state(40)], "who saw it is told that it went"
 
 
+def test_only_what_is_below_a_repeated_member_is_withdrawn() -> None:
+    one = '{"list":[{"start":1,"text":"one"}]}'
+    two = '{"list":[{"start":2,"text":"gone"}],"list":[],"list":[{"start":3,"text":"two"}],"n":1,"n":2}'
+    assert finals(f"[{one},{two}]") == [(1.0, None, "one"), (3.0, None, "two")]
+    again = '{"a":{"list":[{"start":1,"text":"gone"}],"list":[{"start":2,"text":"gone too"}]},"a":{"list":[]}}'
+    view, told = run(again)
+    assert view.finals() == []
+    assert [message["text"] for message in told if message["state"] == "retracted"] == ["gone", "gone too"]
+
+
+def test_many_cues_and_a_member_said_many_times_are_taken_as_they_are() -> None:
+    # Looked for among all cues each time, this would be 400 million steps.
+    cues = ",".join(['{"start":1,"text":"x"}'] * 20_000)
+    text = '{"s":[' + cues + "]" + ',"a":1' * 20_000 + "}"
+    assert len(finals(text, 1 << 16)) == 20_000
+
+
 def test_cues_in_a_fence_are_seen() -> None:
     assert finals('Here:\n```json\n{"segments":[{"start":1,"text":"x"}]}\n```') == [(1.0, None, "x")]
 
@@ -141,6 +158,13 @@ def test_telling_a_long_cue_costs_no_more_than_its_length() -> None:
     view = CaptionProjection()
     view.feed('[{"start":1,"text":"')
     told = sum(len(message["text"]) for _ in range(5000) for message in view.feed("word "))
+    assert told < 200 * 25_000
+
+
+def test_a_cue_beside_a_long_name_is_told_no_more_often_for_it() -> None:
+    view = CaptionProjection()
+    view.feed(f'[{{"start":1,"speaker":"{"s" * 25_000}","text":"')
+    told = sum(len(message["speaker"]) for _ in range(5000) for message in view.feed("word "))
     assert told < 200 * 25_000
 
 
@@ -175,6 +199,15 @@ def test_telling_a_long_cue_costs_no_more_than_its_length() -> None:
 def test_marks_in_plain_text_make_cues(text: str, expected: list[Any], size: int) -> None:
     assert finals(text, size) == expected
     check_manners(text, run(text, size)[1])
+
+
+@pytest.mark.parametrize("blank", [" \n", "\n", " ", " \n\t", "\u2028\n \u3000"])
+def test_a_long_run_of_white_space_is_read_once(blank: str) -> None:
+    # With a look at each way to share it out, this would not end within a lifetime.
+    view = CaptionProjection()
+    told = view.feed(f"[00:01] a{blank * 20_000}b") + view.close()
+    expected = "a" if "\n" in blank and not blank.startswith("\u2028") else "a b"
+    assert told[-1]["text"] == expected
 
 
 def test_what_may_become_a_mark_is_not_shown() -> None:

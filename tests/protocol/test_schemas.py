@@ -184,6 +184,13 @@ def test_the_states_of_a_pattern_are_counted(pattern: str, states: int) -> None:
     assert cost(pattern)[0] == states
 
 
+@pytest.mark.parametrize("pattern", ["(?<" * 3000, "\\p{" * 3000, "[" + "\\p{" * 3000, "(" * 9000])
+def test_a_pattern_of_beginnings_gets_an_estimate_too(pattern: str) -> None:
+    states, microseconds = cost(pattern)
+    assert states <= len(pattern)
+    assert microseconds > 0
+
+
 def test_admission_needs_no_deep_stack() -> None:
     chain = {f"c{n}": {"$ref": f"#/$defs/c{n + 1}"} for n in range(900)}
     schema = {"$ref": "#/$defs/c0", "$defs": {**chain, "c900": {"type": "null"}}}

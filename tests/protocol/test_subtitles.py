@@ -194,6 +194,11 @@ def test_what_is_seen_as_one_character_is_not_broken() -> None:
     assert all(line[0] in "👩e👍" for line in lines)
 
 
+def test_a_letter_with_many_marks_is_one_character() -> None:
+    text = "a" + "\u0301" * 200_000 + "b"
+    assert lay_out(f"{'x' * 40} {text}")[-1].endswith(text)
+
+
 def test_direction_marks_stay_beside_what_they_act_on() -> None:
     text = "שלום לכולם, אנחנו כאן \u2066in the harbour\u2069 ומחכים לאונייה הגדולה שתבוא בערב מן הים. " * 3
     lines = [line for part in lay_out(text.strip()) for line in part.split("\n")]

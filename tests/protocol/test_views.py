@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocol.captions import CaptionProjection
 from protocol.element_view import ElementProjection
 from protocol.patch_view import PatchProjection, join_ops
 from protocol.pointers import child, names_of, resolve
+from protocol.projections import MAX_NAMES
 from protocol.schemas import admit
 from tests.protocol.json_cases import SCRAPS, VALUES
 
@@ -255,6 +257,17 @@ def test_a_text_that_breaks_off_keeps_what_it_told(view: Any) -> None:
     assert run(broken, ['{"a":1,', '"b":x}']) != []
     assert broken.feed("more") == []
     assert broken.state(0) in ({"a": 1}, [{"at": 7, "pointer": "/a", "value": 1, "valid": None}])
+
+
+@pytest.mark.parametrize("make", [ElementProjection, PatchProjection, CaptionProjection])
+def test_a_long_name_around_many_values_is_not_repeated_for_each(make: Any) -> None:
+    within, beyond = "n" * (MAX_NAMES - 1), "n" * MAX_NAMES
+    cues = ",".join(['{"start":1,"text":"x"}'] * 100)
+    text = f'{{"a":[{cues}],"m":{{"{within}":{{}},"n":[{cues}]}}}}'
+    assert any(within in str(message) for message in run(make(), [text])) or make is CaptionProjection
+    for value in (f"[{cues}]", '"a string that grows"'):
+        told = run(make(), pieces(f'{{"a":[{cues}],"m":{{"{beyond}":{value}}}}}', 3))
+        assert all(beyond not in str(message) for message in told)
 
 
 def test_a_fenced_document_is_seen_as_one() -> None:
