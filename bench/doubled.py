@@ -26,25 +26,25 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 
 from fanlight.client import apply_op
-from protocol.captions import CaptionView
-from protocol.decoder import Decoder
-from protocol.early import EarlyCheck
-from protocol.element_view import ElementView
-from protocol.events import plain_texts
-from protocol.frames import CLOSE, PING, TEXT
-from protocol.json_bounds import nesting
-from protocol.json_span import end_of_value, ends_of
-from protocol.jsonpush import JsonPush, JsonRefused
-from protocol.lines import LineBuffer
+from protocol.captions.projection import CaptionView
+from protocol.captions.subtitles import Subtitles
+from protocol.json.bounds import nesting
+from protocol.json.push import JsonPush, JsonRefused
+from protocol.json.span import end_of_value, ends_of
+from protocol.json.wrapping import find_document
 from protocol.ndjson import dumps
-from protocol.patch_view import PatchView, join_ops
-from protocol.pattern_cost import cost
-from protocol.schemas import admit
-from protocol.subtitles import Subtitles
-from protocol.textlog import TextLog
-from protocol.verdict import judge
-from protocol.websocket import WebSocketReader
-from protocol.wrapping import find_document
+from protocol.schema.admitted import admit
+from protocol.schema.early import EarlyCheck
+from protocol.schema.pattern_cost import cost
+from protocol.schema.verdict import judge
+from protocol.upstream.decoder import Decoder
+from protocol.upstream.events import plain_texts
+from protocol.upstream.lines import LineBuffer
+from protocol.upstream.textlog import TextLog
+from protocol.views.elements import ElementView
+from protocol.views.patch import PatchView, join_ops
+from protocol.wire.frames import CLOSE, PING, TEXT
+from protocol.wire.websocket import WebSocketReader
 
 RUNS = 3
 WORSE = 2.3  # than this is to be explained

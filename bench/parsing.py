@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import orjson
 
-from protocol.decoder import Decoder
+from protocol.upstream.decoder import Decoder
 
 EVENTS = 200_000
 START = b'{"event_type":"stream_start"}\n'

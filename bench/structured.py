@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from protocol.early import EarlyCheck
-from protocol.element_view import ElementProjection
-from protocol.jsonpush import JsonPush
-from protocol.patch_view import PatchProjection
-from protocol.schemas import admit
-from protocol.verdict import judge
+from protocol.json.push import JsonPush
+from protocol.schema.admitted import admit
+from protocol.schema.early import EarlyCheck
+from protocol.schema.verdict import judge
+from protocol.views.elements import ElementProjection
+from protocol.views.patch import PatchProjection
 
 WORDS = [
     "the",

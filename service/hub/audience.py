@@ -16,7 +16,7 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from protocol.frames import Framing
+from protocol.wire.frames import Framing
 from service.hub.sending import send_row
 from service.hub.subscribers import Subscriber
 from service.hub.views import Outgoing, View

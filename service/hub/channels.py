@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from protocol import messages
-from protocol.cursors import Cursor, Mode
-from protocol.endings import Status
+from protocol.wire import messages
+from protocol.wire.cursors import Cursor, Mode
+from protocol.wire.endings import Status
 from service.hub.subscribers import Outlet
 
 if TYPE_CHECKING:

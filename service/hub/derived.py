@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from protocol import messages
-from protocol.cursors import Cursor, Mode
-from protocol.patch_view import join_ops
-from protocol.projections import Projection, Told
-from protocol.violations import Violation
+from protocol.schema.violations import Violation
+from protocol.views.patch import join_ops
+from protocol.views.projections import Projection, Told
+from protocol.wire import messages
+from protocol.wire.cursors import Cursor, Mode
 from service.hub.views import EVENTS_AT_ONCE_BYTES, MessageBase, Outgoing, text_place
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from typing import Any, Self
 
 import structlog
 
-from protocol.cursors import Cursor
-from protocol.endings import Status
 from protocol.errors import Refusal
-from protocol.options import Options
+from protocol.wire.cursors import Cursor
+from protocol.wire.endings import Status
+from protocol.wire.options import Options
 from service.hub.admission import Admission
 from service.hub.breaker import Breaker
 from service.hub.channels import Channel, Listener

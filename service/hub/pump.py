@@ -13,11 +13,11 @@ from email.utils import parsedate_to_datetime
 
 import structlog
 
-from protocol.decoder import Decoder
-from protocol.events import EndOfBytes, ErrorObject, Event, RemoteProtocolError, StreamEnd, event_of
 from protocol.ndjson import dumps
-from protocol.textlog import TextLog, TextTooLong
-from protocol.verdict import Verdict, judge
+from protocol.schema.verdict import Verdict, judge
+from protocol.upstream.decoder import Decoder
+from protocol.upstream.events import EndOfBytes, ErrorObject, Event, RemoteProtocolError, StreamEnd, event_of
+from protocol.upstream.textlog import TextLog, TextTooLong
 from service.hub.breaker import Breaker
 from service.hub.clocks import ClockLimits, ClockRanOut, Clocks
 from service.hub.run import Refused, Run

@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 
 from protocol.errors import Refusal
-from protocol.identity import identity
-from protocol.options import Options
-from protocol.schemas import AdmittedSchema, SchemaInvalid, admit
+from protocol.schema.admitted import AdmittedSchema, SchemaInvalid, admit
+from protocol.upstream.identity import identity
+from protocol.wire.options import Options
 
 DECODED_AT_ONCE = 1 << 20  # characters, a multiple of four
 

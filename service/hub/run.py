@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from protocol.early import EarlyCheck
-from protocol.endings import CODES, Ending, Status, status_of_finish
-from protocol.events import Event, StreamEnd
-from protocol.options import Options
-from protocol.schemas import AdmittedSchema
-from protocol.textlog import TextLog
-from protocol.verdict import Verdict
-from protocol.violations import Violation
+from protocol.schema.admitted import AdmittedSchema
+from protocol.schema.early import EarlyCheck
+from protocol.schema.verdict import Verdict
+from protocol.schema.violations import Violation
+from protocol.upstream.events import Event, StreamEnd
+from protocol.upstream.textlog import TextLog
+from protocol.wire.endings import CODES, Ending, Status, status_of_finish
+from protocol.wire.options import Options
 
 
 @dataclass(frozen=True, slots=True)

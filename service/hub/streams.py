@@ -10,15 +10,15 @@ from typing import Any
 
 import structlog
 
-from protocol import messages
-from protocol.captions import CaptionProjection, CueNames
-from protocol.cursors import Cursor, Mode
-from protocol.element_view import ElementProjection
-from protocol.frames import Framing
-from protocol.options import Options
-from protocol.patch_view import PatchProjection
-from protocol.schemas import AdmittedSchema
-from protocol.violations import Violation
+from protocol.captions.projection import CaptionProjection, CueNames
+from protocol.schema.admitted import AdmittedSchema
+from protocol.schema.violations import Violation
+from protocol.views.elements import ElementProjection
+from protocol.views.patch import PatchProjection
+from protocol.wire import messages
+from protocol.wire.cursors import Cursor, Mode
+from protocol.wire.frames import Framing
+from protocol.wire.options import Options
 from service.hub.audience import Audience, Rollup
 from service.hub.derived import CaptionView, DerivedView, ElementView, PatchView
 from service.hub.run import Run

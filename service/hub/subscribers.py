@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from protocol.cursors import Cursor
-from protocol.frames import Framing
+from protocol.wire.cursors import Cursor
+from protocol.wire.frames import Framing
 
 if TYPE_CHECKING:
     from service.hub.audience import Audience

@@ -16,11 +16,11 @@ where a subscriber stands and what it is told first.
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from protocol import messages
-from protocol.cursors import Cursor, Mode
-from protocol.endings import Ending, Status
-from protocol.events import Members, StreamEnd
 from protocol.ndjson import dumps, string
+from protocol.upstream.events import Members, StreamEnd
+from protocol.wire import messages
+from protocol.wire.cursors import Cursor, Mode
+from protocol.wire.endings import Ending, Status
 
 if TYPE_CHECKING:
     from service.hub.run import Run

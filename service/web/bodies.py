@@ -15,8 +15,8 @@ import orjson
 from aiohttp import web
 
 from protocol.errors import Refusal
-from protocol.json_bounds import MAX_DEPTH, MAX_STRUCTURE, nesting, structure
-from protocol.options import Options
+from protocol.json.bounds import MAX_DEPTH, MAX_STRUCTURE, nesting, structure
+from protocol.wire.options import Options
 from service.hub.requests import Asked, ask
 from service.web.keys import BODY_TIMEOUT_S, MAX_BODY_BYTES
 

@@ -22,8 +22,8 @@ from typing import Any, cast
 import structlog
 from aiohttp import web
 
-from protocol import messages
-from protocol.frames import Framing
+from protocol.wire import messages
+from protocol.wire.frames import Framing
 from service.hub.subscribers import Subscriber
 from service.web.turns import Turns
 

@@ -11,10 +11,10 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from protocol.endings import CLOCKS, CODES, Ending, Status
-from protocol.frames import NDJSON
 from protocol.ndjson import dumps
-from protocol.options import parse_options_header
+from protocol.wire.endings import CLOCKS, CODES, Ending, Status
+from protocol.wire.frames import NDJSON
+from protocol.wire.options import parse_options_header
 from service.hub.hub import UPSTREAM as DIALECT
 from service.hub.hub import Started
 from service.hub.run import Refused

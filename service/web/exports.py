@@ -2,8 +2,8 @@
 
 from aiohttp import web
 
+from protocol.captions.subtitles import Subtitles
 from protocol.ndjson import dumps
-from protocol.subtitles import Subtitles
 from service.hub.derived import CaptionView
 from service.web.streams import flag, found
 

@@ -9,9 +9,9 @@ import structlog
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from protocol.endings import CODES
 from protocol.errors import Refusal
 from protocol.ndjson import dumps
+from protocol.wire.endings import CODES
 from service.upstream.contract import ConnectTimeout, Unreachable
 from service.upstream.http import FAULTS, HttpUpstream, translated
 from service.web.connection import framing_headers, reset

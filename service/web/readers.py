@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from protocol.commands import VIEWS
-from protocol.cursors import Cursor, parse_cursor
 from protocol.errors import Refusal
-from protocol.frames import BARE, CHANNEL_NDJSON, CHANNEL_SSE, NDJSON, SSE, Framing
-from protocol.options import CHANNEL_PATTERN
+from protocol.wire.commands import VIEWS
+from protocol.wire.cursors import Cursor, parse_cursor
+from protocol.wire.frames import BARE, CHANNEL_NDJSON, CHANNEL_SSE, NDJSON, SSE, Framing
+from protocol.wire.options import CHANNEL_PATTERN
 from service.hub.channels import Listener
 from service.hub.streams import Stream
 from service.hub.subscribers import Subscriber

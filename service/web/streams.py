@@ -5,10 +5,10 @@ from typing import Any
 
 from aiohttp import web
 
-from protocol.analyze_request import check_members
-from protocol.endings import Status
 from protocol.errors import Refusal
-from protocol.options import parse_options
+from protocol.upstream.request import check_members
+from protocol.wire.endings import Status
+from protocol.wire.options import parse_options
 from service.hub.hub import NATIVE
 from service.hub.streams import Stream
 from service.web.bodies import asked_of, read_object

@@ -7,9 +7,10 @@ from typing import Any
 
 from aiohttp import web
 
-from protocol import messages
-from protocol.analyze_request import check_members
-from protocol.commands import (
+from protocol.errors import Refusal
+from protocol.upstream.request import check_members
+from protocol.wire import messages
+from protocol.wire.commands import (
     MAX_COMMAND_BYTES,
     Cancel,
     Command,
@@ -21,11 +22,10 @@ from protocol.commands import (
     read_message,
     usable_ref,
 )
-from protocol.cursors import parse_cursor
-from protocol.errors import Refusal
-from protocol.frames import CLOSE, CLOSE_TIMEOUT_S, PING, PONG, WEBSOCKET, Framing, ws_close, ws_frame
-from protocol.options import parse_options
-from protocol.websocket import Incoming, WebSocketError, WebSocketReader, accept_key
+from protocol.wire.cursors import parse_cursor
+from protocol.wire.frames import CLOSE, CLOSE_TIMEOUT_S, PING, PONG, WEBSOCKET, Framing, ws_close, ws_frame
+from protocol.wire.options import parse_options
+from protocol.wire.websocket import Incoming, WebSocketError, WebSocketReader, accept_key
 from service.hub.channels import Listener
 from service.hub.hub import NATIVE, Hub
 from service.hub.requests import ask

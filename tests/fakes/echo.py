@@ -16,8 +16,8 @@ with a `spec.json` of `{"outdir": "reports", "servers": [{"agent": "fanlight", "
 import asyncio
 import sys
 
-from protocol.frames import BINARY, CLOSE, PING, PONG, TEXT, ws_close, ws_frame
-from protocol.websocket import Incoming, WebSocketReader, accept_key
+from protocol.wire.frames import BINARY, CLOSE, PING, PONG, TEXT, ws_close, ws_frame
+from protocol.wire.websocket import Incoming, WebSocketReader, accept_key
 
 MAX_MESSAGE = 16 << 20  # what the suite's largest messages need
 FRAMES_A_TURN, BYTES_A_TURN = 64, 1 << 16

@@ -5,9 +5,9 @@ import json
 from collections.abc import Callable
 from typing import Any, cast
 
-from protocol.frames import NDJSON
-from protocol.options import Options
-from protocol.schemas import AdmittedSchema
+from protocol.schema.admitted import AdmittedSchema
+from protocol.wire.frames import NDJSON
+from protocol.wire.options import Options
 from service.hub.streams import Limits, Stream, Terms
 from service.hub.subscribers import Subscriber
 

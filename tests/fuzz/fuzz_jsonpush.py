@@ -14,9 +14,9 @@ import atheris
 with atheris.instrument_imports(include=["protocol"]):
     import orjson
 
-    from protocol.json_bounds import too_deep
-    from protocol.jsonpush import JsonPush, JsonRefused
-    from protocol.wrapping import find_document
+    from protocol.json.bounds import too_deep
+    from protocol.json.push import JsonPush, JsonRefused
+    from protocol.json.wrapping import find_document
 
 
 def parsed(fragments: list[str]) -> tuple[JsonPush, JsonRefused | None]:

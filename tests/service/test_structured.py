@@ -5,7 +5,7 @@ import asyncio
 import orjson
 import pytest
 
-from protocol.verdict import judge
+from protocol.schema.verdict import judge
 from service.hub import pump
 from tests.fakes.service import Serving
 from tests.fakes.upstream import Gate, Hang, Play, end, start, text

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import orjson
 from yarl import URL
 
-from protocol.websocket import accept_key
+from protocol.wire.websocket import accept_key
 from service.web.turns import FRAMES, TURNS, Turns
 from tests.fakes.outlets import FakeLoop
 from tests.fakes.service import Service, Serving

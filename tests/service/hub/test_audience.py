@@ -7,9 +7,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from protocol.cursors import Cursor, Mode, parse_cursor
-from protocol.events import StreamEnd
-from protocol.textlog import TextLog
+from protocol.upstream.events import StreamEnd
+from protocol.upstream.textlog import TextLog
+from protocol.wire.cursors import Cursor, Mode, parse_cursor
 from service.hub import audience
 from tests.fakes.outlets import FakeLoop, FakeOutlet, make_stream
 

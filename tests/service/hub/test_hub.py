@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from protocol.errors import Refusal
-from protocol.options import parse_options
+from protocol.wire.options import parse_options
 from service.hub import pump
 from service.hub.breaker import Breaker
 from service.hub.clocks import ClockLimits

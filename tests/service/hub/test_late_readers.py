@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.cursors import parse_cursor
-from protocol.events import Event, StreamEnd, event_of
-from protocol.schemas import admit
-from protocol.subtitles import Subtitles
-from protocol.textlog import TextLog
+from protocol.captions.subtitles import Subtitles
+from protocol.schema.admitted import admit
+from protocol.upstream.events import Event, StreamEnd, event_of
+from protocol.upstream.textlog import TextLog
+from protocol.wire.cursors import parse_cursor
 from service.hub import streams
 from service.hub.derived import CaptionView, ElementView
 from service.hub.replay import replay, shadow_of
 from service.hub.streams import VIEWS, Stream
 from tests.fakes.outlets import FakeLoop, FakeOutlet, make_stream
-from tests.protocol.test_views import apply
+from tests.protocol.views.test_views import apply
 
 END = StreamEnd({"event_type": "stream_end", "finish_reason": "stop"})
 SCHEMA = {"type": "object", "properties": {"segments": {"type": "array", "items": {"required": ["text"]}}}}

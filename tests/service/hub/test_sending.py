@@ -10,8 +10,8 @@ import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.events import StreamEnd
-from protocol.frames import NDJSON
+from protocol.upstream.events import StreamEnd
+from protocol.wire.frames import NDJSON
 from service.hub import audience, sending
 from service.web.connection import BodyConnection, Connections
 from tests.fakes.outlets import FakeLoop, make_stream

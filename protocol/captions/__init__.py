@@ -1,0 +1,1 @@
+"""Captions out of a growing text, and the files that hold them."""

@@ -1,0 +1,296 @@
+"""The push parser: a text that grows, in which one JSON document is found and parsed as it comes.
+
+``jsonscan`` parses the document; here stands what is around it, by the rule of ``wrapping``: where it
+begins, what comes after it, and that the end of the text is an event too.
+"""
+
+import re
+import sys
+
+from protocol.json.bounds import MAX_DEPTH
+from protocol.json.scan import IN_STRING, NUMBER, JsonRefused, JsonScanner, Kind, Listener
+from protocol.json.wrapping import (
+    CANDIDATE,
+    CANDIDATE_AT_END,
+    CODE_FENCE,
+    LOOK_AHEAD,
+    PROSE_BEFORE,
+    ROOT,
+    TEXT_AFTER,
+    UNDECIDED,
+    is_root,
+    past_blank,
+    proof_end,
+)
+
+__all__ = ["JsonPush", "JsonRefused", "Kind", "Listener"]
+
+# Where in the text the next character stands.
+_START, _SCALAR, _PROSE, _INSIDE, _AFTER, _OVER, _REFUSED = range(7)
+_BLANK = " \t\r\n"
+
+
+class JsonPush(JsonScanner):
+    """One document in one growing text. Feed it, then close it; the first refusal is the last word.
+
+    Not to be used from two threads at once.
+
+    Args:
+        listener: told each event, or None.
+        max_depth: containers inside containers; the root is the first.
+        max_names: characters of all member names on the way to a value; None where few pointers are told.
+        max_bytes: of the text; None where its owner bounds it.
+        in_hindsight: where a document begins is at times known a few bytes later: a `[` at the start of a text
+            may be prose. Its beginning is then told with its own offset, not with that of the proof.
+
+    Attributes:
+        around: what stands around the document: ``prose_before``, ``code_fence``, ``text_after``.
+    """
+
+    def __init__(
+        self,
+        listener: Listener | None = None,
+        *,
+        max_depth: int = MAX_DEPTH,
+        max_names: int | None = None,
+        max_bytes: int | None = None,
+        in_hindsight: bool = False,
+    ) -> None:
+        super().__init__(listener, max_depth, max_names if max_names is not None else sys.maxsize)
+        self.around: tuple[str, ...] = ()
+        self._max_bytes = max_bytes if max_bytes is not None else sys.maxsize
+        self._in_hindsight = in_hindsight
+        self._where_in_text = _START
+        self._held = ""  # the end of the text so far, while it is undecided what it is
+        self._refused_start: JsonRefused | None = None  # a root string that was none
+        self._refused: JsonRefused | None = None
+        self._document_at = 0
+        self._fence_left = 0  # backticks still to come
+
+    def __repr__(self) -> str:
+        return f"<JsonPush {self._offset} bytes, depth {self.depth}, {' '.join(self.around) or 'bare'}>"
+
+    @property
+    def offset(self) -> int:
+        """Bytes fed so far."""
+        return self._offset + len(self._held.encode())
+
+    @property
+    def has_document(self) -> bool:
+        """Whether an object or array has begun. A root scalar may still turn out to be prose."""
+        return self.has_tree and isinstance(self._containers[0][0], dict | list)
+
+    @property
+    def prose_end(self) -> int:
+        """The offset up to which the text is known to be no part of a document."""
+        if self.has_document:
+            return self._document_at
+        return self._offset if self._where_in_text == _PROSE else 0
+
+    def feed(self, fragment: str) -> None:
+        """Take the next piece of text; lone surrogates must be U+FFFD by now.
+
+        Raises:
+            JsonRefused: the document cannot be JSON any more; from then on the same at each call.
+        """
+        if self._where_in_text != _INSIDE:
+            self._advance(fragment)
+        elif self._state == IN_STRING and '"' not in fragment and "\\" not in fragment and fragment.isprintable():
+            # By far the most fragments: more of the open string and nothing else.
+            self._parts.append(fragment)
+            self._offset += len(fragment) if fragment.isascii() else len(fragment.encode())
+            self._told += 1
+            if self.tells_growth and self._listener is not None and fragment:
+                self._listener.grew(fragment, self._offset)
+        else:
+            try:
+                end = self._scan(fragment)
+            except JsonRefused as refusal:
+                self._work(self._stopped_inside(fragment, refusal))
+            else:
+                if end < len(fragment):
+                    self._where_in_text = _AFTER
+                    self._work(fragment[end:])
+        if self._offset > self._max_bytes:
+            raise self._refuse_for_good(JsonRefused("size", "", self._offset, "the text is too long"))
+
+    def close(self) -> None:
+        """The text is over.
+
+        Raises:
+            JsonRefused: the document is not complete, or there is none.
+        """
+        if self._refused is not None:
+            raise self._refused
+        self._settle()
+        if self._where_in_text == _INSIDE and not self.complete and not self._ends_as_number():
+            raise self._refuse_for_good(self._incomplete(self._unfinished()))
+        if self._where_in_text == _START:
+            raise self._refuse_for_good(self._incomplete(""))
+        if self._where_in_text == _PROSE:
+            none = JsonRefused("syntax", "", self._offset, "the text holds no JSON")
+            raise self._refuse_for_good(self._refused_start or none)
+        if self._where_in_text == _AFTER and 0 < self._fence_left < 3:
+            self._found_after()
+
+    def _settle(self) -> None:
+        """Decide what was held back, now that no more comes."""
+        text, self._held = self._held, ""
+        if not text:
+            return
+        if self._where_in_text != _PROSE:  # an array or scalar from the start
+            self._enter_document(0)
+        elif found := CANDIDATE_AT_END.search(text):
+            text = self._enter_candidate(text, found)
+        else:
+            text = self._passed(text, len(text))
+        self._work(text)
+
+    def _ends_as_number(self) -> bool:
+        if self.depth or self._state != NUMBER:
+            return False
+        try:
+            self._end_root_number()
+        except JsonRefused as refusal:
+            raise self._refuse_for_good(refusal) from None
+        return True
+
+    def _incomplete(self, pointer: str) -> JsonRefused:
+        return JsonRefused("incomplete", pointer, self._offset, "the text ends before the JSON does")
+
+    def _refuse_for_good(self, refusal: JsonRefused) -> JsonRefused:
+        self._refused = refusal
+        self._where_in_text = _REFUSED
+        return refusal
+
+    # One method for each place in the text; each takes what is its own and returns the rest.
+
+    def _advance(self, fragment: str) -> None:
+        if self._refused is not None:
+            raise self._refused
+        text, self._held = self._held + fragment, ""
+        self._work(text)
+
+    def _work(self, text: str) -> None:
+        while text:
+            text = _STEPS[self._where_in_text](self, text)
+
+    def _passed(self, text: str, index: int) -> str:
+        """Leave what stands before ``index`` behind; return the rest."""
+        self._offset += len(text[:index].encode())
+        return text[index:]
+
+    def _hold(self, text: str) -> str:
+        self._held = text
+        return ""
+
+    def _start(self, text: str) -> str:
+        if blank := past_blank(text):
+            return self._passed(text, blank)
+        if text[0] == '"':
+            self._where_in_text = _INSIDE
+        elif text[0] in "-0123456789tfn":
+            self._where_in_text = _SCALAR
+        elif found := ROOT.match(text):
+            self._enter_document(proof_end(found))
+        elif not is_root(text[:LOOK_AHEAD]):
+            self._where_in_text = _PROSE
+        elif len(text) < LOOK_AHEAD:
+            return self._hold(text)
+        else:
+            self._enter_document(LOOK_AHEAD)
+        return text
+
+    def _scalar(self, text: str) -> str:
+        """Hold a root number or literal back: with anything after it, it is prose."""
+        if _SCALAR_SO_FAR.fullmatch(text) and len(text) < 16 * LOOK_AHEAD:
+            return self._hold(text)
+        self._where_in_text = _PROSE
+        return text
+
+    def _prose(self, text: str) -> str:
+        if found := CANDIDATE.search(text):
+            return self._enter_candidate(text, found)
+        undecided = UNDECIDED.search(text)
+        self._note_prose(text[: undecided.start()] if undecided else text)
+        return self._hold(self._passed(text, undecided.start() if undecided else len(text)))
+
+    def _enter_candidate(self, text: str, found: re.Match[str]) -> str:
+        self._note_prose(text[: found.start()])
+        fenced = found["fence"] is not None
+        if fenced:
+            self.around = (*self.around, CODE_FENCE)
+            self._fence_left = 3
+        start = found.start("fenced") if fenced else found.start()
+        proof = proof_end(found) - start
+        rest = self._passed(text, start)
+        self._enter_document(len(rest[:proof].encode()))
+        return rest
+
+    def _enter_document(self, proof: int) -> None:
+        """Here begins a container, as the bytes up to ``proof`` show."""
+        self._where_in_text = _INSIDE
+        self._document_at = self._offset
+        if not self._in_hindsight:
+            self._floor = self._offset + proof
+
+    def _note_prose(self, passed: str) -> None:
+        if not self.around and passed.strip(_BLANK):
+            self.around = (PROSE_BEFORE,)
+
+    def _inside(self, text: str) -> str:
+        try:
+            end = self._scan(text)
+        except JsonRefused as refusal:
+            return self._stopped_inside(text, refusal)
+        if end < len(text):
+            self._where_in_text = _AFTER
+        return text[end:]
+
+    def _stopped_inside(self, text: str, refusal: JsonRefused) -> str:
+        """The document is refused, unless it was a scalar: then the text is something else."""
+        if self.has_document:
+            raise self._refuse_for_good(refusal) from None
+        self._refused_start = refusal
+        return self._withdraw(text, self._stopped)
+
+    def _after(self, text: str) -> str:
+        fence_begun = 0 < self._fence_left < 3
+        blank = 0 if fence_begun else past_blank(text)
+        if blank == len(text):
+            return self._passed(text, blank)
+        if not self.has_document:
+            return self._withdraw(text, blank)
+        if self._fence_left and text[blank] == "`":
+            self._fence_left -= 1
+            return self._passed(text, blank + 1)
+        self._found_after()
+        return text
+
+    def _found_after(self) -> None:
+        self.around = (*self.around, TEXT_AFTER)
+        self._where_in_text = _OVER
+
+    def _over(self, text: str) -> str:
+        return self._passed(text, len(text))
+
+    def _withdraw(self, text: str, index: int) -> str:
+        """The root string is no document: it and what follows is prose."""
+        rest = self._passed(text, index)
+        self.around = (PROSE_BEFORE,)
+        self._where_in_text = _PROSE
+        self._reset()
+        if self._listener is not None:
+            self._listener.withdrawn(self._offset + len(rest[:1].encode()))
+        return rest
+
+
+_STEPS = {
+    _START: JsonPush._start,
+    _SCALAR: JsonPush._scalar,
+    _PROSE: JsonPush._prose,
+    _INSIDE: JsonPush._inside,
+    _AFTER: JsonPush._after,
+    _OVER: JsonPush._over,
+}
+_SCALAR_SO_FAR = re.compile(r"(?:[-+.0-9eE]+|[a-z]{1,5})[ \t\r\n]*")

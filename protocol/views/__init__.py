@@ -1,0 +1,1 @@
+"""Projections of a growing text that readers can ask for."""

@@ -1,0 +1,367 @@
+"""The push parser against orjson: whatever the document, however it is cut."""
+
+import json
+import re
+from itertools import pairwise
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from protocol.json.bounds import too_deep
+from protocol.json.push import JsonPush, JsonRefused
+from protocol.json.wrapping import find_document
+from protocol.pointers import resolve
+from tests.protocol.json_cases import SCRAPS
+
+CHARACTERS = st.characters(codec="utf-8")
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**66), 2**66)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(CHARACTERS, max_size=12)
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda below: st.lists(below, max_size=4) | st.dictionaries(st.text(CHARACTERS, max_size=6), below, max_size=4),
+    max_leaves=16,
+)
+FORMS = st.sampled_from(
+    [
+        {"ensure_ascii": True},
+        {"ensure_ascii": False},
+        {"ensure_ascii": True, "indent": 1},
+        {"ensure_ascii": False, "separators": (",", ":")},
+    ]
+)
+DOCUMENTS = st.builds(lambda value, form: json.dumps(value, **form), VALUES, FORMS)
+
+
+class Told:
+    """A listener that writes down what it is told, and builds the tree from nothing else."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[Any, ...]] = []
+        self.parser = JsonPush(self)
+
+    def _note(self, *event: Any) -> None:
+        self.events.append((event[0], self.parser.pointer(), *event[1:]))
+
+    def began(self, kind: str, at: int) -> None:
+        self._note("began", kind, at)
+
+    def named(self, name: str, at: int) -> None:
+        self._note("named", name, at)
+
+    def grew(self, text: str, at: int) -> None:
+        self._note("grew", text, at)
+
+    def more(self, at: int) -> None:
+        self._note("more", at)
+
+    def closed(self, value: Any, at: int) -> None:
+        self._note("closed", orjson.dumps(value), at)
+
+    def withdrawn(self, at: int) -> None:
+        self._note("withdrawn", at)
+
+
+def pieces(text: str, size: int) -> list[str]:
+    return [text[place : place + size] for place in range(0, len(text), size)]
+
+
+def parse(fragments: list[str]) -> tuple[JsonPush, list[tuple[Any, ...]], JsonRefused | None]:
+    told = Told()
+    try:
+        for fragment in fragments:
+            told.parser.feed(fragment)
+        told.parser.close()
+    except JsonRefused as refusal:
+        return told.parser, told.events, refusal
+    return told.parser, told.events, None
+
+
+def joined(events: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """The events with neighbouring growth told as one, as if the text had come whole."""
+    whole: list[tuple[Any, ...]] = []
+    for event in events:
+        if event[0] == "grew" and whole and whole[-1][0] == "grew":
+            event = ("grew", event[1], whole.pop()[2] + event[2], event[3])
+        whole.append(event)
+    return whole
+
+
+def whole_value(text: str) -> Any:
+    """What orjson makes of the document that stands in ``text``; raises where it makes nothing."""
+    encoded = text.encode()
+    try:
+        return orjson.loads(encoded)
+    except orjson.JSONDecodeError:
+        found = find_document(encoded)
+        if found is None or not found.around:
+            raise
+        return orjson.loads(encoded[found.start : found.end])
+
+
+@given(DOCUMENTS, st.integers(1, 9))
+def test_the_tree_is_orjsons_however_the_text_is_cut(text: str, size: int) -> None:
+    parser, _, refusal = parse(pieces(text, size))
+    assert refusal is None
+    assert parser.complete
+    assert parser.around == ()
+    assert parser.tree == orjson.loads(text)
+
+
+@given(DOCUMENTS, st.data())
+def test_any_two_cuts_tell_the_same_events(text: str, data: st.DataObject) -> None:
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=12)))
+    edges = [0, *cuts, len(text)]
+    fragments = [text[start:stop] for start, stop in pairwise(edges)]
+    assert joined(parse(fragments)[1]) == joined(parse([text])[1])
+
+
+WIRE = '{"a":[1,-2.50e1,true,{"b":"h\\u00e9\\n\\ud83d\\ude00 é😀"}],"":null,"x/~y":[[],{}],"n":0}\n'
+
+
+def test_a_document_split_at_every_character_tells_the_same() -> None:
+    whole = joined(parse([WIRE])[1])
+    for cut in range(len(WIRE) + 1):
+        assert joined(parse([WIRE[:cut], WIRE[cut:]])[1]) == whole
+    assert joined(parse(list(WIRE))[1]) == whole
+
+
+def test_events_name_the_place_and_the_byte_that_proved_them() -> None:
+    _, events, _ = parse(['{"é":["x', 'y",12', ",tr", "ue]}"])
+    assert events == [
+        ("began", "", "object", 1),
+        ("named", "/é", "é", 5),
+        ("began", "/é", "array", 7),
+        ("began", "/é/0", "string", 8),
+        ("grew", "/é/0", "x", 9),
+        ("grew", "/é/0", "y", 10),
+        ("closed", "/é/0", b'"xy"', 11),
+        ("more", "/é/0", 12),
+        ("began", "/é/1", "number", 13),
+        ("closed", "/é/1", b"12", 15),
+        ("more", "/é/1", 15),
+        ("began", "/é/2", "true", 16),
+        ("closed", "/é/2", b"true", 19),
+        ("closed", "/é", b'["xy",12,true]', 20),
+        ("closed", "", '{"é":["xy",12,true]}'.encode(), 21),
+    ]
+
+
+@settings(max_examples=50)
+@given(DOCUMENTS)
+def test_the_live_tree_grows_by_every_piece(text: str) -> None:
+    parser = JsonPush()
+    for place, char in enumerate(text):
+        parser.feed(char)
+        assert parser.offset == len(text[: place + 1].encode())
+        assert orjson.dumps(parser.tree) is not None
+    parser.close()
+    assert parser.tree == orjson.loads(text)
+
+
+@settings(max_examples=50)
+@given(DOCUMENTS, st.integers(1, 5))
+def test_events_alone_rebuild_the_tree(text: str, size: int) -> None:
+    root: list[Any] = []
+    for kind, pointer, *rest in parse(pieces(text, size))[1]:
+        if kind in ("began", "closed") and not (kind == "closed" and rest[0][:1] in b"{["):
+            fresh = {"object": {}, "array": [], "string": ""}.get(rest[0]) if kind == "began" else orjson.loads(rest[0])
+            if kind == "began" and fresh is None:
+                continue
+            put(root, pointer, fresh)
+    assert root[0] == orjson.loads(text)
+
+
+def put(root: list[Any], pointer: str, value: Any) -> None:
+    if not pointer:
+        root[:] = [value]
+        return
+    above, _, last = pointer.rpartition("/")
+    holder = resolve(root[0], above)
+    if isinstance(holder, dict):
+        holder[last.replace("~1", "/").replace("~0", "~")] = value
+    elif isinstance(holder, list):
+        holder[int(last) :] = [value]
+
+
+def test_of_duplicate_keys_the_last_one_counts() -> None:
+    text = '{"a":{"x":1},"b":2,"a":[3]}'
+    parser, events, _ = parse(pieces(text, 3))
+    assert parser.tree == {"a": [3], "b": 2} == orjson.loads(text)
+    assert [event[1] for event in events if event[0] == "named"] == ["/a", "/a/x", "/b", "/a"]
+
+
+MUTATIONS = st.tuples(
+    st.sampled_from(["insert", "delete", "swap"]),
+    st.floats(0, 1),
+    st.sampled_from(list('{}[]",:\\0129.eE+-tfn \n\x00\x1fu/`é')),
+)
+
+
+def mutated(text: str, how: str, where: float, char: str) -> str:
+    place = int(where * len(text))
+    rest = text[place:] if how == "insert" else text[place + 1 :]
+    return text[:place] + ("" if how == "delete" else char) + rest
+
+
+@settings(max_examples=150)
+@given(DOCUMENTS, st.lists(MUTATIONS, min_size=1, max_size=3), st.integers(1, 9))
+def test_a_mutated_document_is_refused_or_agreed_upon(text: str, changes: list[Any], size: int) -> None:
+    for change in changes:
+        text = mutated(text, *change)
+    check_agreement(text, size)
+
+
+@settings(max_examples=150)
+@given(SCRAPS, st.integers(1, 9))
+@example('"a" {"b":1}', 1)
+@example('[00:12] hello [1] {"a": 1} bye', 4)
+@example("```json\n[1, 2]\n```", 2)
+@example("[", 1)
+@example("[1.", 1)
+@example("{", 1)
+@example('x {"', 2)
+@example("1 ", 1)
+@example("[1e400]", 3)
+@example('"\\ud83d" ["x"]', 3)
+def test_scraps_of_json_are_refused_or_agreed_upon(text: str, size: int) -> None:
+    check_agreement(text, size)
+
+
+def check_agreement(text: str, size: int) -> None:
+    parser, _, refusal = parse(pieces(text, size))
+    try:
+        expected = whole_value(text)
+    except orjson.JSONDecodeError:
+        assert refusal is not None
+        assert refusal.at <= len(text.encode())
+        return
+    if too_deep(expected):
+        assert refusal is not None
+        assert refusal.keyword == "depth"
+        return
+    assert refusal is None, refusal
+    assert orjson.dumps(parser.tree) == orjson.dumps(expected)
+    found = find_document(text.encode())
+    if isinstance(expected, dict | list):
+        assert found is not None
+        assert parser.around == found.around
+
+
+@pytest.mark.parametrize(
+    ("text", "keyword", "pointer", "at"),
+    [
+        ('{"a":01}', "syntax", "/a", 8),
+        ('{"a":1 2}', "syntax", "", 8),
+        ('{"a":[1,]}', "syntax", "/a/1", 9),
+        ('{"a":"\x01"}', "syntax", "/a", 7),
+        ('{"a":"\\x"}', "syntax", "/a", 8),
+        ('{"a\\ud83d":1}', "surrogate", "", 10),
+        ('{"a":["\\ud83dx"]}', "surrogate", "/a/0", 14),
+        ('{"a":["\\ude00"]}', "surrogate", "/a/0", 13),
+        ('{"a":["\\ud83d\\u0041"]}', "surrogate", "/a/0", 19),
+        ('{"a":1e999}', "number", "/a", 11),
+        ('{"a":NaN}', "syntax", "/a", 6),
+        ('{"a":nul}', "syntax", "/a", 9),
+        ('{"a":-Infinity}', "syntax", "/a", 7),
+        ("{" * 2, "syntax", "", 2),
+        ("[" * 65, "depth", "/0" * 64, 65),
+        ('{"a":[{"b":"cut', "incomplete", "/a/0/b", 15),
+        ('{"a":[{"b":1', "incomplete", "/a/0/b", 12),
+        ('{"a":[{"b":1 ', "incomplete", "/a/0", 13),
+        ('{"a":[{"b', "incomplete", "/a/0", 9),
+        ("  ", "incomplete", "", 2),
+        ("No.", "syntax", "", 3),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 4, 99])
+def test_a_refusal_names_its_kind_place_and_byte(text: str, keyword: str, pointer: str, at: int, size: int) -> None:
+    refusal = parse(pieces(text, size))[2]
+    assert refusal is not None
+    assert (refusal.keyword, refusal.pointer, refusal.at) == (keyword, pointer, at)
+
+
+def test_a_refused_parser_stays_refused() -> None:
+    parser = JsonPush()
+    for _ in range(2):
+        with pytest.raises(JsonRefused, match="syntax at 2"):
+            parser.feed("{x")
+    with pytest.raises(JsonRefused, match="syntax at 2"):
+        parser.close()
+
+
+def test_a_text_past_the_cap_is_refused() -> None:
+    parser = JsonPush(max_bytes=10)
+    parser.feed('["12345')
+    with pytest.raises(JsonRefused, match="size at 11"):
+        parser.feed("6789")
+
+
+@pytest.mark.parametrize(
+    ("text", "around", "tree"),
+    [
+        ('Here: {"a":1}', ("prose_before",), {"a": 1}),
+        ('```json\n{"a":1}\n```', ("code_fence",), {"a": 1}),
+        ("```\n[1, 2]\n```\n", ("code_fence",), [1, 2]),
+        ('Sure!\n```json\n{"a":1}\n```\nAnything else?', ("prose_before", "code_fence", "text_after"), {"a": 1}),
+        ('{"a":1} {"b":2}', ("text_after",), {"a": 1}),
+        ('{"a":1}\n```', ("text_after",), {"a": 1}),
+        ('```json\n{"a":1}\n`` `', ("code_fence", "text_after"), {"a": 1}),
+        ('[00:12] Hello [1] {x} {"a":1}', ("prose_before",), {"a": 1}),
+        ('3 clips: [{"a":1}]', ("prose_before",), [{"a": 1}]),
+        ('"Quoted" first: ["b"]', ("prose_before",), ["b"]),
+        ("true: []", ("prose_before",), []),
+        ('\ufeff{"a":1}', ("prose_before",), {"a": 1}),
+        (' \n{"a":1}\n ', (), {"a": 1}),
+        ('"just a string" ', (), "just a string"),
+        (" -12.5 ", (), -12.5),
+        ("null", (), None),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 3, 99])
+def test_what_stands_around_the_json_is_named(text: str, around: tuple[str, ...], tree: Any, size: int) -> None:
+    parser, _, refusal = parse(pieces(text, size))
+    assert refusal is None
+    assert (parser.around, parser.tree) == (around, tree)
+
+
+def test_a_root_string_that_begins_prose_is_withdrawn() -> None:
+    told = Told()
+    told.parser.feed('"Cut," he says')
+    assert [event[0] for event in told.events] == ["began", "grew", "closed", "withdrawn"]
+    assert told.parser.tree is None
+
+
+def test_plain_text_tells_nothing() -> None:
+    parser, events, refusal = parse(pieces("[00:12] A man {smiling} walks. [Music] 1. First", 5))
+    assert (parser.tree, events) == (None, [])
+    assert refusal is not None
+    assert refusal.keyword == "syntax"
+
+
+def test_growth_is_told_without_looking_back() -> None:
+    """Nothing a fragment costs may grow with the text: no pointer, no join, no rescan."""
+    parser = JsonPush()
+    parser.feed('{"a":{"b":"')
+    for _ in range(1000):
+        parser.feed("word ")
+    assert len(parser._parts) == 1000  # kept apart until somebody looks
+    assert parser.tree["a"]["b"] == "word " * 1000
+    assert len(parser._parts) == 1
+
+
+def test_pointers_are_escaped() -> None:
+    events = parse(['{"a/b":{"~":[0]}}'])[1]
+    assert ("closed", "/a~1b/~0/0", b"0", 15) in events
+
+
+@given(st.binary(max_size=60))
+def test_random_text_raises_one_kind_of_error_only(noise: bytes) -> None:
+    parse(pieces(re.sub("[\ud800-\udfff]", "\ufffd", noise.decode("utf-8", "replace")), 3))
