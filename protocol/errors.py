@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ErrorForm:
     """How one code is told: HTTP status, WebSocket close code, and whether trying again helps."""
 
     status: int
@@ -14,20 +14,20 @@ class Answer:
     retryable: bool
 
 
-ANSWERS: dict[str, Answer] = {
-    "invalid_request": Answer(400, 1008, False),
-    "option_invalid": Answer(400, 1008, False),
-    "schema_invalid": Answer(400, 1008, False),
-    "unauthenticated": Answer(401, 4401, False),
-    "forbidden": Answer(403, 4403, False),
-    "not_found": Answer(404, 4404, False),
-    "shared": Answer(409, 1008, False),
-    "idempotency_conflict": Answer(409, 1008, False),
-    "too_large": Answer(413, 1009, False),
-    "limit_reached": Answer(429, 4429, True),
-    "internal": Answer(500, 1011, True),
-    "draining": Answer(503, 1001, True),
-    "overloaded": Answer(503, 1013, True),
+ANSWERS: dict[str, ErrorForm] = {
+    "invalid_request": ErrorForm(400, 1008, False),
+    "option_invalid": ErrorForm(400, 1008, False),
+    "schema_invalid": ErrorForm(400, 1008, False),
+    "unauthenticated": ErrorForm(401, 4401, False),
+    "forbidden": ErrorForm(403, 4403, False),
+    "not_found": ErrorForm(404, 4404, False),
+    "shared": ErrorForm(409, 1008, False),
+    "idempotency_conflict": ErrorForm(409, 1008, False),
+    "too_large": ErrorForm(413, 1009, False),
+    "limit_reached": ErrorForm(429, 4429, True),
+    "internal": ErrorForm(500, 1011, True),
+    "draining": ErrorForm(503, 1001, True),
+    "overloaded": ErrorForm(503, 1013, True),
 }
 
 
@@ -47,7 +47,7 @@ class Refusal(Exception):
         self.retry_after_s = retry_after_s
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> ErrorForm:
         return ANSWERS[self.code]
 
     def body(self) -> dict[str, object]:

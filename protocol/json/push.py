@@ -8,7 +8,7 @@ import re
 import sys
 
 from protocol.json.bounds import MAX_DEPTH
-from protocol.json.scan import IN_STRING, NUMBER, JsonRefused, JsonScanner, Kind, Listener
+from protocol.json.scan import IN_STRING, NUMBER, JsonListener, JsonRefused, JsonScanner, Kind
 from protocol.json.wrapping import (
     CANDIDATE,
     CANDIDATE_AT_END,
@@ -23,7 +23,7 @@ from protocol.json.wrapping import (
     proof_end,
 )
 
-__all__ = ["JsonPush", "JsonRefused", "Kind", "Listener"]
+__all__ = ["JsonListener", "JsonPush", "JsonRefused", "Kind"]
 
 # Where in the text the next character stands.
 _START, _SCALAR, _PROSE, _INSIDE, _AFTER, _OVER, _REFUSED = range(7)
@@ -49,7 +49,7 @@ class JsonPush(JsonScanner):
 
     def __init__(
         self,
-        listener: Listener | None = None,
+        listener: JsonListener | None = None,
         *,
         max_depth: int = MAX_DEPTH,
         max_names: int | None = None,

@@ -40,7 +40,7 @@ class JsonRefused(ValueError):
         self.message = message
 
 
-class Listener(Protocol):
+class JsonListener(Protocol):
     """What a reader of the events offers. ``pointer()`` of the parser names the value told of.
 
     Nothing told is taken back, but for a root string that turns out to begin prose (``withdrawn``).
@@ -95,7 +95,7 @@ class JsonScanner:
         max_names: characters of all member names on the way to a value.
     """
 
-    def __init__(self, listener: Listener | None, max_depth: int, max_names: int) -> None:
+    def __init__(self, listener: JsonListener | None, max_depth: int, max_names: int) -> None:
         self._listener = listener
         # Growth is the most frequent event; a listener may switch it off while it does not care.
         self.tells_growth = listener is not None

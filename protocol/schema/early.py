@@ -21,7 +21,7 @@ import orjson
 from protocol.json.push import JsonPush, JsonRefused, Kind
 from protocol.schema.admitted import AdmittedSchema
 from protocol.schema.violations import Violation, told
-from protocol.schema.walk import Options, Place, Rule, SchemaWalk
+from protocol.schema.walk import AllowedStrings, Place, Rule, SchemaWalk
 
 _RAW_CHARACTER = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[0-9a-fA-F]{4}|\\u[0-9a-fA-F]{4}|\\.|.", re.DOTALL)
 
@@ -197,7 +197,7 @@ class _Watch:
         self._growing = None
         self.parser.tells_growth = False
 
-    def _proof_of(self, options: Options, beginning: str) -> int:
+    def _proof_of(self, options: AllowedStrings, beginning: str) -> int:
         """The offset past the character with which ``beginning`` left all options behind."""
         right = 0
         while options.allow(beginning[: right + 1]):

@@ -53,7 +53,7 @@ class Rule(NamedTuple):
         return self.schema if self.keyword == "false" else child(self.schema, self.keyword)
 
 
-class Options(NamedTuple):
+class AllowedStrings(NamedTuple):
     """The only strings that an ``enum`` or ``const`` leaves, sorted."""
 
     rule: Rule
@@ -280,10 +280,10 @@ def _possible_kinds(rule: Rule) -> set[Kind] | None:
     return {kind_of(rule.limit)} if rule.keyword == "const" else None
 
 
-def _options(rule: Rule) -> Options:
+def _options(rule: Rule) -> AllowedStrings:
     values = rule.limit if rule.keyword == "enum" else [rule.limit]
     strings = sorted(value for value in values if isinstance(value, str))
-    return Options(rule, strings, max(map(len, strings), default=0))
+    return AllowedStrings(rule, strings, max(map(len, strings), default=0))
 
 
 def _closing(rules: list[Rule], kind: Kind) -> tuple[Rule, ...]:

@@ -64,19 +64,19 @@ class JsonProjection:
         return told
 
     def began(self, kind: Kind, at: int) -> None:
-        """See `protocol.json.scan.Listener`."""
+        """See `protocol.json.scan.JsonListener`."""
 
     def named(self, name: str, at: int) -> None:
-        """See `protocol.json.scan.Listener`."""
+        """See `protocol.json.scan.JsonListener`."""
 
     def grew(self, text: str, at: int) -> None:
-        """See `protocol.json.scan.Listener`."""
+        """See `protocol.json.scan.JsonListener`."""
 
     def more(self, at: int) -> None:
-        """See `protocol.json.scan.Listener`."""
+        """See `protocol.json.scan.JsonListener`."""
 
     def closed(self, value: Any, at: int) -> None:
-        """See `protocol.json.scan.Listener`."""
+        """See `protocol.json.scan.JsonListener`."""
 
     def withdrawn(self, at: int) -> None:
-        """See `protocol.json.scan.Listener`."""
+        """See `protocol.json.scan.JsonListener`."""
