@@ -5,6 +5,7 @@ receive each event one for one.
 """
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -182,10 +183,17 @@ def _loads_with_surrogates(line: bytes) -> object:
         raise RemoteProtocolError("a line is not JSON")
     try:
         # Strict UTF-8, unlike orjson's callers we decode ourselves; strict JSON
-        # but for NaN and its kin, which the hook refuses.
-        return json.loads(line.decode(), parse_constant=_refuse_constant)
+        # but for NaN and its kin and numbers past a float, which the hooks refuse.
+        return json.loads(line.decode(), parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as exc:
         raise RemoteProtocolError("a line is not JSON") from exc
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError("a number is too large")
+    return value
 
 
 def _refuse_constant(name: str) -> NoReturn:
