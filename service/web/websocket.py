@@ -139,7 +139,7 @@ class WebSocketConnection(Connection):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._transport is not None:
-            # Who does not read the answers asks no further questions.
+            # A peer that does not read the answers asks no further questions.
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
@@ -191,7 +191,7 @@ class WebSocketConnection(Connection):
     # -- how it ends
 
     def close_with(self, code: int, reason: str) -> None:
-        """Begin the closing handshake; whoever does not answer it in time is aborted."""
+        """Begin the closing handshake; a peer that does not answer it in time is aborted."""
         if self._closing is not None or self._transport is None:
             return
         self.leave_all()
