@@ -11,9 +11,11 @@ from typing import Any, NoReturn
 
 import orjson
 
-from protocol.json.bounds import MAX_STRUCTURE, too_much_structure
+from protocol.json.bounds import MAX_STRUCTURE, nesting, too_much_structure
 
 Members = dict[str, Any]
+# Containers inside containers: orjson writes 254 of them.
+MAX_EVENT_DEPTH = 200
 # How a plain fragment begins, as compact JSON, up to its text's opening quote.
 _PLAIN = b'{"event_type":"text_generation","text":"'
 
@@ -110,12 +112,14 @@ def parse_event(line: bytes) -> Event:
         raise RemoteProtocolError("an event is not a JSON object")
     kind = members.get("event_type")
     if kind != "text_generation":
+        _check_depth(line)
         return _other(kind, members)
     text = members.get("text", "")
     if type(text) is not str:
         raise RemoteProtocolError("the text of an event is not a string")
     if len(members) == 2 and "text" in members and next(iter(members)) == "event_type" and _is_scalar(text):
         return text
+    _check_depth(line)
     return Fragment(members, text)
 
 
@@ -151,6 +155,16 @@ def event_of(members: Members) -> Event:
     text: str = members.get("text", "")
     plain = list(members) == ["event_type", "text"] and _is_scalar(text)
     return text if plain else Fragment(members, text)
+
+
+def _check_depth(line: bytes) -> None:
+    """Refuse what can be read and not be written again.
+
+    Raises:
+        RemoteProtocolError: nested too deep.
+    """
+    if line.count(b"[") + line.count(b"{") > MAX_EVENT_DEPTH and nesting(line) > MAX_EVENT_DEPTH:
+        raise RemoteProtocolError(f"an event is nested deeper than {MAX_EVENT_DEPTH}")
 
 
 def _other(kind: object, members: Members) -> Event:
