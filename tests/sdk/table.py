@@ -156,13 +156,10 @@ def until(ask: Callable[[], Any], good: Callable[[Any], bool]) -> Any:
     return answer
 
 
-def read_methods(surface: Path, spare: str) -> tuple[dict[str, tuple[str, str]], str]:
-    """Return each method's verb and path, and where they are from."""
-    if surface.exists():
-        told = json.loads(surface.read_text())["methods"]
-        return {one["method"]: (one["verb"], one["path"]) for one in told}, "the API's description, surface.json"
-    lines = (line.split() for line in spare.strip().splitlines())
-    return {name: (verb, path) for name, verb, path in lines}, "the list in the script (no surface.json here)"
+def read_methods(surface: Path) -> dict[str, tuple[str, str]]:
+    """Return each method's verb and path, as the API's description has them."""
+    told = json.loads(surface.read_text())["methods"]
+    return {one["method"]: (one["verb"], one["path"]) for one in told}
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Drive every method of the API with the official SDK, in one workflow, against the service as a user starts it.
 
-    .venv/bin/python -m bench.sdk.run [--without-weights]
+    .venv/bin/python -m tests.sdk.run [--without-weights]
 
 Prints the table of docs/sdk.md. Each row says what was checked of the meaning of an answer;
 the exit code is 1 when a check failed, or a method was not called. Another version of the
@@ -35,12 +35,12 @@ try:
 except ImportError:  # its name since 1.3
     from twelvelabs.types import SyncResponseFormat as ResponseFormat
 
-from bench.sdk import clips, table
-from bench.sdk.table import Steps, Wire, refused, until
 from config.settings import default_meaning_dir
 from engine.tokens import Tokens
+from tests.sdk import clips, table
+from tests.sdk.table import Steps, Wire, refused, until
 
-SURFACE = clips.ROOT.parent / "shared" / "api" / "surface.json"
+SURFACE = clips.ROOT / "tests" / "engine" / "surface.json"
 UNKNOWN = "0" * 24
 MARENGO = "marengo3.0"
 MODELS: Any = [{"model_name": name, "model_options": ["visual", "audio"]} for name in (MARENGO, "pegasus1.2")]
@@ -971,76 +971,11 @@ class Workflow:
             assert self.client.assets.retrieve(self.film).status == "ready"
 
 
-# The methods where the API's description is not at hand.
-SPARE = """
-analyze_stream POST /analyze
-analyze POST /analyze
-tasks.list GET /tasks
-tasks.create POST /tasks
-tasks.retrieve GET /tasks/{task_id}
-tasks.delete DELETE /tasks/{task_id}
-indexes.list GET /indexes
-indexes.create POST /indexes
-indexes.retrieve GET /indexes/{index_id}
-indexes.update PUT /indexes/{index_id}
-indexes.delete DELETE /indexes/{index_id}
-assets.list GET /assets
-assets.create POST /assets
-assets.retrieve GET /assets/{asset_id}
-assets.delete DELETE /assets/{asset_id}
-multipart_upload.list_incomplete_uploads GET /assets/multipart-uploads
-multipart_upload.create POST /assets/multipart-uploads
-multipart_upload.get_status GET /assets/multipart-uploads/{upload_id}
-multipart_upload.report_chunk_batch POST /assets/multipart-uploads/{upload_id}
-multipart_upload.get_additional_presigned_urls POST /assets/multipart-uploads/{upload_id}/presigned-urls
-entity_collections.list GET /entity-collections
-entity_collections.create POST /entity-collections
-entity_collections.retrieve GET /entity-collections/{entity_collection_id}
-entity_collections.delete DELETE /entity-collections/{entity_collection_id}
-entity_collections.update PATCH /entity-collections/{entity_collection_id}
-embed.create POST /embed
-search.create POST /search
-search.retrieve GET /search/{page_token}
-analyze_async.tasks.list GET /analyze/tasks
-analyze_async.tasks.create POST /analyze/tasks
-analyze_async.tasks.retrieve GET /analyze/tasks/{task_id}
-analyze_async.tasks.delete DELETE /analyze/tasks/{task_id}
-embed.tasks.list GET /embed/tasks
-embed.tasks.create POST /embed/tasks
-embed.tasks.status GET /embed/tasks/{task_id}/status
-embed.tasks.retrieve GET /embed/tasks/{task_id}
-embed.v_2.create POST /embed-v2
-embed.v_2.tasks.list GET /embed-v2/tasks
-embed.v_2.tasks.create POST /embed-v2/tasks
-embed.v_2.tasks.retrieve GET /embed-v2/tasks/{task_id}
-entity_collections.entities.list GET /entity-collections/{entity_collection_id}/entities
-entity_collections.entities.create POST /entity-collections/{entity_collection_id}/entities
-entity_collections.entities.create_bulk POST /entity-collections/{entity_collection_id}/entities/bulk
-entity_collections.entities.retrieve GET /entity-collections/{entity_collection_id}/entities/{entity_id}
-entity_collections.entities.delete DELETE /entity-collections/{entity_collection_id}/entities/{entity_id}
-entity_collections.entities.update PATCH /entity-collections/{entity_collection_id}/entities/{entity_id}
-entity_collections.entities.create_assets POST /entity-collections/{entity_collection_id}/entities/{entity_id}/assets
-entity_collections.entities.delete_assets DELETE /entity-collections/{entity_collection_id}/entities/{entity_id}/assets
-indexes.indexed_assets.list GET /indexes/{index_id}/indexed-assets
-indexes.indexed_assets.create POST /indexes/{index_id}/indexed-assets
-indexes.indexed_assets.retrieve GET /indexes/{index_id}/indexed-assets/{indexed_asset_id}
-indexes.indexed_assets.delete DELETE /indexes/{index_id}/indexed-assets/{indexed_asset_id}
-indexes.indexed_assets.update PATCH /indexes/{index_id}/indexed-assets/{indexed_asset_id}
-indexes.videos.list GET /indexes/{index_id}/videos
-indexes.videos.retrieve GET /indexes/{index_id}/videos/{video_id}
-indexes.videos.delete DELETE /indexes/{index_id}/videos/{video_id}
-indexes.videos.update PATCH /indexes/{index_id}/videos/{video_id}
-tasks.transfers.create POST /tasks/transfers/import/{integration_id}
-tasks.transfers.get_status GET /tasks/transfers/import/{integration_id}/status
-tasks.transfers.get_logs GET /tasks/transfers/import/{integration_id}/logs
-"""
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--without-weights", action="store_true", help="as where `make meaning` was not run")
     arguments = parser.parse_args()
-    methods, source = table.read_methods(SURFACE, SPARE)
+    methods = table.read_methods(SURFACE)
     weights = default_meaning_dir().is_dir() and not arguments.without_weights
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -1059,9 +994,7 @@ def main() -> int:
     missing, failed = steps.missing(), [row for row in steps.rows if row.fault]
     good = len(methods) - len(missing) - len({row.method for row in failed} & set(methods))
     print(f"SDK {table.sdk_version()}, {'with' if weights else 'without'} the weights for meaning, on {found.name}.")
-    print(
-        f"{good} of {len(methods)} methods good ({source}), {len(wire.requests)} calls in {time.monotonic() - began:.0f} s.\n"
-    )
+    print(f"{good} of {len(methods)} methods good, {len(wire.requests)} calls in {time.monotonic() - began:.0f} s.\n")
     print(steps.markdown())
     for name in missing:
         print(f"NOT CALLED: {name}", file=sys.stderr)
