@@ -7,32 +7,32 @@ from typing import Protocol
 
 from aiohttp import web
 
-from engine.analyze import AnalyzeRoute, MediaSources
-from engine.analyze_tasks import AnalyzeTaskRoutes
-from engine.assets import AssetRoutes
-from engine.embed import EmbedRoutes
-from engine.embed_tasks import EmbedTaskRoutes
-from engine.embedder import Embedder
-from engine.entities import EntityRoutes
-from engine.fetch import Fetcher
-from engine.hls import Hls
-from engine.indexed_assets import IndexedAssetRoutes
-from engine.indexer import Indexer
-from engine.indexes import IndexRoutes
-from engine.intake import Intake
-from engine.kept import VERSION
-from engine.library import MAX_BYTES, Library
-from engine.meaning import Meaning
-from engine.multipart import MultipartRoutes
-from engine.paraphrase import Prompts
-from engine.pool import Pool
-from engine.recorder import Recorder
-from engine.search import SearchRoutes
+from engine.api.analyze import AnalyzeRoute, MediaSources
+from engine.api.analyze_tasks import AnalyzeTaskRoutes
+from engine.api.assets import AssetRoutes
+from engine.api.embed import EmbedRoutes
+from engine.api.embed_tasks import EmbedTaskRoutes
+from engine.api.entities import EntityRoutes
+from engine.api.hls import Hls
+from engine.api.indexed_assets import IndexedAssetRoutes
+from engine.api.indexes import IndexRoutes
+from engine.api.multipart import MultipartRoutes
+from engine.api.search import SearchRoutes
+from engine.api.tasks import TaskRoutes
+from engine.api.thumbnails import Thumbnails
+from engine.api.web import add_headers, errors_as_json, log_requests, set_tenant
+from engine.facts.kept import VERSION
 from engine.senses import Senses
-from engine.tasks import TaskRoutes
-from engine.thumbnails import Thumbnails
-from engine.vectors import Vectors
-from engine.web import add_headers, errors_as_json, log_requests, set_tenant
+from engine.sentences.meaning import Meaning
+from engine.store.library import MAX_BYTES, Library
+from engine.tell.paraphrase import Prompts
+from engine.work.embedder import Embedder
+from engine.work.fetch import Fetcher
+from engine.work.indexer import Indexer
+from engine.work.intake import Intake
+from engine.work.pool import Pool
+from engine.work.recorder import Recorder
+from engine.work.vectors import Vectors
 
 # 30 MB of media as base64, and the rest of the request.
 MAX_BODY_BYTES = 48 * 1024**2

@@ -38,7 +38,7 @@ except ImportError:  # its name since 1.3
 from bench.sdk import clips, table
 from bench.sdk.table import Steps, Wire, refused, until
 from config.settings import default_meaning_dir
-from engine.tokens import Tokens
+from engine.work.tokens import Tokens
 
 SURFACE = clips.ROOT.parent / "shared" / "api" / "surface.json"
 UNKNOWN = "0" * 24

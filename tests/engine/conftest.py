@@ -16,8 +16,22 @@ import pytest
 
 from config.settings import default_meaning_dir
 from engine import sample
-from engine.facts import KINDS, Clip, Colour, Examination, Fact, Heard, Look, Read, Seen, Shot, Utterance, Word, Writing
-from engine.timeline import Timeline
+from engine.facts.facts import (
+    KINDS,
+    Clip,
+    Colour,
+    Examination,
+    Fact,
+    Heard,
+    Look,
+    Read,
+    Seen,
+    Shot,
+    Utterance,
+    Word,
+    Writing,
+)
+from engine.facts.timeline import Timeline
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "media"

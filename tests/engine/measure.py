@@ -26,7 +26,7 @@ CLIPS: dict[str, tuple[list[float], str, float]] = {  # cuts, words said, up to 
     "flower.mp4": ([], "", 99.0),
     "flower.webm": ([], "", 99.0),
 }
-KINDS = ("engine.worker", "engine.listener", "engine.reader")
+KINDS = ("engine.worker", "engine.recognise.listener", "engine.recognise.reader")
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {

@@ -26,9 +26,10 @@ from twelvelabs.types import (
     VideoSegmentationFixedFixed,
 )
 
-from engine import sample, sketch
+from engine import sample
 from engine.app import Settings, create_app
-from engine.weights import MODEL
+from engine.measure import sketch
+from engine.sentences.weights import MODEL
 from tests.engine.conftest import shared_clip
 from tests.engine.test_sdk import UNKNOWN, png, refused, until
 from tests.engine.tiny import DIMENSIONS, write_model

@@ -28,8 +28,8 @@ from typing import Any
 
 import pytest
 
-from engine.packages import missing_package, missing_reader
-from engine.tables import REFERENCES
+from engine.senses import missing_package, missing_reader
+from engine.store.tables import REFERENCES
 from tests.engine.conftest import ROOT, clean_environment, form, shared_clip
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes through /proc")
@@ -135,7 +135,7 @@ class UnderFire:
             with suppress(OSError, IndexError):
                 if self._mark in (entry / "environ").read_bytes():
                     words = (entry / "cmdline").read_bytes().split(b"\0")
-                    name = next((word for word in words if word.startswith(b"engine.")), b".").partition(b".")[2]
+                    name = next((word for word in words if word.startswith(b"engine.")), b".").rpartition(b".")[2]
                     parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
                     yield int(entry.name), (name.decode(), int(parent))
 

@@ -1,0 +1,264 @@
+"""What is to be embedded: requests of both generations, checked in full before anything is read.
+
+What no model here can make is refused by name: vectors of sound, and vectors that join
+several kinds in one space. Where nothing is asked for by name, what can be had is given.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine.api.analyze import tokens_in
+from engine.api.forms import Form
+from engine.api.search_query import MAX_TEXT_TOKENS
+from engine.errors import ApiError, invalid, missing
+from engine.work.fetch import check_url
+
+# What the API calls the model, which callers must name; answers name what was used instead.
+MODEL = "marengo3.0"
+INPUTS = ("text", "image", "text_image", "audio", "video", "multi_input")
+SOURCES = ("base64_string", "url", "asset_id")
+# What SDKs since 1.3 can ask for, of later models.
+_LATER = ("auto_truncate", "embedding_uncertainty", "embedding_dimension")
+# What can be given of each kind of media; ``audio``, a vector of sound, of none.
+GIVEN = {"audio": ("transcription",), "video": ("visual", "transcription")}
+_OPTIONS = {"audio": ("audio", "transcription"), "video": ("visual", "audio", "transcription")}
+_SCOPES = ("clip", "asset")
+_CLIP_S, _SHORTEST_S = 6.0, 4.0
+_NO_SOUND = (
+    "The embedding option audio cannot be served: no model here makes a vector of sound."
+    " transcription gives one of what was said."
+)
+_NO_FUSION = (
+    "{} cannot be served: pictures and words have spaces of their own here, and no model that joins them."
+    " Embed each by itself."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where media are: ``kind`` is ``asset_id``, ``url``, ``base64_string``, or ``file`` for a file of a form."""
+
+    kind: str
+    value: str
+
+    def told(self) -> dict[str, str]:
+        """Return what an answer says of it."""
+        if self.kind == "url":
+            return {"input_url": self.value}
+        return {"input_filename": self.value} if self.kind == "file" and self.value else {}
+
+
+@dataclass(frozen=True, slots=True)
+class MediaQuery:
+    """Media that are to be embedded, and how.
+
+    Attributes:
+        kind: ``audio`` or ``video``.
+        strategy, length_s: ``fixed`` stretches of a length, or ``dynamic``, along the shots,
+            none shorter than it.
+        drop_s: a last stretch shorter than this is left out.
+    """
+
+    kind: str
+    source: Source
+    options: tuple[str, ...]
+    scopes: tuple[str, ...]
+    start: float
+    end: float | None
+    strategy: str
+    length_s: float
+    drop_s: float = 0.0
+
+
+def check_model(name: Any) -> None:
+    if name is None:
+        raise missing("model_name")
+    if name != MODEL:
+        raise invalid(f"The model_name parameter must be {MODEL}.")
+
+
+def check_text(name: str, text: str) -> None:
+    if tokens_in(text) > MAX_TEXT_TOKENS:
+        raise ApiError("token_limit_exceeded", f"The {name} parameter has more than {MAX_TEXT_TOKENS} tokens.")
+
+
+def refuse_sound() -> ApiError:
+    return invalid(_NO_SOUND)
+
+
+# -- the first generation: forms ------------------------------------------------
+
+
+def read_video_form(form: Form) -> MediaQuery:
+    """Check the form of a task that embeds a video.
+
+    Raises:
+        ApiError: with the parameter's name.
+    """
+    check_model(form.text("model_name"))
+    url, file = form.text("video_url"), form.file("video_file")
+    if url is not None:
+        check_url(url)
+    elif file is None:
+        raise missing("video_url or video_file")
+    length = seconds(form, "video_clip_length") or _CLIP_S
+    if not 2 <= length <= 10:
+        raise invalid("The video_clip_length parameter must be from 2 to 10.")
+    start, end = seconds(form, "video_start_offset_sec") or 0.0, seconds(form, "video_end_offset_sec")
+    if end is not None and end < start + length:
+        raise invalid("The video_end_offset_sec parameter must leave room for a clip.")
+    scopes = tuple(dict.fromkeys(form.texts("video_embedding_scope"))) or ("clip",)
+    if not set(scopes) <= {"clip", "video"}:
+        raise invalid("The video_embedding_scope parameter takes clip, video.")
+    scopes = tuple("asset" if scope == "video" else scope for scope in scopes)
+    source = Source("url", url) if url is not None else Source("file", file.filename if file else "")
+    return MediaQuery("video", source, GIVEN["video"], scopes, start, end, "fixed", length, drop_s=2.0)
+
+
+def sound_query(source: Source, start: float) -> MediaQuery:
+    """Return how the first generation embeds a recording of sound: clip by clip, from a time on."""
+    return MediaQuery("audio", source, GIVEN["audio"], ("clip",), start, None, "fixed", _CLIP_S)
+
+
+def seconds(form: Form, name: str) -> float | None:
+    """Return a field that is a number of seconds.
+
+    Raises:
+        ApiError: ``parameter_invalid``.
+    """
+    text = form.text(name)
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9:
+        raise invalid(f"The {name} parameter must be a number from 0 on.")
+    return value
+
+
+# -- the second generation: JSON ------------------------------------------------
+
+
+def read_kind(body: Mapping[str, Any], kinds: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+    """Return the input type of a request, and the member of its name.
+
+    Raises:
+        ApiError: with the member's name.
+    """
+    kind = body.get("input_type")
+    if kind is None:
+        raise missing("input_type")
+    if kind not in kinds:
+        raise invalid(f"The input_type parameter must be one of {', '.join(kinds)}.")
+    check_model(body.get("model_name"))
+    for name in _LATER:
+        if body.get(name) not in (None, False):
+            raise invalid(f"The {name} parameter is of a later model than {MODEL}, and is not served here.")
+    value = body.get(kind)
+    if value is None:
+        raise missing(kind)
+    if not isinstance(value, dict):
+        raise invalid(f"The {kind} parameter must be an object.")
+    return str(kind), value
+
+
+def read_text(value: Mapping[str, Any], kind: str) -> str:
+    text = value.get("input_text")
+    if not isinstance(text, str) or not text.strip():
+        raise missing(f"{kind}.input_text")
+    check_text(f"{kind}.input_text", text)
+    return text
+
+
+def read_source(source: Any, path: str) -> Source:
+    if source is None:
+        raise missing(path)
+    if not isinstance(source, dict):
+        raise invalid(f"The {path} parameter must be an object.")
+    given = [name for name in SOURCES if source.get(name) is not None]
+    if len(given) != 1 or not isinstance(source[given[0]], str):
+        raise invalid(f"The {path} parameter must name exactly one of {', '.join(SOURCES)}.")
+    if given[0] == "url":
+        check_url(source["url"])
+    return Source(given[0], source[given[0]])
+
+
+def read_parts(value: Mapping[str, Any]) -> str | Source:
+    """Return the one part of a ``multi_input``: its text, or its image.
+
+    Raises:
+        ApiError: it has the wrong form, or several parts, which would be joined in one vector.
+    """
+    sources = value.get("media_sources") or []
+    if not isinstance(sources, list) or len(sources) > 10:
+        raise invalid("The multi_input.media_sources parameter must be a list of up to 10 sources.")
+    images = [read_source(one, f"multi_input.media_sources[{at}]") for at, one in enumerate(sources)]
+    text = read_text(value, "multi_input") if value.get("input_text") else None
+    parts: list[str | Source] = [*images, *([text] if text else [])]
+    if not parts:
+        raise missing("multi_input.media_sources")
+    if len(parts) > 1:
+        raise no_fusion("A vector of several inputs")
+    return parts[0]
+
+
+def no_fusion(what: str) -> ApiError:
+    return invalid(_NO_FUSION.format(what))
+
+
+def read_media(value: Mapping[str, Any], kind: str) -> MediaQuery:
+    """Check the member ``audio`` or ``video`` of a request.
+
+    Raises:
+        ApiError: with the member's path.
+    """
+    source = read_source(value.get("media_source"), f"{kind}.media_source")
+    options = _words(value, kind, "embedding_option", _OPTIONS[kind])
+    scopes = _words(value, kind, "embedding_scope", _SCOPES) or _SCOPES
+    types = _words(value, kind, "embedding_type", ("separate_embedding", "fused_embedding"))
+    start, end = _instant(value, kind, "start_sec") or 0.0, _instant(value, kind, "end_sec")
+    if end is not None and end <= start:
+        raise invalid(f"The {kind}.end_sec parameter must be greater than start_sec.")
+    strategy, length = _segmentation(value.get("segmentation"), kind)
+    if "audio" in options:
+        raise refuse_sound()
+    if "fused_embedding" in types:
+        raise no_fusion("The embedding type fused_embedding")
+    return MediaQuery(kind, source, options or GIVEN[kind], scopes, start, end, strategy, length)
+
+
+def _words(value: Mapping[str, Any], kind: str, name: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
+    words = value.get(name)
+    if words is None:
+        return ()
+    if not isinstance(words, list) or any(word not in allowed for word in words):
+        raise invalid(f"The {kind}.{name} parameter takes {', '.join(allowed)}.")
+    return tuple(dict.fromkeys(words))
+
+
+def _instant(value: Mapping[str, Any], kind: str, name: str) -> float | None:
+    number = value.get(name)
+    if number is None:
+        return None
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < 1e9:
+        raise invalid(f"The {kind}.{name} parameter must be a number from 0 on.")
+    return float(number)
+
+
+def _segmentation(value: Any, kind: str) -> tuple[str, float]:
+    """Return the strategy and its seconds; the reference names no default strategy, so video follows its shots."""
+    if value is None:
+        return ("dynamic", _SHORTEST_S) if kind == "video" else ("fixed", _CLIP_S)
+    name = f"{kind}.segmentation"
+    members = {"fixed": "duration_sec"} | ({"dynamic": "min_duration_sec"} if kind == "video" else {})
+    strategy = value.get("strategy") if isinstance(value, dict) else None
+    if not isinstance(strategy, str) or strategy not in members:
+        raise invalid(f"The {name}.strategy parameter must be one of {', '.join(members)}.")
+    inner = value.get(strategy)
+    number = inner.get(members[strategy]) if isinstance(inner, dict) else None
+    if type(number) is not int or not 1 <= number <= 4 * 3600:
+        raise invalid(f"The {name}.{strategy}.{members[strategy]} parameter must be a whole number from 1 on.")
+    return strategy, float(number)
