@@ -15,8 +15,6 @@ from aiohttp import web
 
 from engine.api.embed_query import (
     INPUTS,
-    MediaQuery,
-    Source,
     check_model,
     check_text,
     no_fusion,
@@ -35,6 +33,7 @@ from engine.errors import ApiError, missing
 from engine.store.library import Library
 from engine.work.embedder import Embedded, Embedder, MediaVectors, models_of
 from engine.work.fetch import check_url
+from engine.work.media_query import MediaQuery, Source
 
 # Longer media are embedded in tasks.
 LONGEST_S = 600.0

@@ -5,7 +5,6 @@ several kinds in one space. Where nothing is asked for by name, what can be had 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from engine.api.analyze import tokens_in
@@ -13,6 +12,7 @@ from engine.api.forms import Form
 from engine.api.search_query import MAX_TEXT_TOKENS
 from engine.errors import ApiError, invalid, missing
 from engine.work.fetch import check_url
+from engine.work.media_query import MediaQuery, Source
 
 # What the API calls the model, which callers must name; answers name what was used instead.
 MODEL = "marengo3.0"
@@ -33,42 +33,6 @@ _NO_FUSION = (
     "{} cannot be served: pictures and words have spaces of their own here, and no model that joins them."
     " Embed each by itself."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where media are: ``kind`` is ``asset_id``, ``url``, ``base64_string``, or ``file`` for a file of a form."""
-
-    kind: str
-    value: str
-
-    def told(self) -> dict[str, str]:
-        """Return what an answer says of it."""
-        if self.kind == "url":
-            return {"input_url": self.value}
-        return {"input_filename": self.value} if self.kind == "file" and self.value else {}
-
-
-@dataclass(frozen=True, slots=True)
-class MediaQuery:
-    """Media that are to be embedded, and how.
-
-    Attributes:
-        kind: ``audio`` or ``video``.
-        strategy, length_s: ``fixed`` stretches of a length, or ``dynamic``, along the shots,
-            none shorter than it.
-        drop_s: a last stretch shorter than this is left out.
-    """
-
-    kind: str
-    source: Source
-    options: tuple[str, ...]
-    scopes: tuple[str, ...]
-    start: float
-    end: float | None
-    strategy: str
-    length_s: float
-    drop_s: float = 0.0
 
 
 def check_model(name: Any) -> None:

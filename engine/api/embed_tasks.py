@@ -14,7 +14,7 @@ import structlog
 from aiohttp import web
 
 from engine.api.embed import check_options, metadata, row_told, segment, unheard
-from engine.api.embed_query import GIVEN, MediaQuery, Source, read_kind, read_media, read_video_form
+from engine.api.embed_query import GIVEN, read_kind, read_media, read_video_form
 from engine.api.filters import Where
 from engine.api.forms import read_form
 from engine.api.paging import Paging, listed, one_of
@@ -24,6 +24,7 @@ from engine.store.library import Library, is_id, new_id, now
 from engine.work.embedder import Embedded, Embedder, MediaVectors, models_of
 from engine.work.intake import MAX_EMBED_BASE64_BYTES, decoded
 from engine.work.jobs import Jobs
+from engine.work.media_query import MediaQuery, Source
 
 log = structlog.get_logger()
 

@@ -10,10 +10,10 @@ from engine.api.embed import check_options, segment
 from engine.api.embed_query import GIVEN
 from engine.api.filters import NUMBERS, Where, check_metadata
 from engine.api.hls import Hls
-from engine.api.indexes import find_index
 from engine.api.paging import Paging, listed
 from engine.api.web import deprecated, origin, read_object
 from engine.errors import invalid, missing
+from engine.store.indexes import find_index
 from engine.store.library import Library
 from engine.tell.passages import passages_of
 from engine.work.embedder import Embedder, models_of

@@ -23,14 +23,14 @@ from aiohttp import web
 
 from engine.api.filters import Where
 from engine.api.forms import Form, read_form
-from engine.api.indexes import Index, find_index
 from engine.api.search_query import Hit, Query, grouped, joined, read_query
 from engine.api.thumbnails import Thumbnails
 from engine.api.web import origin
 from engine.errors import ApiError, invalid, unknown
+from engine.facts.words import word_query
 from engine.sentences.meaning import Meaning
+from engine.store.indexes import Index, find_index
 from engine.store.library import Library
-from engine.tell.retrieval import word_query
 from engine.work.fetch import Fetcher, check_url
 from engine.work.pool import Pool
 from engine.work.tokens import Expired, Forged, Tokens
@@ -344,7 +344,7 @@ def _check_index(index: Index, query: Query) -> None:
 def _likeness(images: list[bytes], packed: list[bytes]) -> list[float]:
     """Return for each shot how far its nearest picture is from each image, in the mean."""
     # Numbers are loaded for the first search that needs them, not while the engine starts.
-    from engine.measure.sketch import distances, unpack
+    from engine.facts.sketches import distances, unpack
 
     wanted = [unpack(image)[0] for image in images]
     measured = []

@@ -15,10 +15,8 @@ WAYS = ("lexical", "semantic")
 MAX_TEXT_TOKENS = 500
 MAX_IMAGES = 10
 _ENTITY = re.compile(r"<@([^<>]*)>")
-_WORD = re.compile(r"\w+")
 # The usual constant of reciprocal rank fusion: how little the very first ranks count more.
 _RRF = 60
-_ALWAYS_COMMON = frozenset({"a", "an", "in", "is", "it", "of", "on", "or", "to", "i", "at", "by", "as", "be"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from aiohttp import web
 from engine.api.filters import Where, check_metadata
 from engine.api.forms import Form, read_form
 from engine.api.hls import Hls
-from engine.api.indexes import find_index
 from engine.api.paging import Paging, listed
 from engine.api.web import deprecated, origin
 from engine.errors import ApiError, invalid, missing, unknown
+from engine.store.indexes import find_index
 from engine.store.library import Library, is_id
 from engine.work.fetch import check_url, filename_of
 from engine.work.indexer import FINAL, Indexer, system_metadata

@@ -1,5 +1,10 @@
-"""The words that stand out in what was said: counted, never guessed."""
+"""How words are told apart: which are common, which stand out, which are found by a question.
 
+A library's search and an answer about a subject find the same words, so both have their
+table of words from here (SQLite FTS5, stems).
+"""
+
+import re
 from collections import Counter
 from collections.abc import Iterable
 
@@ -25,6 +30,11 @@ COMMON = frozenset({
     "who", "whom", "whose", "why", "will", "with", "within", "without", "would", "yeah", "year", "years",
     "yes", "yet", "you", "your", "yours", "yourself",
 })  # fmt: skip
+_ALWAYS_COMMON = frozenset({"a", "an", "in", "is", "it", "of", "on", "or", "to", "i", "at", "by", "as", "be"})
+_WORD = re.compile(r"\w+")
+
+# Words are found by their stems.
+WORDS_TABLE = "CREATE VIRTUAL TABLE IF NOT EXISTS passage_words USING fts5 (text, tokenize = 'porter unicode61');"
 
 
 def keywords_of(utterances: Iterable[Utterance]) -> list[str]:
@@ -37,3 +47,10 @@ def keywords_of(utterances: Iterable[Utterance]) -> list[str]:
         if word.confidence >= _SURE and len(word.text) >= _SHORTEST and word.text not in COMMON
     )
     return [word for word, _ in counts.most_common(_MOST)]
+
+
+def word_query(text: str) -> str:
+    """Return an FTS5 query: any of the words that tell something, each taken as it stands."""
+    words = list(dict.fromkeys(word.lower() for word in _WORD.findall(text)))
+    telling = [word for word in words if word not in COMMON and word not in _ALWAYS_COMMON]
+    return " OR ".join(f'"{word}"' for word in telling or words) or '""'

@@ -25,13 +25,14 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from engine.facts.facts import Clip, Fact, Heard, Read, Recognised, Seen, Shot
+from engine.facts.samples import RATE, Samples
 from engine.measure import shots
 from engine.measure.colour import Pixels
 from engine.measure.media import audio_of, broken, video_of
 from engine.measure.motion import MotionTracker
 from engine.measure.shots import ShotTracker
 from engine.measure.sketch import Sketcher
-from engine.measure.sound import RATE, Samples, SoundMeter
+from engine.measure.sound import SoundMeter
 from engine.recognise.sight import Eyes
 from engine.recognise.speech import Ears
 

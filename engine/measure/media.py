@@ -194,7 +194,8 @@ def still_sketch(path: Path) -> bytes:
     Raises:
         ApiError: ``video_file_broken``; there is no picture in it.
     """
-    from engine.measure.sketch import HEIGHT, WIDTH, pack, sketch
+    from engine.facts.sketches import HEIGHT, WIDTH, pack
+    from engine.measure.sketch import sketch
 
     with open_media(path) as container:
         stream = video_of(container)

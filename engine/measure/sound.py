@@ -1,18 +1,9 @@
-"""How loud the sound is, where it is silent, and where it is one steady tone.
-
-Samples are 16 kHz mono, 16 bit. Levels are plain RMS below full scale, no loudness
-model: a number that anyone can check.
-"""
+"""How loud the sound is, where it is silent, and where it is one steady tone."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.facts.facts import Fact, Level, Silence, Tone
-
-Samples = NDArray[np.int16]
-
-RATE = 16_000
-_FLOOR_DBFS = -96.0  # what 16 bits can tell from nothing
+from engine.facts.samples import RATE, Samples, level_dbfs
 
 _LEVEL_SAMPLES = RATE  # a second
 _STEP_SAMPLES = 512  # 32 ms
@@ -25,14 +16,6 @@ _TONE_DBFS = -50.0
 _TONE_DRIFT = 0.02
 _SHORTEST_TONE_S = 0.5
 _WINDOW = np.hanning(_TONE_SAMPLES)
-
-
-def level_dbfs(samples: Samples) -> float:
-    """Return the RMS level of ``samples`` in dB below full scale."""
-    if not len(samples):
-        return _FLOOR_DBFS
-    power = float(np.mean(samples.astype(np.float64) ** 2)) / 32768.0**2
-    return max(_FLOOR_DBFS, 10 * float(np.log10(power))) if power > 0 else _FLOOR_DBFS
 
 
 class SoundMeter:

@@ -6,7 +6,7 @@ Ears are made only where the speech packages are installed (``engine.senses``).
 from collections.abc import Sequence
 
 from engine.facts.facts import Heard, Utterance, Word
-from engine.measure.sound import Samples
+from engine.facts.samples import Samples
 from engine.recognise.companion import Companion
 
 _WAITING_BLOCKS = 128  # about two minutes of sound

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.measure.sound import RATE, Samples, level_dbfs
+from engine.facts.samples import RATE, Samples, level_dbfs
 
 _CHUNK = 512  # samples the detector takes, 32 ms
 _CHUNK_S = _CHUNK / RATE

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.measure.sound import Samples
+from engine.facts.samples import Samples
 from engine.recognise.crew import Reader
 from engine.recognise.sphinx import Words
 

@@ -5,8 +5,7 @@ media file holds is kept by the hash of its bytes (``records``, ``passages``, ``
 and shared by all rows that consist of them.
 """
 
-# Words are found by their stems.
-WORDS_TABLE = "CREATE VIRTUAL TABLE IF NOT EXISTS passage_words USING fts5 (text, tokenize = 'porter unicode61');"
+from engine.facts.words import WORDS_TABLE
 
 SCHEMA = (
     """

@@ -4,13 +4,11 @@ Words are told apart as the search tells them (SQLite FTS5, stems); two texts me
 when their vectors are near enough.
 """
 
-import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from engine.facts.words import COMMON
-from engine.store.tables import WORDS_TABLE
+from engine.facts.words import WORDS_TABLE, word_query
 
 if TYPE_CHECKING:
     from engine.sentences.bert import Matrix
@@ -19,15 +17,6 @@ Encode = Callable[[Sequence[str]], "Matrix"]
 
 # Cosine from which a passage is about what is asked (docs/engine.md: how it was found).
 ALIKE = 0.3
-_WORD = re.compile(r"\w+")
-_ALWAYS_COMMON = frozenset({"a", "an", "in", "is", "it", "of", "on", "or", "to", "i", "at", "by", "as", "be"})
-
-
-def word_query(text: str) -> str:
-    """Return an FTS5 query: any of the words that tell something, each taken as it stands."""
-    words = list(dict.fromkeys(word.lower() for word in _WORD.findall(text)))
-    telling = [word for word in words if word not in COMMON and word not in _ALWAYS_COMMON]
-    return " OR ".join(f'"{word}"' for word in telling or words) or '""'
 
 
 class About:

@@ -1,7 +1,7 @@
 """Vectors of what callers bring: of texts, of images, of what was said and shown in media.
 
 There are two spaces, and every vector names its own: sentences (``engine.sentences.weights``, 384
-numbers of length 1) and pictures (``engine.measure.sketch``, 160 numbers from 0 to 1, which know
+numbers of length 1) and pictures (``engine.facts.sketches``, 160 numbers from 0 to 1, which know
 nothing of what is shown). They are never compared.
 """
 
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.api.embed_query import MediaQuery, Source
 from engine.errors import ApiError, invalid
 from engine.facts import stretches
 from engine.facts.stretches import Span
@@ -20,6 +19,7 @@ from engine.sentences import weights
 from engine.sentences.meaning import Meaning
 from engine.store.library import Library
 from engine.work.intake import MAX_EMBED_BASE64_BYTES, Intake
+from engine.work.media_query import MediaQuery, Source
 from engine.work.pool import Pool
 from engine.work.recorder import Recorder
 from engine.work.vectors import Vectors
@@ -223,9 +223,9 @@ def _placed(row: Embedded, option: str, scope: str, span: Span) -> Embedded:
 
 
 def _looks(packed: list[bytes]) -> list[Embedded]:
-    from engine.measure import sketch
+    from engine.facts import sketches
 
-    return [Embedded(sketch.mean_of(raw), sketch.MODEL) for raw in packed]
+    return [Embedded(sketches.mean_of(raw), sketches.MODEL) for raw in packed]
 
 
 def _floats(raw: bytes) -> list[float]:

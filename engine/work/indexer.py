@@ -16,8 +16,8 @@ from typing import Any
 
 import structlog
 
-from engine.api.indexes import find_index
 from engine.errors import ApiError, unknown
+from engine.store.indexes import find_index
 from engine.store.library import Incoming, Library, insert_all, is_id, new_id, now
 from engine.work.fetch import Fetcher
 from engine.work.jobs import Jobs

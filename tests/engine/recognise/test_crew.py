@@ -17,7 +17,7 @@ import pytest
 from av.audio.resampler import AudioResampler
 
 from engine.errors import ApiError
-from engine.measure.sound import Samples
+from engine.facts.samples import Samples
 from engine.recognise.companion import Companion, read_block
 from engine.recognise.crew import Crew, Forked, Reader, RecogniserDied
 from engine.recognise.listener import listen

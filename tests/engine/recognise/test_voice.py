@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.measure.sound import Samples
+from engine.facts.samples import Samples
 from engine.recognise.voice import Voice, VoiceFinder
 
 CHUNK = 512

@@ -15,7 +15,7 @@ import pytest
 from engine.__main__ import Unusable, check_whisper
 from engine.errors import ApiError
 from engine.facts.facts import Utterance
-from engine.measure.sound import Samples
+from engine.facts.samples import Samples
 from engine.recognise import whisper
 from engine.recognise.speech import Ears
 from engine.senses import Senses, missing_package, missing_whisper
