@@ -7,31 +7,39 @@ from typing import Protocol
 
 from aiohttp import web
 
-from engine.api.analyze import AnalyzeRoute, MediaSources
+from engine.api.analyze import AnalyzeRoute
 from engine.api.analyze_tasks import AnalyzeTaskRoutes
 from engine.api.assets import AssetRoutes
 from engine.api.embed import EmbedRoutes
 from engine.api.embed_tasks import EmbedTaskRoutes
 from engine.api.entities import EntityRoutes
-from engine.api.hls import Hls
+from engine.api.hls import HlsRoutes
 from engine.api.indexed_assets import IndexedAssetRoutes
 from engine.api.indexes import IndexRoutes
 from engine.api.multipart import MultipartRoutes
 from engine.api.search import SearchRoutes
 from engine.api.tasks import TaskRoutes
-from engine.api.thumbnails import Thumbnails
+from engine.api.thumbnails import ThumbnailRoutes
 from engine.api.web import add_headers, errors_as_json, log_requests, set_tenant
 from engine.facts.kept import VERSION
 from engine.senses import Senses
 from engine.sentences.meaning import Meaning
 from engine.store.library import MAX_BYTES, Library
+from engine.store.store import Store
 from engine.tell.paraphrase import Prompts
+from engine.work.analysis import MediaSources
+from engine.work.analyze_tasks import AnalyzeWork
+from engine.work.embed_tasks import EmbedWork
 from engine.work.embedder import Embedder
 from engine.work.fetch import Fetcher
+from engine.work.hls import Hls
 from engine.work.indexer import Indexer
 from engine.work.intake import Intake
 from engine.work.pool import Pool
 from engine.work.recorder import Recorder
+from engine.work.search import Searcher
+from engine.work.thumbnails import Thumbnails
+from engine.work.uploads import UploadSessions
 from engine.work.vectors import Vectors
 
 # 30 MB of media as base64, and the rest of the request.
@@ -70,22 +78,23 @@ def create_app(settings: Settings) -> web.Application:
     library = Library(settings.data_dir, settings.max_bytes)
     pool = Pool(settings.workers, settings.senses)
     fetcher = Fetcher(settings.allow_private_urls)
-    intake = Intake(library, pool, fetcher)
-    recorder = Recorder(library, pool, max(1, settings.workers - 1), f"{VERSION}, {settings.senses.name()}")
+    store = Store(library)
+    intake = Intake(store, pool, fetcher)
+    recorder = Recorder(store, pool, max(1, settings.workers - 1), f"{VERSION}, {settings.senses.name()}")
     meaning = Meaning(settings.meaning)
     vectors = Vectors(library, meaning)
     prompts = Prompts(meaning)
-    indexer = Indexer(library, pool, fetcher, recorder, vectors)
+    indexer = Indexer(store, pool, fetcher, recorder, vectors)
     sources = MediaSources(intake, indexer, recorder)
-    uploads = MultipartRoutes(library, intake)
-    thumbnails = Thumbnails(library, pool)
-    hls = Hls(library, pool, thumbnails)
-    searches = SearchRoutes(library, pool, fetcher, thumbnails, meaning, vectors)
-    embedder = Embedder(library, intake, pool, recorder, meaning, vectors)
-    embeddings = EmbedTaskRoutes(library, embedder)
-    analyses = AnalyzeTaskRoutes(library, sources, pool, prompts)
+    sessions = UploadSessions(store, intake)
+    thumbnails = Thumbnails(store, pool)
+    hls = Hls(store, pool, thumbnails)
+    searches = SearchRoutes(store, Searcher(store, pool, fetcher, vectors), thumbnails, meaning)
+    embedder = Embedder(store, intake, pool, recorder, meaning, vectors)
+    embeddings = EmbedWork(store, embedder)
+    analyses = AnalyzeWork(store, sources, pool, prompts)
 
-    parts: tuple[Part, ...] = (library, pool, intake, uploads, vectors, prompts, indexer, embeddings, analyses)
+    parts: tuple[Part, ...] = (library, pool, intake, sessions, vectors, prompts, indexer, embeddings, analyses)
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
         for part in parts:
@@ -101,17 +110,18 @@ def create_app(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[log_requests, set_tenant, errors_as_json], client_max_size=MAX_BODY_BYTES)
     app.cleanup_ctx.append(lifetime)
     app.on_response_prepare.append(add_headers)
-    app.add_routes(uploads.routes())  # before the assets, whose ids match its paths
-    app.add_routes(AssetRoutes(library, intake).routes())
-    app.add_routes(IndexRoutes(library, indexer.delete_index).routes())
-    app.add_routes(IndexedAssetRoutes(library, indexer, embedder, hls).routes())
-    app.add_routes(TaskRoutes(library, indexer, hls).routes())
+    # Before the assets, whose ids match its paths.
+    app.add_routes(MultipartRoutes(library, store.uploads, sessions).routes())
+    app.add_routes(AssetRoutes(library, store.assets, intake).routes())
+    app.add_routes(IndexRoutes(store.indexes, indexer.delete_index).routes())
+    app.add_routes(IndexedAssetRoutes(store, indexer, embedder, hls).routes())
+    app.add_routes(TaskRoutes(store, indexer, hls).routes())
     app.add_routes(searches.routes())
-    app.add_routes(thumbnails.routes())
-    app.add_routes(hls.routes())
+    app.add_routes(ThumbnailRoutes(thumbnails).routes())
+    app.add_routes(HlsRoutes(hls).routes())
     app.add_routes(EmbedRoutes(library, embedder).routes())
-    app.add_routes(embeddings.routes())
-    app.add_routes(EntityRoutes(library).routes())
-    app.add_routes(analyses.routes())
+    app.add_routes(EmbedTaskRoutes(library, store.embed_tasks, embeddings).routes())
+    app.add_routes(EntityRoutes(store.collections, store.entities, store.assets).routes())
+    app.add_routes(AnalyzeTaskRoutes(store.analyze_tasks, analyses).routes())
     app.add_routes(AnalyzeRoute(sources, pool, prompts).routes())
     return app

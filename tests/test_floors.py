@@ -1,6 +1,7 @@
 """The house's arrows point down only, and those of the engine's rooms: read every import and say so."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,16 @@ def test_what_serves_is_reached_from_the_door() -> None:
 def test_the_tables_name_only_what_exists() -> None:
     named = set(MAY_IMPORT).union(*MAY_IMPORT.values(), SERVING, CONFINED)
     assert not {name for name in named if path_of(name) is None}
+
+
+def test_only_the_store_speaks_sql() -> None:
+    for path in (ROOT / "engine").rglob("*.py"):
+        room = floor_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
+        if room in SERVING - {"engine.store"}:
+            text = path.read_text(encoding="utf-8")
+            assert "sqlite3" not in text, path
+            words = re.search(r"\b(?:SELECT|INSERT|UPDATE|DELETE)\b", text)
+            assert words is None, f"{path}: {words}"
 
 
 def test_protocol_knows_no_socket_task_or_clock() -> None:

@@ -4,14 +4,8 @@ Everything that can be known before the first event is an HTTP error. After it t
 two endings only: ``stream_end``, or a connection that breaks off.
 """
 
-import asyncio
 import json
 import math
-import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -19,24 +13,17 @@ from aiohttp import web
 
 from engine.api.web import read_object
 from engine.errors import ApiError, invalid, missing
-from engine.tell.hints import Hints
 from engine.tell.paraphrase import Prompts
 from engine.tell.schema_fill import check_fillable
+from engine.work.analysis import Asked, MediaSources, Run
+from engine.work.budget import tokens_in
 from engine.work.fetch import check_url
-from engine.work.indexer import Indexer
-from engine.work.intake import Intake
-from engine.work.pool import Pool, Worker
-from engine.work.recorder import Recorder
+from engine.work.pool import Pool
 
 log = structlog.get_logger()
 
-# The API counts tokens of a tokenizer that it does not name: four bytes is a fair measure.
-TOKEN_BYTES = 4
 MAX_PROMPT_TOKENS = 2000
 MAX_TOKENS = 4096
-MAX_DURATION_S = 3600.0
-PROOF_OF_LIFE_S = 3.0
-Media = tuple[Path, dict[str, Any] | None]  # a file, and its record if it was measured before
 _SOURCES = ("url", "asset_id", "base64_string")
 # What callers may name; the answer's model_name is the true one.
 _MODELS = ("pegasus1.2", "pegasus1.5")
@@ -44,22 +31,6 @@ _MODELS = ("pegasus1.2", "pegasus1.5")
 _LATER = (
     "image", "prompt_v2", "start_time", "end_time", "min_segment_duration", "max_segment_duration", "custom_id",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request that has the right form.
-
-    Attributes:
-        source: ``video_id``, ``url``, ``asset_id`` or ``base64_string``; ``value`` is what it holds.
-    """
-
-    prompt: str
-    source: str
-    value: str
-    schema: dict[str, Any] | None
-    max_tokens: int
-    stream: bool
 
 
 def read_request(body: dict[str, Any]) -> Asked:
@@ -167,120 +138,12 @@ def _check_characters(name: str, text: str) -> None:
         raise invalid(f"The {name} parameter holds half of a surrogate pair.") from exc
 
 
-def tokens_in(text: str) -> int:
-    return -(-len(text.encode()) // TOKEN_BYTES)
-
-
 def encode(event: dict[str, Any]) -> bytes:
     """Return an event as one line.
 
     Pure ASCII: some readers split lines at U+2028, U+2029, U+0085, VT and FF as well.
     """
     return json.dumps(event, separators=(",", ":")).encode("ascii") + b"\n"
-
-
-class Budget:
-    """What is left of ``max_tokens``, in bytes."""
-
-    def __init__(self, max_tokens: int) -> None:
-        self._left = max_tokens * TOKEN_BYTES
-        self.spent = 0
-        self.exhausted = False
-
-    def take(self, text: str) -> str:
-        """Return as much of ``text`` as is left, cut between characters."""
-        encoded = text.encode()
-        if len(encoded) > self._left:
-            self.exhausted = True
-            encoded = encoded[: self._left]
-            text = encoded.decode(errors="ignore")
-            self._left = 0
-        else:
-            self._left -= len(encoded)
-        self.spent += len(text.encode())
-        return text
-
-    @property
-    def tokens(self) -> int:
-        return -(-self.spent // TOKEN_BYTES)
-
-
-class Run:
-    """One analysis: the worker's messages as fragments within the budget."""
-
-    def __init__(self, worker: Worker, asked: Asked) -> None:
-        self._worker = worker
-        self._budget = Budget(asked.max_tokens)
-        self.generation_id = str(uuid.uuid4())
-        self.told: dict[str, Any] = {}
-
-    async def begin(self, media: Media, asked: Asked, hints: Hints, longest_s: float = MAX_DURATION_S) -> None:
-        """Hand the job over; returns when the worker has accepted it.
-
-        Args:
-            hints: what is made of the prompt beyond its words.
-            longest_s: how long the media may be.
-
-        Raises:
-            ApiError: it has not.
-        """
-        path, kept = media
-        job = {"kind": "analyze", "path": str(path), "prompt": asked.prompt, "schema": asked.schema, "record": kept}
-        await self._worker.give({**job, "hints": hints.to_wire(), "longest_s": longest_s})
-        self.told = (await self._worker.receive())["accepted"]
-
-    async def fragments(self) -> AsyncIterator[str]:
-        """Yield text; an empty one now and then while there is nothing to say.
-
-        Raises:
-            ApiError: the worker failed or died.
-        """
-        while not self._budget.exhausted:
-            pending = asyncio.ensure_future(self._worker.receive())
-            try:
-                while not (await asyncio.wait({pending}, timeout=PROOF_OF_LIFE_S))[0]:
-                    yield ""
-            finally:
-                pending.cancel()
-            message = pending.result()
-            if "end" in message:
-                self.told |= message["end"]
-                return
-            if text := self._budget.take(message["text"]):
-                yield text
-
-    @property
-    def finish_reason(self) -> str:
-        return "length" if self._budget.exhausted else "stop"
-
-    @property
-    def usage(self) -> dict[str, int]:
-        return {"output_tokens": self._budget.tokens}
-
-
-class MediaSources:
-    """Find the file that a request names, and what was measured of it before."""
-
-    def __init__(self, intake: Intake, indexer: Indexer, recorder: Recorder) -> None:
-        self._intake = intake
-        self._indexer = indexer
-        self._recorder = recorder
-
-    @asynccontextmanager
-    async def lend(self, source: str, value: str) -> AsyncIterator[Media]:
-        """Lend the file of a source.
-
-        Raises:
-            ApiError: there is none, or it cannot be used.
-        """
-        if source == "video_id" and (media := await self._indexer.for_analysis(value)):
-            yield media
-        elif source in ("video_id", "asset_id"):
-            path = await self._intake.ready(value)
-            yield path, await self._recorder.kept(path.name)
-        else:
-            async with self._intake.passing(source, value) as path:
-                yield path, None
 
 
 class AnalyzeRoute:

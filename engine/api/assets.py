@@ -6,9 +6,10 @@ from typing import Any
 from aiohttp import web
 
 from engine.api.forms import Form, read_form
-from engine.api.paging import Paging
+from engine.api.paging import listed, read_paging
 from engine.errors import invalid, missing
-from engine.store.library import Asset, Library
+from engine.store.assets import Asset, Assets
+from engine.store.library import Library
 from engine.work.fetch import check_url
 from engine.work.intake import Intake
 
@@ -24,8 +25,9 @@ _LATER = {
 class AssetRoutes:
     """Translate between HTTP and the intake."""
 
-    def __init__(self, library: Library, intake: Intake) -> None:
+    def __init__(self, library: Library, assets: Assets, intake: Intake) -> None:
         self._library = library
+        self._assets = assets
         self._intake = intake
 
     def routes(self) -> list[web.RouteDef]:
@@ -57,21 +59,20 @@ class AssetRoutes:
         return await self._intake.from_url(url, filename)
 
     async def list(self, request: web.Request) -> web.Response:
-        paging = Paging.of(request)
+        paging = read_paging(request)
         kinds = request.query.getall("asset_types", [])
         if not set(kinds) <= set(_TYPES):
             raise invalid(f"The asset_types parameter takes {', '.join(_TYPES)}.")
         ids = request.query.getall("asset_ids", [])
         name = request.query.get("filename")
-        assets, total = await self._library.page(paging.page, paging.limit, ids, kinds, name)
-        return web.json_response({"data": [_told(asset) for asset in assets], "page_info": paging.info(total)})
+        return listed(await self._assets.page(paging, ids, kinds, name), paging, _told)
 
     async def retrieve(self, request: web.Request) -> web.Response:
-        return web.json_response(_told(await self._library.get(request.match_info["asset_id"])))
+        return web.json_response(_told(await self._assets.get(request.match_info["asset_id"])))
 
     async def delete(self, request: web.Request) -> web.Response:
         asset_id = request.match_info["asset_id"]
-        await self._library.delete(asset_id)
+        await self._assets.delete(asset_id)
         self._intake.forget(asset_id)
         return web.Response(status=204)
 

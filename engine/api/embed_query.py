@@ -7,10 +7,10 @@ several kinds in one space. Where nothing is asked for by name, what can be had 
 from collections.abc import Mapping
 from typing import Any
 
-from engine.api.analyze import tokens_in
 from engine.api.forms import Form
 from engine.api.search_query import MAX_TEXT_TOKENS
 from engine.errors import ApiError, invalid, missing
+from engine.work.budget import tokens_in
 from engine.work.fetch import check_url
 from engine.work.media_query import MediaQuery, Source
 

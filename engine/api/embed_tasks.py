@@ -1,55 +1,31 @@
-"""Routes of embeddings that are asked for now and fetched later, both generations.
+"""Routes of embeddings that are asked for now and fetched later, both generations."""
 
-A task that was running when the engine was killed runs again from its beginning. Results
-live for seven days, as the reference says.
-"""
-
-import asyncio
-import json
-from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import structlog
 from aiohttp import web
 
 from engine.api.embed import check_options, metadata, row_told, segment, unheard
 from engine.api.embed_query import GIVEN, read_kind, read_media, read_video_form
-from engine.api.filters import Where
+from engine.api.filters import since
 from engine.api.forms import read_form
-from engine.api.paging import Paging, listed, one_of
+from engine.api.paging import listed, one_of, read_paging
 from engine.api.web import deprecated, nested, read_object
-from engine.errors import ApiError, invalid, unknown
-from engine.store.library import Library, is_id, new_id, now
-from engine.work.embedder import Embedded, Embedder, MediaVectors, models_of
-from engine.work.intake import MAX_EMBED_BASE64_BYTES, decoded
-from engine.work.jobs import Jobs
-from engine.work.media_query import MediaQuery, Source
-
-log = structlog.get_logger()
+from engine.errors import invalid
+from engine.store.embed_tasks import EmbedTask, EmbedTasks
+from engine.store.library import Library
+from engine.store.where import Where
+from engine.work.embed_tasks import EmbedWork, made_by, query_of, week_ago
+from engine.work.embedder import models_of
 
 _STATUSES = ("processing", "ready", "failed")
 _LEGACY = ("visual", "audio", "transcription", "visual-text")
-_KEPT = timedelta(days=7)
-_LONGEST_S = 4 * 3600.0
 
 
 class EmbedTaskRoutes:
-    """Own the tasks and the work behind them."""
-
-    def __init__(self, library: Library, embedder: Embedder) -> None:
+    def __init__(self, library: Library, tasks: EmbedTasks, work: EmbedWork) -> None:
         self._library = library
-        self._embedder = embedder
-        self._jobs = Jobs()
-
-    async def open(self) -> None:
-        """Forget what is too old, and take up what an earlier run left."""
-        await self._library.write("DELETE FROM embed_tasks WHERE created_at < ?", [_week_ago()])
-        for row in await self._library.rows("SELECT * FROM embed_tasks WHERE status = 'processing' ORDER BY seq"):
-            self._jobs.start(row["id"], self._work(row["id"]))
-
-    async def close(self) -> None:
-        await self._jobs.close()
+        self._tasks = tasks
+        self._work = work
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -62,42 +38,17 @@ class EmbedTaskRoutes:
             web.get("/v1.3/embed-v2/tasks/{task_id}", nested(self.retrieve_v2), allow_head=False),
         ]
 
-    # -- make --------------------------------------------------------------
-
     async def create(self, request: web.Request) -> web.Response:
         async with read_form(request, self._library, "video_file") as form:
             query = read_video_form(form)
-            self._embedder.meaning.need("A task that embeds a video")
-            row = _row(1, query)
-            if query.source.kind == "file":
-                upload = form.file("video_file")
-                assert upload is not None
-                await self._library.insert_with_content("embed_tasks", row, upload.incoming)
-            else:
-                await self._library.insert("embed_tasks", row)
-        self._jobs.start(row["id"], self._work(row["id"]))
-        return web.json_response({"_id": row["id"]})
+            upload = form.file("video_file") if query.source.kind == "file" else None
+            task = await self._work.start(1, query, None if upload is None else upload.incoming)
+        return web.json_response({"_id": task.id})
 
     async def create_v2(self, request: web.Request) -> web.Response:
         kind, value = read_kind(await read_object(request), ("audio", "video"))
-        query = read_media(value, kind)
-        self._embedder.meaning.need(f"A task that embeds {kind}")
-        row = _row(2, query)
-        if query.source.kind == "asset_id":
-            await self._library.get(query.source.value)
-        if query.source.kind == "base64_string":
-            incoming = self._library.incoming()
-            try:
-                await incoming.write(await asyncio.to_thread(decoded, query.source.value, MAX_EMBED_BASE64_BYTES))
-                await self._library.insert_with_content("embed_tasks", row, incoming)
-            finally:
-                incoming.discard()
-        else:
-            await self._library.insert("embed_tasks", row)
-        self._jobs.start(row["id"], self._work(row["id"]))
-        return web.json_response({"_id": row["id"], "status": "processing", "data": None}, status=202)
-
-    # -- look up -----------------------------------------------------------
+        task = await self._work.start(2, read_media(value, kind))
+        return web.json_response({"_id": task.id, "status": task.status, "data": None}, status=202)
 
     async def list(self, request: web.Request) -> web.Response:
         return await self._list(request, 1)
@@ -106,123 +57,58 @@ class EmbedTaskRoutes:
         return await self._list(request, 2)
 
     async def _list(self, request: web.Request, generation: int) -> web.Response:
-        paging = Paging.of(request)
+        paging = read_paging(request)
         where = Where()
         where.equal("generation", generation)
         if "status" in request.query:
             where.equal("status", one_of(request, "status", _STATUSES))
-        where.since(request, "started_at", "created_at")
-        where.since(request, "ended_at", "created_at", "<=")
+        since(where, request, "started_at", "created_at")
+        since(where, request, "ended_at", "created_at", "<=")
         if not {"started_at", "ended_at"} & set(request.query):
-            where.add("created_at >= ?", _week_ago())
-        return await listed(self._library, "embed_tasks", paging, where, _listed)
+            where.bounded("created_at", ">=", week_ago())
+        return listed(await self._tasks.page(paging, where), paging, _listed)
 
     async def status(self, request: web.Request) -> web.Response:
-        row = await self._find(request, 1)
-        return web.json_response({name: value for name, value in _listed(row).items() if not name.endswith("_at")})
+        task = await self._find(request, 1)
+        return web.json_response({name: value for name, value in _listed(task).items() if not name.endswith("_at")})
 
     async def retrieve(self, request: web.Request) -> web.Response:
         options = request.query.getall("embedding_option", [])
         if not set(options) <= set(_LEGACY):
             raise invalid(f"The embedding_option parameter takes {', '.join(_LEGACY[:3])}.")
-        row = await self._find(request, 1)
+        task = await self._find(request, 1)
         check_options(options, GIVEN["video"])
-        told = _listed(row)
-        if row["result"]:
-            made = _made(row)
+        told = _listed(task)
+        if made := made_by(task):
             rows = [one for one in made.rows if not options or one.option in options]
             told["video_embedding"]["segments"] = [segment(one, "video") for one in rows]
             told |= unheard(made)
         return web.json_response(told)
 
     async def retrieve_v2(self, request: web.Request) -> web.Response:
-        row = await self._find(request, 2)
+        task = await self._find(request, 2)
         told: dict[str, Any] = {
-            "_id": row["id"],
-            "status": row["status"],
-            "created_at": row["created_at"],
-            "updated_at": row["updated_at"],
+            "_id": task.id,
+            "status": task.status,
+            "created_at": task.created_at,
+            "updated_at": task.updated_at,
             "data": None,
         }
-        if row["error"]:
-            told["error"] = json.loads(row["error"])
-        if row["result"]:
-            made = _made(row)
+        if task.error:
+            told["error"] = task.error
+        if made := made_by(task):
             told["data"] = [row_told(one) for one in made.rows]
-            told["metadata"] = metadata(_query(row), made)
+            told["metadata"] = metadata(query_of(task), made)
             told |= unheard(made)
         return web.json_response(told)
 
-    async def _find(self, request: web.Request, generation: int) -> dict[str, Any]:
-        ident = request.match_info["task_id"]
-        sql = "SELECT * FROM embed_tasks WHERE id = ? AND generation = ? AND created_at >= ?"
-        row = await self._library.row(sql, [ident, generation, _week_ago()]) if is_id(ident) else None
-        if row is None:
-            raise unknown("task", ident)
-        return row
-
-    # -- the work ----------------------------------------------------------
-
-    async def _work(self, ident: str) -> None:
-        row = await self._library.row("SELECT * FROM embed_tasks WHERE id = ?", [ident])
-        assert row is not None
-        try:
-            self._embedder.meaning.need("The task")  # it may be taken up by an engine without weights
-            made = await self._embed(_query(row), row["sha256"])
-            await self._end(ident, "ready", result=json.dumps(asdict(made)))
-            log.info("embed_task_ready", task=ident)
-        except ApiError as exc:
-            log.info("embed_task_failed", task=ident, code=exc.code)
-            await self._end(ident, "failed", error=json.dumps(exc.body()))
-        except Exception:
-            log.exception("embed_task_broke", task=ident)
-            error = ApiError("internal_error", "The engine failed.")
-            await self._end(ident, "failed", error=json.dumps(error.body()))
-        await self._library.drop_unused([row["sha256"]])
-
-    async def _embed(self, query: MediaQuery, sha256: str | None) -> MediaVectors:
-        if sha256 is not None:
-            path = self._library.path_of(sha256)
-            return await self._embedder.media(path, None, query, _LONGEST_S)
-        async with self._embedder.lend(query.source) as (path, kept):
-            return await self._embedder.media(path, kept, query, _LONGEST_S)
-
-    async def _end(self, ident: str, status: str, result: str | None = None, error: str | None = None) -> None:
-        sql = "UPDATE embed_tasks SET status = ?, result = ?, error = ?, updated_at = ?, sha256 = NULL WHERE id = ?"
-        await self._library.write(sql, [status, result, error, now(), ident])
+    async def _find(self, request: web.Request, generation: int) -> EmbedTask:
+        return await self._tasks.find(request.match_info["task_id"], generation, week_ago())
 
 
-def _week_ago() -> str:
-    return (datetime.now(UTC) - _KEPT).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _row(generation: int, query: MediaQuery) -> dict[str, Any]:
-    """Return a new row, without media that came as text: those are kept as a file."""
-    asked = asdict(query)
-    if query.source.kind == "base64_string":
-        asked["source"]["value"] = ""
-    moment = now()
-    return {
-        "id": new_id(), "generation": generation, "status": "processing", "asked": json.dumps(asked),
-        "created_at": moment, "updated_at": moment,
-    }  # fmt: skip
-
-
-def _query(row: dict[str, Any]) -> MediaQuery:
-    asked = json.loads(row["asked"])
-    lists = {name: tuple(asked[name]) for name in ("options", "scopes")}
-    return MediaQuery(**{**asked, **lists, "source": Source(**asked["source"])})
-
-
-def _made(row: dict[str, Any]) -> MediaVectors:
-    made = json.loads(row["result"])
-    return MediaVectors([Embedded(**one) for one in made["rows"]], made["duration"], made["unheard"])
-
-
-def _listed(row: dict[str, Any]) -> dict[str, Any]:
+def _listed(task: EmbedTask) -> dict[str, Any]:
     """Return a task as lists show it: a result's description, without its vectors."""
-    query = _query(row)
-    made = _made(row) if row["result"] else None
+    query, made = query_of(task), made_by(task)
     known: dict[str, Any] = query.source.told()
     if query.kind == "video":
         known["video_clip_length"] = query.length_s
@@ -234,13 +120,13 @@ def _listed(row: dict[str, Any]) -> dict[str, Any]:
     if made is not None:
         known["duration"] = made.duration
     told = {
-        "_id": row["id"],
+        "_id": task.id,
         "model_name": models_of(made.rows if made else []),
-        "status": row["status"],
-        "created_at": row["created_at"],
-        "updated_at": row["updated_at"],
+        "status": task.status,
+        "created_at": task.created_at,
+        "updated_at": task.updated_at,
         f"{query.kind}_embedding": {"metadata": known},
     }
-    if row["error"]:
-        told["error"] = json.loads(row["error"])
+    if task.error:
+        told["error"] = task.error
     return told

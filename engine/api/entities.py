@@ -4,32 +4,31 @@ They are kept in full. Finding them in media is refused where it is asked for (s
 since nothing here recognises a face or a thing.
 """
 
-import json
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
 
-from engine.api.filters import Where, check_metadata
-from engine.api.paging import Paging, listed, one_of
+from engine.api.filters import check_metadata
+from engine.api.paging import listed, one_of, read_paging
 from engine.api.web import read_object
-from engine.errors import ApiError, invalid, missing, unknown
-from engine.store.library import Library, is_id, new_id, now
+from engine.errors import ApiError, invalid, missing
+from engine.store.assets import Assets
+from engine.store.entities import Collection, Collections, Entities, Entity, EntityWhere
+from engine.store.rows import now
+from engine.store.where import Where
 
 Ids = list[str]
 _SORTS = ("created_at", "updated_at", "name")
 _STATUSES = ("processing", "ready")
 _MOST_AT_ONCE = 1000
-# An entity is ready when all its images are. One that was deleted is not waited for.
-_WITH_STATUS = """
-(SELECT *, CASE WHEN EXISTS (
-    SELECT 1 FROM assets, json_each(asset_ids) WHERE assets.id = json_each.value AND assets.status = 'processing'
- ) THEN 'processing' ELSE 'ready' END AS status FROM entities)
-"""
 
 
 class EntityRoutes:
-    def __init__(self, library: Library) -> None:
-        self._library = library
+    def __init__(self, collections: Collections, entities: Entities, assets: Assets) -> None:
+        self._collections = collections
+        self._entities = entities
+        self._assets = assets
 
     def routes(self) -> list[web.RouteDef]:
         top = "/v1.3/entity-collections"
@@ -56,59 +55,52 @@ class EntityRoutes:
     # -- collections -------------------------------------------------------
 
     async def list_collections(self, request: web.Request) -> web.Response:
-        paging = Paging.of(request, _SORTS)
+        paging = read_paging(request, _SORTS)
         where = Where()
         where.equal("name", request.query.get("name"))
-        return await listed(self._library, "entity_collections", paging, where, _collection_told)
+        return listed(await self._collections.page(paging, where), paging, _collection_told)
 
     async def create_collection(self, request: web.Request) -> web.Response:
         body = await read_object(request)
-        moment = now()
-        row = {
-            "id": new_id(), "name": _name(body, "name"), "description": _text(body, "description"),
-            "created_at": moment, "updated_at": moment,
-        }  # fmt: skip
-        await self._library.insert("entity_collections", row)
-        return web.json_response(_collection_told(row), status=201)
+        made = await self._collections.add(_name(body, "name"), _text(body, "description"))
+        return web.json_response(_collection_told(made), status=201)
 
     async def retrieve_collection(self, request: web.Request) -> web.Response:
         return web.json_response(_collection_told(await self._collection(request)))
 
     async def update_collection(self, request: web.Request) -> web.Response:
         row, body = await self._collection(request), await read_object(request)
-        row |= _changes(body)
-        sql = "UPDATE entity_collections SET name = ?, description = ?, updated_at = ? WHERE id = ?"
-        row["updated_at"] = now()
-        await self._library.write(sql, [row["name"], row["description"], row["updated_at"], row["id"]])
-        return web.json_response(_collection_told(row))
+        changed = replace(row, **_changes(body), updated_at=now())
+        await self._collections.update(changed)
+        return web.json_response(_collection_told(changed))
 
     async def delete_collection(self, request: web.Request) -> web.Response:
         row = await self._collection(request)
-        await self._library.write("DELETE FROM entity_collections WHERE id = ?", [row["id"]])
+        await self._collections.delete(row.id)
         return web.Response(status=204)
 
     # -- entities ----------------------------------------------------------
 
     async def list(self, request: web.Request) -> web.Response:
         collection = await self._collection(request)
-        paging = Paging.of(request, _SORTS)
-        where = Where()
-        where.equal("collection_id", collection["id"])
+        paging = read_paging(request, _SORTS)
+        where = EntityWhere()
+        where.equal("collection_id", collection.id)
         where.equal("name", request.query.get("name"))
         if "status" in request.query:
             where.equal("status", one_of(request, "status", _STATUSES))
-        return await listed(self._library, _WITH_STATUS, paging, where, _told)
+        return listed(await self._entities.page(paging, where), paging, _told)
 
     async def list_by_asset(self, request: web.Request) -> web.Response:
-        asset = await self._library.get(request.match_info["asset_id"])
-        where = Where()
-        where.add("EXISTS (SELECT 1 FROM json_each(asset_ids) WHERE value = ?)", asset.id)
-        return await listed(self._library, _WITH_STATUS, Paging.of(request), where, _told)
+        asset = await self._assets.get(request.match_info["asset_id"])
+        where, paging = EntityWhere(), read_paging(request)
+        where.shown_by(asset.id)
+        return listed(await self._entities.page(paging, where), paging, _told)
 
     async def create(self, request: web.Request) -> web.Response:
         collection = await self._collection(request)
-        ident = await self._add(collection["id"], await read_object(request))
-        return web.json_response(_told(await self._entity(collection["id"], ident)), status=201)
+        ident = await self._add(collection.id, await read_object(request))
+        return web.json_response(_told(await self._entities.get(collection.id, ident)), status=201)
 
     async def create_bulk(self, request: web.Request) -> web.Response:
         """Each entity is added or refused by itself."""
@@ -123,8 +115,8 @@ class EntityRoutes:
             try:
                 if not isinstance(body, dict):
                     raise invalid(f"The entities[{place}] parameter must be an object.")
-                row = await self._entity(collection["id"], await self._add(collection["id"], body))
-                added.append({"_id": row["id"], "name": row["name"], "status": row["status"]})
+                row = await self._entities.get(collection.id, await self._add(collection.id, body))
+                added.append({"_id": row.id, "name": row.name, "status": row.status})
             except ApiError as exc:
                 name = body.get("name") if isinstance(body, dict) else None
                 told = {"entity_index": place, "error_reason": exc.message}
@@ -137,78 +129,59 @@ class EntityRoutes:
 
     async def update(self, request: web.Request) -> web.Response:
         row, body = await self._named(request), await read_object(request)
-        row |= _changes(body)
+        changes = _changes(body)
         if body.get("metadata") is not None:
-            row["metadata"] = json.dumps(check_metadata(body["metadata"], "metadata"))
-        sql = "UPDATE entities SET name = ?, description = ?, metadata = ?, updated_at = ? WHERE id = ?"
-        await self._library.write(sql, [row["name"], row["description"], row["metadata"], now(), row["id"]])
+            changes["metadata"] = check_metadata(body["metadata"], "metadata")
+        changed = replace(row, **changes)
+        await self._entities.update(row.id, changed.name, changed.description, changed.metadata)
         return web.json_response(_told(await self._named(request)))
 
     async def delete(self, request: web.Request) -> web.Response:
         row = await self._named(request)
-        await self._library.write("DELETE FROM entities WHERE id = ?", [row["id"]])
+        await self._entities.delete(row.id)
         return web.Response(status=204)
 
     async def add_assets(self, request: web.Request) -> web.Response:
         row = await self._named(request)
         ids = await self._images(await read_object(request))
-        return await self._set_assets(request, row, [*json.loads(row["asset_ids"]), *ids])
+        return await self._set_assets(request, row, [*row.asset_ids, *ids])
 
     async def remove_assets(self, request: web.Request) -> web.Response:
         row = await self._named(request)
-        ids, have = _asset_ids(await read_object(request)), json.loads(row["asset_ids"])
+        ids = _asset_ids(await read_object(request))
         for ident in ids:
-            if ident not in have:
+            if ident not in row.asset_ids:
                 raise invalid(f"The asset {ident[:64]!r} does not belong to the entity.")
-        kept = [ident for ident in have if ident not in ids]
+        kept = [ident for ident in row.asset_ids if ident not in ids]
         if not kept:
             raise invalid("The last asset of an entity cannot be removed.")
         return await self._set_assets(request, row, kept)
 
-    async def _set_assets(self, request: web.Request, row: dict[str, Any], ids: Ids) -> web.Response:
-        sql = "UPDATE entities SET asset_ids = ?, updated_at = ? WHERE id = ?"
-        await self._library.write(sql, [json.dumps(list(dict.fromkeys(ids))), now(), row["id"]])
+    async def _set_assets(self, request: web.Request, row: Entity, ids: Ids) -> web.Response:
+        await self._entities.set_assets(row.id, ids)
         return web.json_response(_told(await self._named(request)))
 
     # -- rows --------------------------------------------------------------
 
-    async def _collection(self, request: web.Request) -> dict[str, Any]:
-        ident = request.match_info["collection_id"]
-        sql = "SELECT * FROM entity_collections WHERE id = ?"
-        row = await self._library.row(sql, [ident]) if is_id(ident) else None
-        if row is None:
-            raise unknown("entity collection", ident)
-        return row
+    async def _collection(self, request: web.Request) -> Collection:
+        return await self._collections.get(request.match_info["collection_id"])
 
-    async def _named(self, request: web.Request) -> dict[str, Any]:
+    async def _named(self, request: web.Request) -> Entity:
         collection = await self._collection(request)
-        return await self._entity(collection["id"], request.match_info["entity_id"])
-
-    async def _entity(self, collection_id: str, ident: str) -> dict[str, Any]:
-        sql = f"SELECT * FROM {_WITH_STATUS} WHERE id = ? AND collection_id = ?"  # noqa: S608
-        row = await self._library.row(sql, [ident, collection_id]) if is_id(ident) else None
-        if row is None:
-            raise unknown("entity", ident)
-        return row
+        return await self._entities.get(collection.id, request.match_info["entity_id"])
 
     async def _add(self, collection_id: str, body: dict[str, Any]) -> str:
         name, description = _name(body, "name"), _text(body, "description")
-        metadata = body.get("metadata")
         ids = await self._images(body)
-        moment = now()
-        row = {
-            "id": new_id(), "collection_id": collection_id, "name": name, "description": description,
-            "metadata": None if metadata is None else json.dumps(check_metadata(metadata, "metadata")),
-            "asset_ids": json.dumps(list(dict.fromkeys(ids))), "created_at": moment, "updated_at": moment,
-        }  # fmt: skip
-        await self._library.insert("entities", row)
-        return str(row["id"])
+        metadata = body.get("metadata")
+        metadata = None if metadata is None else check_metadata(metadata, "metadata")
+        return await self._entities.add(collection_id, name, description, metadata, ids)
 
     async def _images(self, body: dict[str, Any]) -> Ids:
         """Return the assets that a body names: they must be images, and usable."""
         ids = _asset_ids(body)
         for ident in ids:
-            asset = await self._library.get(ident)
+            asset = await self._assets.get(ident)
             if asset.status == "failed":
                 raise ApiError(
                     asset.error_code or "parameter_invalid", f"The asset {ident} failed: {asset.error_message}"
@@ -253,11 +226,11 @@ def _changes(body: dict[str, Any]) -> dict[str, Any]:
     return changes
 
 
-def _collection_told(row: dict[str, Any]) -> dict[str, Any]:
-    told = {"_id": row["id"], "name": row["name"], "created_at": row["created_at"], "updated_at": row["updated_at"]}
-    return told | ({"description": row["description"]} if row["description"] is not None else {})
+def _collection_told(row: Collection | Entity) -> dict[str, Any]:
+    told = {"_id": row.id, "name": row.name, "created_at": row.created_at, "updated_at": row.updated_at}
+    return told | ({"description": row.description} if row.description is not None else {})
 
 
-def _told(row: dict[str, Any]) -> dict[str, Any]:
-    told = _collection_told(row) | {"asset_ids": json.loads(row["asset_ids"]), "status": row["status"]}
-    return told | ({"metadata": json.loads(row["metadata"])} if row["metadata"] is not None else {})
+def _told(row: Entity) -> dict[str, Any]:
+    told = _collection_told(row) | {"asset_ids": row.asset_ids, "status": row.status}
+    return told | ({"metadata": row.metadata} if row.metadata is not None else {})

@@ -1,161 +1,132 @@
-"""Filters of lists and searches, as conditions on rows.
+"""Filters of lists and searches, read from requests into conditions on rows.
 
 A list takes them from its query (``duration[gte]=5``), a search from JSON
 (``{"duration": {"gte": 5}}``); both end in the same conditions.
 """
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 
 from engine.errors import ApiError, invalid
+from engine.store.rows import written
+from engine.store.where import Where
 
 NUMBERS = ("duration", "fps", "width", "height", "size")
-_BOUNDS = {"gte": ">=", "lte": "<="}
+_BOUNDS: dict[str, Literal[">=", "<="]] = {"gte": ">=", "lte": "<="}
 _METADATA_KEY = re.compile(r"user_metadata\[(.+)\]", re.DOTALL)
 
 
-class Where:
-    """Conditions that all must hold; columns are named by our code, values by the caller."""
+# -- of lists --------------------------------------------------------------------
 
-    def __init__(self) -> None:
-        self._conditions: list[str] = []
-        self.values: list[Any] = []
 
-    @property
-    def sql(self) -> str:
-        return " AND ".join(self._conditions) or "1"
+def statuses(where: Where, request: web.Request, allowed: tuple[str, ...]) -> None:
+    """Read the ``status`` parameter, which may be repeated.
 
-    def add(self, condition: str, *values: Any) -> None:
-        self._conditions.append(condition)
-        self.values += values
+    Raises:
+        ApiError: ``parameter_invalid``.
+    """
+    wanted = request.query.getall("status", [])
+    if not set(wanted) <= set(allowed):
+        raise invalid(f"The status parameter takes {', '.join(allowed)}.")
+    if wanted:
+        where.among("status", wanted)
 
-    def equal(self, column: str, value: Any) -> None:
-        """Require a value, unless it is None."""
-        if value is not None:
-            self.add(f"{column} = ?", value)
 
-    def among(self, column: str, values: Iterable[Any]) -> None:
-        self.add(f"{column} IN (SELECT value FROM json_each(?))", json.dumps(list(values)))  # noqa: S608
+def since(where: Where, request: web.Request, name: str, column: str = "", bound: Literal[">=", "<="] = ">=") -> None:
+    """Read a parameter that names an instant.
 
-    def statuses(self, request: web.Request, allowed: tuple[str, ...]) -> None:
-        """Read the ``status`` parameter, which may be repeated.
+    Raises:
+        ApiError: ``parameter_invalid``.
+    """
+    text = request.query.get(name)
+    if text is not None:
+        where.bounded(column or name, bound, instant(name, text))
 
-        Raises:
-            ApiError: ``parameter_invalid``.
-        """
-        statuses = request.query.getall("status", [])
-        if not set(statuses) <= set(allowed):
-            raise invalid(f"The status parameter takes {', '.join(allowed)}.")
-        if statuses:
-            self.among("status", statuses)
 
-    def since(self, request: web.Request, name: str, column: str = "", bound: str = ">=") -> None:
-        """Read a parameter that names an instant.
+def number(where: Where, request: web.Request, name: str) -> None:
+    """Read a parameter that is a number, or a range: ``name[gte]`` and ``name[lte]``.
 
-        Raises:
-            ApiError: ``parameter_invalid``.
-        """
-        text = request.query.get(name)
-        if text is not None:
-            self.add(f"{column or name} {bound} ?", instant(name, text))
+    Raises:
+        ApiError: ``parameter_invalid``.
+    """
+    for key in request.query:
+        if key.startswith(f"{name}[") and key not in (f"{name}[gte]", f"{name}[lte]"):
+            raise invalid(f"The {name} parameter takes a number, or {name}[gte] and {name}[lte].")
+    if name in request.query:
+        where.near(name, _number(name, request.query[name]))
+    for bound, sign in _BOUNDS.items():
+        if (key := f"{name}[{bound}]") in request.query:
+            where.bounded(name, sign, _number(key, request.query[key]))
 
-    def number(self, request: web.Request, name: str) -> None:
-        """Read a parameter that is a number, or a range: ``name[gte]`` and ``name[lte]``.
 
-        Raises:
-            ApiError: ``parameter_invalid``.
-        """
-        for key in request.query:
-            if key.startswith(f"{name}[") and key not in (f"{name}[gte]", f"{name}[lte]"):
-                raise invalid(f"The {name} parameter takes a number, or {name}[gte] and {name}[lte].")
-        if name in request.query:
-            self._equals(name, _number(name, request.query[name]))
-        for bound, sign in _BOUNDS.items():
-            if (key := f"{name}[{bound}]") in request.query:
-                self.add(f"{name} {sign} ?", _number(key, request.query[key]))
+def metadata_query(where: Where, request: web.Request, known: Iterable[str]) -> None:
+    """Take every other query key, and ``user_metadata[key]``, for a filter on metadata."""
+    names = set(known)
+    for key, text in request.query.items():
+        if match := _METADATA_KEY.fullmatch(key):
+            where.metadata(match[1], _looks_like(text))
+        elif key not in names and key.partition("[")[0] not in NUMBERS:
+            where.metadata(key, _looks_like(text))
 
-    def metadata_query(self, request: web.Request, known: Iterable[str]) -> None:
-        """Take every other query key, and ``user_metadata[key]``, for a filter on metadata."""
-        names = set(known)
-        for key, text in request.query.items():
-            if match := _METADATA_KEY.fullmatch(key):
-                self.metadata_text(match[1], text)
-            elif key not in names and key.partition("[")[0] not in NUMBERS:
-                self.metadata_text(key, text)
 
-    def metadata_text(self, key: str, text: str) -> None:
-        """Require a member of the metadata, given as text: ``5`` and ``true`` are what they look like too."""
-        values: list[Any] = [text]
-        if text in ("true", "false"):
-            values.append(text == "true")
-        elif (number := _finite(text)) is not None:
-            values.append(number)
-        self._metadata(key, values)
+def _looks_like(text: str) -> list[str | float]:
+    """Return what a text may stand for: ``5`` and ``true`` are what they look like too."""
+    if text in ("true", "false"):
+        return [text, text == "true"]
+    number = _finite(text)
+    return [text] if number is None else [text, number]
 
-    def search(self, wanted: Mapping[str, Any]) -> None:
-        """Add a search's filter.
 
-        Raises:
-            ApiError: ``search_filter_invalid``.
-        """
-        for key, value in wanted.items():
-            if key == "id":
-                if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-                    raise filter_invalid("id must be a list of strings")
-                self.among("id", value)
-            elif key == "filename":
-                if not isinstance(value, str):
-                    raise filter_invalid("filename must be a string")
-                self.equal("filename", value)
-            elif key in ("duration", "width", "height", "size"):
-                self._search_number(key, value)
-            elif isinstance(value, str | bool) or _is_number(value):
-                self._metadata(key, [value])
-            else:
-                raise filter_invalid(f"{key[:64]} must be a string, a number or a boolean")
+# -- of searches -----------------------------------------------------------------
 
-    def _search_number(self, key: str, value: Any) -> None:
-        if _is_number(value):
-            self._equals(key, value)
-            return
-        if not isinstance(value, dict) or not value or not set(value) <= set(_BOUNDS):
-            raise filter_invalid(f"{key} must be a number, or an object with gte, lte or both")
-        for bound, number in value.items():
-            if not _is_number(number):
-                raise filter_invalid(f"{key}.{bound} must be a number")
-            self.add(f"{key} {_BOUNDS[bound]} ?", number)
 
-    def _equals(self, column: str, number: float) -> None:
-        # A duration is shown to the millisecond, and asked for as it is shown.
-        self.add(f"abs({column} - ?) < 0.0005", number)
+def search_filter(wanted: Mapping[str, Any]) -> Where:
+    """Return a search's filter.
 
-    def _metadata(self, key: str, values: list[Any]) -> None:
-        tests, given = [], []
-        for value in values:
-            if isinstance(value, bool):
-                tests.append(f"type = '{'true' if value else 'false'}'")
-            elif isinstance(value, str):
-                tests.append("type = 'text' AND value = ?")
-                given.append(value)
-            else:
-                tests.append("type IN ('integer', 'real') AND value = ?")
-                given.append(value)
-        alternatives = " OR ".join(f"({test})" for test in tests)
-        self.add(
-            f"EXISTS (SELECT 1 FROM json_each(user_metadata) WHERE key = ? AND ({alternatives}))",  # noqa: S608
-            key,
-            *given,
-        )
+    Raises:
+        ApiError: ``search_filter_invalid``.
+    """
+    where = Where()
+    for key, value in wanted.items():
+        if key == "id":
+            if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+                raise filter_invalid("id must be a list of strings")
+            where.among("id", value)
+        elif key == "filename":
+            if not isinstance(value, str):
+                raise filter_invalid("filename must be a string")
+            where.equal("filename", value)
+        elif key in ("duration", "width", "height", "size"):
+            _search_number(where, key, value)
+        elif isinstance(value, str | bool) or _is_number(value):
+            where.metadata(key, [value])
+        else:
+            raise filter_invalid(f"{key[:64]} must be a string, a number or a boolean")
+    return where
+
+
+def _search_number(where: Where, key: str, value: Any) -> None:
+    if _is_number(value):
+        where.near(key, value)
+        return
+    if not isinstance(value, dict) or not value or not set(value) <= set(_BOUNDS):
+        raise filter_invalid(f"{key} must be a number, or an object with gte, lte or both")
+    for bound, number in value.items():
+        if not _is_number(number):
+            raise filter_invalid(f"{key}.{bound} must be a number")
+        where.bounded(key, _BOUNDS[bound], number)
 
 
 def filter_invalid(why: str) -> ApiError:
     return ApiError("search_filter_invalid", f"The filter parameter is invalid: {why}.")
+
+
+# -- values ----------------------------------------------------------------------
 
 
 def instant(name: str, text: str) -> str:
@@ -167,8 +138,7 @@ def instant(name: str, text: str) -> str:
     try:
         # A plus sign in a query that was not encoded arrives as a space.
         moment = datetime.fromisoformat(re.sub(r" (\d\d:\d\d)$", r"+\1", text.strip()))
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return written(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
     except (ValueError, OverflowError) as exc:
         raise invalid(f"The {name} parameter must be an RFC 3339 date and time.") from exc
 

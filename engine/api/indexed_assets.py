@@ -1,6 +1,5 @@
 """Routes of media in an index: ``indexed-assets``, and ``videos``, their older twin."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,16 +7,18 @@ from aiohttp import web
 
 from engine.api.embed import check_options, segment
 from engine.api.embed_query import GIVEN
-from engine.api.filters import NUMBERS, Where, check_metadata
-from engine.api.hls import Hls
-from engine.api.paging import Paging, listed
+from engine.api.filters import NUMBERS, check_metadata, metadata_query, number, since, statuses
+from engine.api.paging import listed, read_paging
 from engine.api.web import deprecated, origin, read_object
 from engine.errors import invalid, missing
-from engine.store.indexes import find_index
-from engine.store.library import Library
+from engine.store.indexed import Indexed
+from engine.store.store import Store
+from engine.store.tasks import Task
+from engine.store.where import Where
 from engine.tell.passages import passages_of
 from engine.work.embedder import Embedder, models_of
-from engine.work.indexer import Indexer, system_metadata
+from engine.work.hls import Hls
+from engine.work.indexer import Indexer
 
 STATUSES = ("ready", "pending", "queued", "indexing", "failed")
 _EMBEDDING_OPTIONS = ("visual", "audio", "transcription", "visual-text")
@@ -25,12 +26,14 @@ _LIST_KEYS = (
     "page", "page_limit", "sort_by", "sort_option", "status", "filename", "created_at", "updated_at", *NUMBERS,
 )  # fmt: skip
 
-_WITH_INDEX = "(SELECT indexed.*, index_name FROM indexed JOIN indexes ON indexes.id = index_id)"
+_SYSTEM = ("filename", "duration", "fps", "width", "height", "size")
 
 
 class IndexedAssetRoutes:
-    def __init__(self, library: Library, indexer: Indexer, embedder: Embedder, hls: Hls) -> None:
-        self._library = library
+    def __init__(self, store: Store, indexer: Indexer, embedder: Embedder, hls: Hls) -> None:
+        self._assets = store.assets
+        self._indexes = store.indexes
+        self._indexed = store.indexed
         self._indexer = indexer
         self._embedder = embedder
         self._hls = hls
@@ -52,7 +55,7 @@ class IndexedAssetRoutes:
         ]
 
     async def create(self, request: web.Request) -> web.Response:
-        index = await find_index(self._library, request.match_info["index_id"])
+        index = await self._indexes.get(request.match_info["index_id"])
         body = await read_object(request)
         asset_id = body.get("asset_id")
         if asset_id is None:
@@ -65,8 +68,7 @@ class IndexedAssetRoutes:
         metadata = check_metadata(body.get("user_metadata") or {})
         ident = await self._indexer.from_asset(index.id, asset_id)
         if metadata:
-            sql = "UPDATE indexed SET user_metadata = ? WHERE id = ?"
-            await self._library.write(sql, [json.dumps(metadata), ident])
+            await self._indexed.set_metadata(ident, metadata)
         if wants_stream:
             await self._hls.wish(ident)
         return web.json_response({"_id": ident}, status=202)
@@ -75,31 +77,32 @@ class IndexedAssetRoutes:
         return await self._list(request, videos=False)
 
     async def list_by_asset(self, request: web.Request) -> web.Response:
-        asset = await self._library.get(request.match_info["asset_id"])
+        asset = await self._assets.get(request.match_info["asset_id"])
         where = Where()
         where.equal("asset_id", asset.id)
-        return await listed(self._library, _WITH_INDEX, Paging.of(request), where, _placed)
+        paging = read_paging(request)
+        return listed(await self._indexed.page_with_index(paging, where), paging, _placed)
 
     async def list_videos(self, request: web.Request) -> web.Response:
         return await self._list(request, videos=True)
 
     async def _list(self, request: web.Request, videos: bool) -> web.Response:
-        index = await find_index(self._library, request.match_info["index_id"])
-        paging = Paging.of(request, ("created_at", "updated_at"))
+        index = await self._indexes.get(request.match_info["index_id"])
+        paging = read_paging(request, ("created_at", "updated_at"))
         where = Where()
         where.equal("index_id", index.id)
         if videos:
             where.equal("status", "ready")  # a video is in its index when it is indexed
         else:
-            where.statuses(request, STATUSES)
-            where.add("status != 'validating'")
+            statuses(where, request, STATUSES)
+            where.differs("status", "validating")
         where.equal("filename", request.query.get("filename"))
         for name in NUMBERS:
-            where.number(request, name)
-        where.since(request, "created_at")
-        where.since(request, "updated_at", "touched_at")
-        where.metadata_query(request, _LIST_KEYS)
-        return await listed(self._library, "indexed", paging, where, _video_told if videos else _told)
+            number(where, request, name)
+        since(where, request, "created_at")
+        since(where, request, "updated_at", "touched_at")
+        metadata_query(where, request, _LIST_KEYS)
+        return listed(await self._indexed.page(paging, where), paging, _video_told if videos else _told)
 
     async def retrieve(self, request: web.Request) -> web.Response:
         return await self._retrieve(request, "indexed asset")
@@ -118,17 +121,16 @@ class IndexedAssetRoutes:
         if options:
             self._embedder.meaning.need(f"embedding_option={options[0]}")
             check_options(options, GIVEN["video"])
-        told = (_told(row) if kind == "indexed asset" else _video_told(row)) | {
-            "user_metadata": json.loads(row["user_metadata"])
-        }
+        told = _told(row) if kind == "indexed asset" else _video_told(row)
+        told["user_metadata"] = row.user_metadata
         told |= await self._hls.told(origin(request), row)
-        if wants_words == "true" and row["status"] == "ready":
+        if wants_words == "true" and row.status == "ready":
             told |= _words(await self._indexer.record(row))
-        if options and row["status"] == "ready":
+        if options and row.status == "ready":
             told["embedding"] = await self._embedding(row, options)
         return web.json_response(told)
 
-    async def _embedding(self, row: dict[str, Any], options: Sequence[str]) -> dict[str, Any]:
+    async def _embedding(self, row: Indexed, options: Sequence[str]) -> dict[str, Any]:
         rows = await self._embedder.kept(row, options)
         return {"model_name": models_of(rows), "video_embedding": {"segments": [segment(one) for one in rows]}}
 
@@ -157,31 +159,36 @@ class IndexedAssetRoutes:
         return web.Response(status=204)
 
 
-def _told(row: dict[str, Any]) -> dict[str, Any]:
+def _told(row: Indexed) -> dict[str, Any]:
     """Return a row as an indexed asset; a failed one says why."""
-    told = {**_video_told(row), "status": "pending" if row["status"] == "validating" else row["status"]}
-    if row["asset_id"]:
-        told["asset_id"] = row["asset_id"]
-    if row["error_code"]:
-        told["error"] = {"code": row["error_code"], "message": row["error_message"]}
+    told = {**_video_told(row), "status": "pending" if row.status == "validating" else row.status}
+    if row.asset_id:
+        told["asset_id"] = row.asset_id
+    if row.error_code:
+        told["error"] = {"code": row.error_code, "message": row.error_message}
     return told
 
 
-def _video_told(row: dict[str, Any]) -> dict[str, Any]:
-    told = {
-        "_id": row["id"],
-        "created_at": row["created_at"],
-        "updated_at": row["updated_at"],
-        "system_metadata": system_metadata(row),
+def _video_told(row: Indexed) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "_id": row.id,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+        "system_metadata": system_metadata(row, _SYSTEM),
     }
-    if row["indexed_at"]:
-        told["indexed_at"] = row["indexed_at"]
+    if row.indexed_at:
+        told["indexed_at"] = row.indexed_at
     return told
 
 
-def _placed(row: dict[str, Any]) -> dict[str, Any]:
+def system_metadata(row: Indexed | Task, names: Sequence[str]) -> dict[str, Any]:
+    """Return what is known of a file; what was not measured yet is left out."""
+    return {name: value for name in names if (value := getattr(row, name)) is not None}
+
+
+def _placed(row: Indexed) -> dict[str, Any]:
     """Return a row with the index that it is in, for a list over all indexes."""
-    return {**_told(row), "index": {"_id": row["index_id"], "name": row["index_name"]}}
+    return {**_told(row), "index": {"_id": row.index_id, "name": row.index_name}}
 
 
 def _words(kept: dict[str, Any]) -> dict[str, Any]:

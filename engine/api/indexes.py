@@ -1,34 +1,26 @@
 """Routes of indexes: what is measured of the media in them is fixed when they are made."""
 
-import json
-import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
-from engine.api.filters import Where
-from engine.api.paging import Paging, listed, one_of
+from engine.api.filters import since
+from engine.api.paging import listed, one_of, read_paging
 from engine.api.web import read_object
-from engine.errors import ApiError, invalid, missing, unknown
-from engine.store.indexes import find_index
-from engine.store.library import Library, new_id, now
+from engine.errors import invalid, missing
+from engine.store.indexes import CountedIndex, Indexes, IndexWhere
 
 MODELS = ("marengo3.0", "pegasus1.2")
 OPTIONS = ("visual", "audio")
 _FAMILIES = ("marengo", "pegasus")
 _LONGEST_NAME = 256
-_COUNTS = """
-(SELECT *, (SELECT count(*) FROM indexed WHERE index_id = indexes.id AND status = 'ready') AS video_count,
- (SELECT coalesce(sum(duration), 0) FROM indexed WHERE index_id = indexes.id AND status = 'ready') AS total_duration
- FROM indexes)
-"""
 
 
 class IndexRoutes:
-    def __init__(self, library: Library, delete_index: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(self, indexes: Indexes, delete_index: Callable[[str], Awaitable[None]]) -> None:
         """Take what empties an index before it is deleted."""
-        self._library = library
+        self._indexes = indexes
         self._delete_index = delete_index
 
     def routes(self) -> list[web.RouteDef]:
@@ -44,76 +36,48 @@ class IndexRoutes:
         body = await read_object(request)
         name, models = _read_name(body), _read_models(body.get("models"))
         addons = _read_addons(body.get("addons"), models)
-        moment = now()
-        row = {
-            "id": new_id(), "index_name": name, "models": json.dumps(models), "addons": json.dumps(addons),
-            "created_at": moment, "updated_at": moment,
-        }  # fmt: skip
-        try:
-            await self._library.insert("indexes", row)
-        except sqlite3.IntegrityError as exc:
-            raise _name_taken(name) from exc
-        return web.json_response({"_id": row["id"]}, status=201)
+        return web.json_response({"_id": await self._indexes.add(name, models, addons)}, status=201)
 
     async def list(self, request: web.Request) -> web.Response:
-        paging = Paging.of(request, ("created_at", "updated_at"))
-        where = Where()
+        paging = read_paging(request, ("created_at", "updated_at"))
+        where = IndexWhere()
         where.equal("index_name", request.query.get("index_name"))
         for option in filter(None, request.query.get("model_options", "").split(",")):
             if option.strip() not in OPTIONS:
                 raise invalid(f"The model_options parameter takes {', '.join(OPTIONS)}.")
-            where.add(
-                "EXISTS (SELECT 1 FROM json_each(models) AS model, json_each(model.value, '$.model_options') AS option"
-                " WHERE option.value = ?)",
-                option.strip(),
-            )
+            where.option(option.strip())
         if "model_family" in request.query:
-            family = one_of(request, "model_family", _FAMILIES)
-            sql = "EXISTS (SELECT 1 FROM json_each(models) WHERE json_extract(value, '$.model_name') LIKE ?)"
-            where.add(sql, f"{family}%")
-        where.since(request, "created_at")
-        where.since(request, "updated_at")
-        return await listed(self._library, _COUNTS, paging, where, _told)
+            where.family(one_of(request, "model_family", _FAMILIES))
+        since(where, request, "created_at")
+        since(where, request, "updated_at")
+        return listed(await self._indexes.page(paging, where), paging, _told)
 
     async def retrieve(self, request: web.Request) -> web.Response:
-        index = await find_index(self._library, request.match_info["index_id"])
-        row = await self._library.row(f"SELECT * FROM {_COUNTS} WHERE id = ?", [index.id])  # noqa: S608
-        if row is None:
-            raise unknown("index", index.id)
-        return web.json_response(_told(row))
+        return web.json_response(_told(await self._indexes.counted(request.match_info["index_id"])))
 
     async def update(self, request: web.Request) -> web.Response:
-        index = await find_index(self._library, request.match_info["index_id"])
-        name = _read_name(await read_object(request))
-        try:
-            sql = "UPDATE indexes SET index_name = ?, updated_at = ? WHERE id = ?"
-            await self._library.write(sql, [name, now(), index.id])
-        except sqlite3.IntegrityError as exc:
-            raise _name_taken(name) from exc
+        index = await self._indexes.get(request.match_info["index_id"])
+        await self._indexes.rename(index.id, _read_name(await read_object(request)))
         return web.Response(status=204)
 
     async def delete(self, request: web.Request) -> web.Response:
-        index = await find_index(self._library, request.match_info["index_id"])
+        index = await self._indexes.get(request.match_info["index_id"])
         await self._delete_index(index.id)
         return web.Response(status=204)
 
 
-def _told(row: dict[str, Any]) -> dict[str, Any]:
+def _told(index: CountedIndex) -> dict[str, Any]:
     """Return an index as the API shows it; here none expires."""
     return {
-        "_id": row["id"],
-        "created_at": row["created_at"],
-        "updated_at": row["updated_at"],
-        "index_name": row["index_name"],
-        "total_duration": round(row["total_duration"], 3),
-        "video_count": row["video_count"],
-        "models": json.loads(row["models"]),
-        "addons": json.loads(row["addons"]),
+        "_id": index.id,
+        "created_at": index.created_at,
+        "updated_at": index.updated_at,
+        "index_name": index.index_name,
+        "total_duration": round(index.total_duration, 3),
+        "video_count": index.video_count,
+        "models": index.models,
+        "addons": index.addons,
     }
-
-
-def _name_taken(name: str) -> ApiError:
-    return ApiError("index_name_already_exists", f"An index with the name {name[:64]!r} exists already.")
 
 
 def _read_name(body: dict[str, Any]) -> str:

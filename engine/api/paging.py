@@ -1,66 +1,34 @@
-"""Lists as the API pages them: numbered pages, sorted, a page past the end is empty."""
+"""Lists as the API pages them: which page a request wants, and how one is told."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
-from engine.api.filters import Where
 from engine.api.web import positive
 from engine.errors import invalid
-from engine.store.library import Library
+from engine.store.paging import Page, Paging
+
+T = TypeVar("T")
 
 MAX_PAGE_LIMIT = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Paging:
-    """Which page of a list is wanted, and in which order.
+def read_paging(request: web.Request, sorts: Sequence[str] = ()) -> Paging:
+    """Read which page is wanted from the query.
 
-    Attributes:
-        page: counts from 1.
-        limit: rows on a page.
-        sort_by: a column.
+    Args:
+        sorts: what ``sort_by`` may name, the default first; none where it cannot be sorted.
+
+    Raises:
+        ApiError: ``parameter_invalid``.
     """
-
-    page: int
-    limit: int
-    sort_by: str = "created_at"
-    descending: bool = True
-
-    @classmethod
-    def of(cls, request: web.Request, sorts: Sequence[str] = ()) -> "Paging":
-        """Read the query parameters.
-
-        Args:
-            sorts: what ``sort_by`` may name, the default first; none where it cannot be sorted.
-
-        Raises:
-            ApiError: ``parameter_invalid``.
-        """
-        page = positive(request, "page", 1)
-        limit = positive(request, "page_limit", 10, most=MAX_PAGE_LIMIT)
-        if not sorts:
-            return cls(page, limit)
-        return cls(
-            page, limit, one_of(request, "sort_by", sorts), one_of(request, "sort_option", ("desc", "asc")) == "desc"
-        )
-
-    @property
-    def order(self) -> str:
-        """The ORDER BY; rows of the same instant keep their order of arrival."""
-        way = "DESC" if self.descending else "ASC"
-        return f"{self.sort_by} {way}, seq {way}"
-
-    def info(self, total: int) -> dict[str, int]:
-        """Return the API's description of one page."""
-        return {
-            "limit_per_page": self.limit,
-            "page": self.page,
-            "total_page": -(-total // self.limit),
-            "total_results": total,
-        }
+    page = positive(request, "page", 1)
+    limit = positive(request, "page_limit", 10, most=MAX_PAGE_LIMIT)
+    if not sorts:
+        return Paging(page, limit)
+    sort_by = one_of(request, "sort_by", sorts)
+    return Paging(page, limit, sort_by, one_of(request, "sort_option", ("desc", "asc")) == "desc")
 
 
 def one_of(request: web.Request, name: str, allowed: Sequence[str]) -> str:
@@ -75,12 +43,6 @@ def one_of(request: web.Request, name: str, allowed: Sequence[str]) -> str:
     return value
 
 
-async def listed(
-    library: Library, table: str, paging: Paging, where: Where, told: Callable[[dict[str, Any]], dict[str, Any]]
-) -> web.Response:
-    """Answer with one page of a table's rows."""
-    count = await library.row(f"SELECT count(*) AS total FROM {table} WHERE {where.sql}", where.values)  # noqa: S608
-    assert count is not None
-    sql = f"SELECT * FROM {table} WHERE {where.sql} ORDER BY {paging.order} LIMIT ? OFFSET ?"  # noqa: S608
-    rows = await library.rows(sql, [*where.values, paging.limit, (paging.page - 1) * paging.limit])
-    return web.json_response({"data": [told(row) for row in rows], "page_info": paging.info(count["total"])})
+def listed(page: Page[T], paging: Paging, told: Callable[[T], dict[str, Any]]) -> web.Response:
+    """Answer with a page of rows."""
+    return web.json_response({"data": [told(row) for row in page.rows], "page_info": paging.info(page.total)})

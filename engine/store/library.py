@@ -6,7 +6,6 @@ answered is there after a crash, and no disk stalls the server's loop.
 
 import asyncio
 import hashlib
-import json
 import os
 import secrets
 import sqlite3
@@ -14,12 +13,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import astuple, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from engine.errors import ApiError, unknown
+from engine.errors import ApiError
 from engine.store.storage import ASK_AGAIN_BYTES, Storage
 from engine.store.tables import REFERENCES, SCHEMA
 
@@ -30,46 +27,7 @@ Row = tuple[str, dict[str, Any]]  # the name of a table, and values by column
 MAX_ASSET_BYTES = 4 * 1024**3
 MAX_BYTES = 100 * 1024**3
 
-_INSERT = "INSERT INTO assets VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_CHOSEN = """
-(:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
-AND (:filename IS NULL OR filename = :filename)
-AND (:kinds IS NULL OR substr(file_type, 1, instr(file_type, '/') - 1) IN (SELECT value FROM json_each(:kinds)))
-"""
 _IS_KEPT = f"SELECT 1 FROM ({REFERENCES}) WHERE sha256 = ? LIMIT 1"  # noqa: S608
-_COUNT = f"SELECT count(*) FROM assets WHERE {_CHOSEN}"  # noqa: S608 -- all of it stands here
-_PAGE = f"SELECT * FROM assets WHERE {_CHOSEN} ORDER BY seq DESC LIMIT :limit OFFSET :skip"  # noqa: S608
-
-
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """One row: a file that was brought in, or is on its way (``processing``)."""
-
-    id: str
-    method: str
-    status: str
-    filename: str | None
-    file_type: str | None
-    created_at: str
-    url: str | None = None
-    sha256: str | None = None
-    error_code: str | None = None
-    error_message: str | None = None
-
-
-def new_id() -> str:
-    """Return 24 hexadecimal digits."""
-    return secrets.token_hex(12)
-
-
-def is_id(text: str) -> bool:
-    """Whether a text has the form of an id; what has not may hold anything."""
-    return len(text) == 24 and set(text) <= set("0123456789abcdef")
-
-
-def now() -> str:
-    """Return the present time as the API writes it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Library:
@@ -146,6 +104,10 @@ class Library:
         await self._call(self._keep, incoming, sha256, lambda db: db.execute(sql, [sha256, ident]))
         return sha256
 
+    async def remove(self, table: str, ident: str) -> bool:
+        """Delete a row, and its bytes when no other consists of them; say whether it was there."""
+        return await self._call(self._remove, table, ident)
+
     async def drop_unused(self, sha256s: Sequence[str | None]) -> None:
         """Remove bytes, and what was measured in them, that no row consists of any more."""
         await self._call(self._drop_unused, [one for one in sha256s if one])
@@ -157,71 +119,6 @@ class Library:
         row = await self.row("SELECT secret FROM secrets WHERE name = ?", [name])
         assert row is not None
         return bytes(row["secret"])
-
-    # -- assets ------------------------------------------------------------
-
-    async def add(self, asset: Asset) -> None:
-        """Add an asset whose bytes are still to come."""
-        await self._call(self._write, _INSERT, astuple(asset))
-
-    async def add_with_content(self, asset: Asset, incoming: "Incoming") -> Asset:
-        """Add an asset together with its bytes; return it with their hash."""
-        asset = replace(asset, sha256=await asyncio.to_thread(incoming.finish))
-        await self._call(self._keep, incoming, asset.sha256, lambda db: db.execute(_INSERT, astuple(asset)))
-        return asset
-
-    async def get(self, asset_id: str) -> Asset:
-        """Return an asset.
-
-        Raises:
-            ApiError: ``resource_not_exist``.
-        """
-        sql = "SELECT * FROM assets WHERE id = ?"
-        rows = await self._call(self._read, sql, [asset_id]) if is_id(asset_id) else []
-        if not rows:
-            raise unknown("asset", asset_id)
-        return Asset(*rows[0][1:])
-
-    async def processing(self) -> list[Asset]:
-        """Return the assets whose intake was not finished."""
-        sql = "SELECT * FROM assets WHERE status = 'processing' ORDER BY seq"
-        return [Asset(*row[1:]) for row in await self._call(self._read, sql, [])]
-
-    async def page(
-        self, page: int, limit: int, ids: Sequence[str] = (), kinds: Sequence[str] = (), filename: str | None = None
-    ) -> tuple[list[Asset], int]:
-        """Return one page, newest first, and how many assets there are in all."""
-        values = {
-            "ids": json.dumps(ids) if ids else None,
-            "kinds": json.dumps(kinds) if kinds else None,
-            "filename": filename,
-            "limit": limit,
-            "skip": (page - 1) * limit,
-        }
-        count = await self._call(self._read, _COUNT, values)
-        rows = await self._call(self._read, _PAGE, values)
-        return [Asset(*row[1:]) for row in rows], int(count[0][0])
-
-    async def set_content(self, asset_id: str, incoming: "Incoming") -> None:
-        """Give an asset its bytes."""
-        await self.set_row_content("assets", asset_id, incoming)
-
-    async def set_ready(self, asset_id: str, file_type: str) -> None:
-        sql = "UPDATE assets SET status = 'ready', file_type = ? WHERE id = ?"
-        await self._call(self._write, sql, [file_type, asset_id])
-
-    async def set_failed(self, asset_id: str, error: ApiError) -> None:
-        sql = "UPDATE assets SET status = 'failed', error_code = ?, error_message = ? WHERE id = ?"
-        await self._call(self._write, sql, [error.code, error.message, asset_id])
-
-    async def delete(self, asset_id: str) -> None:
-        """Forget an asset, and its bytes when no other asset consists of them.
-
-        Raises:
-            ApiError: ``resource_not_exist``.
-        """
-        if not is_id(asset_id) or not await self._call(self._delete, asset_id):
-            raise unknown("asset", asset_id)
 
     # -- files -------------------------------------------------------------
 
@@ -336,11 +233,11 @@ class Library:
             if row[0] not in kept:
                 self._forget_content(row[0])
 
-    def _delete(self, asset_id: str) -> bool:
-        row = self._connection().execute("SELECT sha256 FROM assets WHERE id = ?", [asset_id]).fetchone()
+    def _remove(self, table: str, ident: str) -> bool:
+        row = self._connection().execute(f"SELECT sha256 FROM {table} WHERE id = ?", [ident]).fetchone()  # noqa: S608
         if row is None:
             return False
-        self._write("DELETE FROM assets WHERE id = ?", [asset_id])
+        self._write(f"DELETE FROM {table} WHERE id = ?", [ident])  # noqa: S608 -- tables are named by our code
         if row[0]:
             self._drop_unused([row[0]])
         return True

@@ -17,7 +17,8 @@ from engine.facts import stretches
 from engine.facts.stretches import Span
 from engine.sentences import weights
 from engine.sentences.meaning import Meaning
-from engine.store.library import Library
+from engine.store.indexed import Indexed
+from engine.store.store import Store
 from engine.work.intake import MAX_EMBED_BASE64_BYTES, Intake
 from engine.work.media_query import MediaQuery, Source
 from engine.work.pool import Pool
@@ -61,9 +62,9 @@ class Embedder:
     """Make vectors; ``Meaning.need`` is asked before."""
 
     def __init__(
-        self, library: Library, intake: Intake, pool: Pool, recorder: Recorder, meaning: Meaning, vectors: Vectors
+        self, store: Store, intake: Intake, pool: Pool, recorder: Recorder, meaning: Meaning, vectors: Vectors
     ) -> None:
-        self._library = library
+        self._records = store.records
         self._intake = intake
         self._pool = pool
         self._recorder = recorder
@@ -115,21 +116,19 @@ class Embedder:
         unheard = "" if speech["outcome"] == "made" else speech["reason"]
         return MediaVectors(await self._rows(kept, query), kept["clip"]["duration"], unheard)
 
-    async def kept(self, row: dict[str, Any], options: Sequence[str]) -> list[Embedded]:
+    async def kept(self, row: Indexed, options: Sequence[str]) -> list[Embedded]:
         """Return the vectors that are kept of an indexed file: of each shot, of each utterance."""
         rows: list[Embedded] = []
         if "visual" in options:
-            sql = 'SELECT start, "end", sketch FROM sketches WHERE sha256 = ? ORDER BY start'
-            shots = await self._library.rows(sql, [row["sha256"]])
-            looks = await asyncio.to_thread(_looks, [shot["sketch"] for shot in shots])
+            shots = sorted(await self._records.sketches_of([row.content]), key=lambda shot: shot.start)
+            looks = await asyncio.to_thread(_looks, [shot.sketch for shot in shots])
             rows += [
-                _placed(look, "visual", "clip", (one["start"], one["end"]))
-                for one, look in zip(shots, looks, strict=True)
+                _placed(look, "visual", "clip", (one.start, one.end)) for one, look in zip(shots, looks, strict=True)
             ]
         if "transcription" in options:
-            for one in await self._vectors.of(row["sha256"]):
-                vector = await asyncio.to_thread(_floats, one["vector"])
-                rows.append(Embedded(vector, weights.MODEL, "transcription", "clip", one["start"], one["end"]))
+            for one in await self._vectors.of(row.content):
+                vector = await asyncio.to_thread(_floats, one.vector)
+                rows.append(Embedded(vector, weights.MODEL, "transcription", "clip", one.start, one.end))
         return rows
 
     @asynccontextmanager

@@ -16,7 +16,10 @@ from typing import Any
 import structlog
 
 from engine.errors import ApiError, invalid
-from engine.store.library import Asset, Incoming, Library, new_id, now
+from engine.store.assets import Asset
+from engine.store.library import Incoming
+from engine.store.rows import new_id, now
+from engine.store.store import Store
 from engine.work.fetch import Fetcher, filename_of
 from engine.work.pool import Pool
 
@@ -40,15 +43,16 @@ _SOUND_TYPES = {
 class Intake:
     """Own the tasks that fetch and judge assets."""
 
-    def __init__(self, library: Library, pool: Pool, fetcher: Fetcher) -> None:
-        self._library = library
+    def __init__(self, store: Store, pool: Pool, fetcher: Fetcher) -> None:
+        self._library = store.library
+        self._assets = store.assets
         self._pool = pool
         self._fetcher = fetcher
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def open(self) -> None:
         """Take up what an earlier run left."""
-        for asset in await self._library.processing():
+        for asset in await self._assets.processing():
             if asset.sha256:
                 self._start(asset.id, self._judge(asset))
             elif asset.url:
@@ -65,7 +69,7 @@ class Intake:
     async def from_upload(self, incoming: Incoming, filename: str | None) -> Asset:
         """Make an asset of a file that was uploaded in full."""
         asset = Asset(new_id(), "direct", "processing", filename, guess_type(filename), now())
-        asset = await self._library.add_with_content(asset, incoming)
+        asset = await self._assets.add_with_content(asset, incoming)
         self._start(asset.id, self._judge(asset))
         return asset
 
@@ -73,14 +77,14 @@ class Intake:
         """Make an asset that is fetched behind the answer."""
         name = filename or filename_of(url)
         asset = Asset(new_id(), "url", "processing", name, guess_type(name), now(), url)
-        await self._library.add(asset)
+        await self._assets.add(asset)
         self._start(asset.id, self._fetch(asset))
         return asset
 
     async def from_parts(self, asset_id: str, incoming: Incoming) -> None:
         """Give an asset that was uploaded in chunks its bytes."""
-        await self._library.set_content(asset_id, incoming)
-        self._start(asset_id, self._judge(await self._library.get(asset_id)))
+        await self._assets.set_content(asset_id, incoming)
+        self._start(asset_id, self._judge(await self._assets.get(asset_id)))
 
     async def ready(self, asset_id: str) -> Path:
         """Return the file of an asset, after waiting a little if it is still being judged.
@@ -91,7 +95,7 @@ class Intake:
         """
         if task := self._tasks.get(asset_id):
             await asyncio.wait({task}, timeout=_PATIENCE_S)
-        asset = await self._library.get(asset_id)
+        asset = await self._assets.get(asset_id)
         if asset.status == "failed":
             raise ApiError(asset.error_code or "video_file_broken", asset.error_message or "The asset failed.")
         if asset.status != "ready" or asset.sha256 is None:
@@ -131,28 +135,28 @@ class Intake:
             await work
         except ApiError as exc:
             log.info("asset_failed", asset=asset_id, code=exc.code)
-            await self._library.set_failed(asset_id, exc)
+            await self._assets.set_failed(asset_id, exc)
         except Exception:
             log.exception("asset_intake_broke", asset=asset_id)
             error = ApiError("internal_error", "The engine failed to take the asset in.", 500)
-            await self._library.set_failed(asset_id, error)
+            await self._assets.set_failed(asset_id, error)
 
     async def _fetch(self, asset: Asset) -> None:
         assert asset.url is not None
         incoming = self._library.incoming()
         try:
             await self._fetcher.fetch(asset.url, incoming.write)
-            await self._library.set_content(asset.id, incoming)
+            await self._assets.set_content(asset.id, incoming)
         finally:
             incoming.discard()
-        await self._judge(await self._library.get(asset.id))
+        await self._judge(await self._assets.get(asset.id))
 
     async def _judge(self, asset: Asset) -> None:
         assert asset.sha256 is not None
         async with self._pool.probe() as worker:
             await worker.give({"kind": "probe", "path": str(self._library.path_of(asset.sha256))})
             message = await worker.receive()
-        await self._library.set_ready(asset.id, file_type(message["clip"], message["format"], asset.file_type))
+        await self._assets.set_ready(asset.id, file_type(message["clip"], message["format"], asset.file_type))
         log.info("asset_ready", asset=asset.id, duration_s=message["clip"]["duration"])
 
 

@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from engine.store.library import Library
+from engine.store.store import Store
 from engine.tell.passages import passages_of, sketches_of
 from engine.work.pool import Pool
 from engine.work.turns import Turns
@@ -22,8 +22,9 @@ class Recorder:
         version: what measures, and how; records of another version are measured again.
     """
 
-    def __init__(self, library: Library, pool: Pool, turns: int, version: str) -> None:
-        self._library = library
+    def __init__(self, store: Store, pool: Pool, turns: int, version: str) -> None:
+        self._library = store.library
+        self._records = store.records
         self._pool = pool
         self._version = version
         self._turns = Turns(turns)
@@ -31,10 +32,10 @@ class Recorder:
 
     async def kept(self, sha256: str) -> dict[str, Any] | None:
         """Return the record of a file, if it was measured before."""
-        row = await self._library.row("SELECT record FROM records WHERE sha256 = ?", [sha256])
-        if row is None:
+        record = await self._records.get(sha256)
+        if record is None:
             return None
-        kept: dict[str, Any] = await asyncio.to_thread(json.loads, row["record"])
+        kept: dict[str, Any] = await asyncio.to_thread(json.loads, record)
         return kept if kept["version"] == self._version else None
 
     async def record_of(self, sha256: str, on_turn: Callable[[str], Awaitable[None]]) -> dict[str, Any]:
@@ -73,23 +74,7 @@ class Recorder:
         text, passages, sketches = await asyncio.to_thread(
             lambda: (json.dumps(kept, separators=(",", ":")), passages_of(kept), sketches_of(kept))
         )
-
-        def write(db: sqlite3.Connection) -> None:
-            db.execute(
-                "DELETE FROM passage_words WHERE rowid IN (SELECT rowid FROM passages WHERE sha256 = ?)", [sha256]
-            )
-            db.execute("DELETE FROM passages WHERE sha256 = ?", [sha256])
-            db.execute("DELETE FROM sketches WHERE sha256 = ?", [sha256])
-            db.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", [sha256, text])
-            for one in passages:
-                row = db.execute(
-                    'INSERT INTO passages (sha256, kind, start, "end", text) VALUES (?, ?, ?, ?, ?)',
-                    [sha256, one.kind, one.start, one.end, one.text],
-                )
-                db.execute("INSERT INTO passage_words (rowid, text) VALUES (?, ?)", [row.lastrowid, one.text])
-            db.executemany("INSERT INTO sketches VALUES (?, ?, ?, ?)", [(sha256, *row) for row in sketches])
-
-        await self._library.together(write)
+        await self._records.keep(sha256, text, [astuple(one) for one in passages], sketches)
 
     @asynccontextmanager
     async def _alone(self, sha256: str) -> AsyncIterator[None]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.api.analyze import Budget, encode, read_request, tokens_in
+from engine.api.analyze import encode, read_request
 from engine.errors import ApiError
 
 ASSET = {"type": "asset_id", "asset_id": "a" * 24}
@@ -98,14 +98,3 @@ def test_no_request_breaks_the_reader(members: dict[str, Any]) -> None:
 def test_an_event_is_one_line_for_every_reader(text: str) -> None:
     line = encode({"event_type": "text_generation", "text": text}).decode("ascii")
     assert len(line.splitlines()) == 1
-
-
-@given(st.lists(st.text()), st.integers(1, 20))
-def test_a_budget_cuts_between_characters_and_never_gives_more(texts: list[str], tokens: int) -> None:
-    budget = Budget(tokens)
-    whole = "".join(texts)
-    taken = "".join(budget.take(text) for text in texts)
-    assert whole.startswith(taken)
-    assert len(taken.encode()) <= tokens * 4
-    assert budget.tokens == tokens_in(taken)
-    assert budget.exhausted == (len(whole.encode()) > tokens * 4)

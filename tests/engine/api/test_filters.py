@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from engine.api.filters import Where, check_metadata, instant
+from engine.api.filters import check_metadata, instant, metadata_query, number, search_filter
 from engine.errors import ApiError
+from engine.store.where import Where
 
 ROWS = [
     ("a", 10.0, {"kind": "film", "year": 2024}),
@@ -52,15 +53,15 @@ def ids(db: sqlite3.Connection, where: Where) -> str:
 )
 def test_a_query_finds_the_rows_it_describes(db: sqlite3.Connection, query: str, found: str) -> None:
     request, where = make_mocked_request("GET", f"/?{query}"), Where()
-    where.number(request, "duration")
-    where.metadata_query(request, ("page",))
+    number(where, request, "duration")
+    metadata_query(where, request, ("page",))
     assert ids(db, where) == found
 
 
 @pytest.mark.parametrize("query", ["duration=x", "duration[gte]=nan", "duration=inf", "duration[gt]=1", "duration[]=1"])
 def test_what_is_no_number_is_refused(query: str) -> None:
     with pytest.raises(ApiError, match="duration"):
-        Where().number(make_mocked_request("GET", f"/?{query}"), "duration")
+        number(Where(), make_mocked_request("GET", f"/?{query}"), "duration")
 
 
 @pytest.mark.parametrize(
@@ -78,9 +79,7 @@ def test_what_is_no_number_is_refused(query: str) -> None:
     ],
 )
 def test_a_search_filter_is_strict_about_types(db: sqlite3.Connection, wanted: dict[str, Any], found: str) -> None:
-    where = Where()
-    where.search(wanted)
-    assert ids(db, where) == found
+    assert ids(db, search_filter(wanted)) == found
 
 
 @pytest.mark.parametrize(
@@ -90,7 +89,7 @@ def test_a_search_filter_is_strict_about_types(db: sqlite3.Connection, wanted: d
 )  # fmt: skip
 def test_a_search_filter_of_another_form_is_refused(wanted: dict[str, Any]) -> None:
     with pytest.raises(ApiError) as caught:
-        Where().search(wanted)
+        search_filter(wanted)
     assert caught.value.code == "search_filter_invalid"
 
 

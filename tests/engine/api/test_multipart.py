@@ -13,9 +13,12 @@ from engine.api.multipart import MultipartRoutes
 from engine.api.web import add_headers, errors_as_json
 from engine.errors import ApiError
 from engine.store.library import Library
+from engine.store.paging import Paging
+from engine.store.store import Store
 from engine.work.fetch import Fetcher
 from engine.work.intake import Intake
 from engine.work.pool import Pool
+from engine.work.uploads import UploadSessions
 
 CONTENT = bytes(range(250))
 
@@ -33,23 +36,25 @@ class Uploads:
 
     def __init__(self, home: Path) -> None:
         self.library = Library(home)
+        self.store = Store(self.library)
         self.joined: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
         self.clock = Clock()
-        self.intake = Intake(self.library, Pool(1), Fetcher())
+        self.intake = Intake(self.store, Pool(1), Fetcher())
         self.intake.from_parts = self._joined  # type: ignore[method-assign]
-        self.routes = MultipartRoutes(self.library, self.intake, self.clock)
+        self.sessions = UploadSessions(self.store, self.intake, self.clock)
+        self.routes = MultipartRoutes(self.library, self.store.uploads, self.sessions)
 
     async def _joined(self, asset_id: str, incoming: Any) -> None:
-        await self.library.set_content(asset_id, incoming)
-        asset = await self.library.get(asset_id)
+        await self.store.assets.set_content(asset_id, incoming)
+        asset = await self.store.assets.get(asset_id)
         self.joined.put_nowait((asset_id, self.library.path_of(str(asset.sha256)).read_bytes()))
 
     async def open(self) -> None:
         await self.library.open()
-        await self.routes.open()
+        await self.sessions.open()
 
     async def close(self) -> None:
-        await self.routes.close()
+        await self.sessions.close()
         await self.library.close()
 
     async def client(self) -> TestClient[Any, Any]:
@@ -74,7 +79,7 @@ class Uploads:
 
 @pytest.fixture
 async def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Uploads]:
-    monkeypatch.setattr("engine.api.multipart.CHUNK_BYTES", 100)
+    monkeypatch.setattr("engine.work.uploads.CHUNK_BYTES", 100)
     server = Uploads(tmp_path)
     await server.open()
     await server.client()
@@ -160,7 +165,7 @@ async def test_a_session_that_is_over_says_so_and_fails_its_asset(uploads: Uploa
     uploads.clock.now += 24 * 3600 + 1
     page = (await uploads.call("GET", ""))[1]
     assert [(one["upload_id"], one["status"]) for one in page["data"]] == [(made["upload_id"], "expired")]
-    assert (await uploads.library.get(made["asset_id"])).status == "failed"
+    assert (await uploads.store.assets.get(made["asset_id"])).status == "failed"
     assert (await uploads.call("POST", f"/{made['upload_id']}/presigned-urls", {"start": 1, "count": 1}))[0] == 400
 
 
@@ -203,7 +208,7 @@ async def test_chunks_that_were_joined_before_a_kill_go_at_the_next_start(tmp_pa
     assert len(etags) == 3
     incoming = uploads.library.incoming()
     await incoming.write(CONTENT)
-    await uploads.library.set_content(made["asset_id"], incoming)  # and killed before the chunks were removed
+    await uploads.store.assets.set_content(made["asset_id"], incoming)  # and killed before the chunks were removed
     await uploads.library.write("UPDATE uploads SET status = 'completed'")
     again = Uploads(tmp_path)
     await again.open()
@@ -214,11 +219,11 @@ async def test_chunks_that_were_joined_before_a_kill_go_at_the_next_start(tmp_pa
 async def test_a_reason_stays_when_the_engine_starts_again(tmp_path: Path, uploads: Uploads) -> None:
     made = await begin(uploads)
     await uploads.library.write("UPDATE uploads SET status = 'completed'")
-    await uploads.library.set_failed(made["asset_id"], ApiError("usage_limit_exceeded", "No room."))
+    await uploads.store.assets.set_failed(made["asset_id"], ApiError("usage_limit_exceeded", "No room."))
     again = Uploads(tmp_path)
     await again.open()
     await again.close()
-    assert (await uploads.library.get(made["asset_id"])).error_code == "usage_limit_exceeded"
+    assert (await uploads.store.assets.get(made["asset_id"])).error_code == "usage_limit_exceeded"
 
 
 async def test_a_session_and_its_asset_are_made_together(uploads: Uploads) -> None:
@@ -226,4 +231,4 @@ async def test_a_session_and_its_asset_are_made_together(uploads: Uploads) -> No
     await uploads.library.write("DROP TABLE uploads")
     body = {"filename": "x.mp4", "type": "video", "total_size": len(CONTENT)}
     assert (await uploads.call("POST", "", body))[0] == 500
-    assert await uploads.library.page(1, 10) == ([], 0)
+    assert (await uploads.store.assets.page(Paging(1, 10))).total == 0

@@ -3,14 +3,15 @@
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from engine.api.paging import Paging
+from engine.api.paging import read_paging
 from engine.errors import ApiError
+from engine.store.paging import Paging
 
 SORTS = ("created_at", "updated_at")
 
 
 def read(query: str) -> Paging:
-    return Paging.of(make_mocked_request("GET", f"/?{query}"), SORTS)
+    return read_paging(make_mocked_request("GET", f"/?{query}"), SORTS)
 
 
 def test_without_a_word_the_newest_ten_come_first() -> None:

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ApiError
-from engine.store.library import Asset, Library, new_id, now
+from engine.store.assets import Asset, Assets
+from engine.store.library import Library
+from engine.store.paging import Paging
+from engine.store.rows import new_id, now
 
 
 @pytest.fixture
@@ -23,29 +26,30 @@ async def store(library: Library, content: bytes = b"clip", file_type: str = "vi
     incoming = library.incoming()
     await incoming.write(content)
     asset = Asset(new_id(), "direct", "processing", "clip.mp4", file_type, now())
-    return await library.add_with_content(asset, incoming)
+    return await Assets(library).add_with_content(asset, incoming)
 
 
 async def test_bytes_are_kept_under_their_hash(library: Library) -> None:
     asset = await store(library)
     assert asset.sha256 is not None
     assert library.path_of(asset.sha256).read_bytes() == b"clip"
-    assert await library.get(asset.id) == asset
+    assert await Assets(library).get(asset.id) == asset
 
 
 async def test_equal_bytes_are_kept_once_and_go_with_the_last_asset(library: Library) -> None:
     one, other = await store(library), await store(library)
     assert one.sha256 == other.sha256
     path = library.path_of(str(one.sha256))
-    await library.delete(one.id)
+    await Assets(library).delete(one.id)
     assert path.exists()
-    await library.delete(other.id)
+    await Assets(library).delete(other.id)
     assert not path.exists()
 
 
 @pytest.mark.parametrize("asset_id", ["0" * 24, "", "x", "../../etc/passwd", "\ud800" * 24])
 async def test_an_unknown_asset_is_said_to_be_unknown(library: Library, asset_id: str) -> None:
-    for call in (library.get, library.delete):
+    assets = Assets(library)
+    for call in (assets.get, assets.delete):
         with pytest.raises(ApiError) as caught:
             await call(asset_id)
         assert (caught.value.status, caught.value.code) == (404, "resource_not_exist")
@@ -54,28 +58,30 @@ async def test_an_unknown_asset_is_said_to_be_unknown(library: Library, asset_id
 async def test_pages_are_newest_first_and_filtered(library: Library) -> None:
     videos = [await store(library, bytes([n])) for n in range(3)]
     sound = await store(library, b"s", "audio/mpeg")
-    page, total = await library.page(1, 2)
-    assert ([one.id for one in page], total) == ([sound.id, videos[2].id], 4)
-    page, total = await library.page(2, 2)
-    assert [one.id for one in page] == [videos[1].id, videos[0].id]
-    assert await library.page(9, 2) == ([], 4)
-    page, total = await library.page(1, 10, kinds=["audio", "image"])
-    assert ([one.id for one in page], total) == ([sound.id], 1)
-    page, total = await library.page(1, 10, ids=[videos[0].id, "nothing"])
-    assert ([one.id for one in page], total) == ([videos[0].id], 1)
+    assets = Assets(library)
+    page = await assets.page(Paging(1, 2))
+    assert ([one.id for one in page.rows], page.total) == ([sound.id, videos[2].id], 4)
+    page = await assets.page(Paging(2, 2))
+    assert [one.id for one in page.rows] == [videos[1].id, videos[0].id]
+    page = await assets.page(Paging(9, 2))
+    assert (page.rows, page.total) == ([], 4)
+    page = await assets.page(Paging(1, 10), kinds=["audio", "image"])
+    assert ([one.id for one in page.rows], page.total) == ([sound.id], 1)
+    page = await assets.page(Paging(1, 10), ids=[videos[0].id, "nothing"])
+    assert ([one.id for one in page.rows], page.total) == ([videos[0].id], 1)
 
 
 async def test_another_engine_finds_what_the_last_one_kept(tmp_path: Path) -> None:
     first = Library(tmp_path)
     await first.open()
     asset = await store(first)
-    await first.set_ready(asset.id, "video/mp4")
+    await Assets(first).set_ready(asset.id, "video/mp4")
     waiting = await store(first, b"other")
     await first.close()
     second = Library(tmp_path)
     await second.open()
-    assert (await second.get(asset.id)).status == "ready"
-    assert [one.id for one in await second.processing()] == [waiting.id]
+    assert (await Assets(second).get(asset.id)).status == "ready"
+    assert [one.id for one in await Assets(second).processing()] == [waiting.id]
     await second.close()
 
 
@@ -122,7 +128,7 @@ async def test_a_library_that_is_full_takes_no_more_until_something_goes(tmp_pat
     await library.open()
     first = library.incoming()
     await first.write(b"x" * 900)
-    asset = await library.add_with_content(Asset(new_id(), "direct", "ready", "a", "video/mp4", now()), first)
+    asset = await Assets(library).add_with_content(Asset(new_id(), "direct", "ready", "a", "video/mp4", now()), first)
     second = library.incoming()
     with pytest.raises(ApiError, match="used up: delete assets") as caught:
         await second.write(b"y" * 200)
@@ -130,7 +136,7 @@ async def test_a_library_that_is_full_takes_no_more_until_something_goes(tmp_pat
     second.discard()
     with pytest.raises(ApiError):
         await library.need(200)
-    await library.delete(asset.id)
+    await Assets(library).delete(asset.id)
     await library.need(1000)
     third = library.incoming()
     await third.write(b"y" * 200)
@@ -155,11 +161,11 @@ async def test_a_long_file_is_stopped_on_its_way_when_the_library_is_full(
 
 async def test_bytes_for_a_row_that_was_deleted_meanwhile_are_not_kept(library: Library) -> None:
     asset = Asset(new_id(), "url", "processing", "clip.mp4", "video/mp4", now())
-    await library.add(asset)
+    await Assets(library).add(asset)
     incoming = library.incoming()
     await incoming.write(b"late")
-    await library.delete(asset.id)
-    await library.set_content(asset.id, incoming)
+    await Assets(library).delete(asset.id)
+    await Assets(library).set_content(asset.id, incoming)
     assert not library.path_of(hashlib.sha256(b"late").hexdigest()).exists()
 
 

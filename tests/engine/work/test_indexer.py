@@ -2,13 +2,16 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from engine.errors import ApiError
 from engine.sentences.meaning import Meaning
-from engine.store.library import Asset, Library, new_id, now
+from engine.store.assets import Asset
+from engine.store.indexed import Indexed
+from engine.store.library import Library
+from engine.store.rows import new_id, now
+from engine.store.store import Store
 from engine.work.fetch import Fetcher
 from engine.work.indexer import Indexer
 from engine.work.pool import Pool
@@ -23,19 +26,20 @@ class Indexes:
 
     def __init__(self, home: Path) -> None:
         self.library = Library(home)
+        self.store = Store(self.library)
         pool = Pool(1)
-        recorder = Recorder(self.library, pool, 1, "x")
-        self.indexer = Indexer(self.library, pool, Fetcher(), recorder, Vectors(self.library, Meaning(None)))
+        recorder = Recorder(self.store, pool, 1, "x")
+        self.indexer = Indexer(self.store, pool, Fetcher(), recorder, Vectors(self.library, Meaning(None)))
         self.indexer._index = self._nothing  # type: ignore[method-assign, assignment]
 
-    async def _nothing(self, row: dict[str, Any]) -> None:
+    async def _nothing(self, row: Indexed) -> None:
         return None
 
     async def bring(self, index: str = INDEX) -> tuple[str, str]:
         incoming = self.library.incoming()
         try:
             await incoming.write(b"film")
-            return await self.indexer.from_upload(index, incoming, "x.mp4", "{}")
+            return await self.indexer.from_upload(index, incoming, "x.mp4", {})
         finally:
             incoming.discard()
 
@@ -76,13 +80,14 @@ async def test_a_task_and_its_video_end_together(indexes: Indexes) -> None:
     _, video = await indexes.bring()
     await refuse(indexes.library, "UPDATE ON tasks")
     with pytest.raises(Exception, match="killed"):
-        await indexes.indexer._set(video, status="ready")
+        await indexes.store.indexed.set(video, status="ready")
     assert await indexes.statuses("indexed") == await indexes.statuses("tasks") == ["validating"]
 
 
 async def test_a_video_is_not_deleted_without_its_task_being_told(indexes: Indexes) -> None:
     _, video = await indexes.bring()
-    [row] = await indexes.library.rows("SELECT * FROM indexed WHERE id = ?", [video])
+    row = await indexes.store.indexed.get(video)
+    assert row is not None
     await refuse(indexes.library, "UPDATE ON tasks")
     with pytest.raises(Exception, match="killed"):
         await indexes.indexer.delete(row)
@@ -101,14 +106,14 @@ async def test_an_asset_that_is_deleted_in_the_same_moment_is_not_indexed(indexe
     incoming = indexes.library.incoming()
     await incoming.write(b"film")
     asset = Asset(new_id(), "direct", "ready", "x.mp4", "video/mp4", now())
-    asset = await indexes.library.add_with_content(asset, incoming)
+    asset = await indexes.store.assets.add_with_content(asset, incoming)
 
     async def get(asset_id: str) -> Asset:
-        await Library.delete(indexes.library, asset_id)
+        await indexes.store.assets.delete(asset_id)
         (indexes.library.path_of(str(asset.sha256))).touch()  # its size is still to be had
         return asset
 
-    indexes.library.get = get  # type: ignore[method-assign]
+    indexes.store.assets.get = get  # type: ignore[method-assign]
     with pytest.raises(ApiError, match="asset"):
         await indexes.indexer.from_asset(INDEX, asset.id)
     assert await indexes.statuses("indexed") == []

@@ -56,7 +56,7 @@ async def test_what_means_alike_is_found_the_nearest_first_and_the_unlike_is_not
     await add(library, "bread", "stars", "telescope")
     await add(library, "telescope", sha256="1" * 64)
     await vectors.fill(None)
-    assert [row["text"] for row in await vectors.nearest("observatory", [SHA])] == ["telescope", "stars"]
+    assert [row.text for row in await vectors.nearest("observatory", [SHA])] == ["telescope", "stars"]
     assert await vectors.nearest("observatory", []) == []
 
 
@@ -68,7 +68,7 @@ async def test_a_vector_is_made_once_and_only_of_what_was_said(library: Library)
     for _ in range(2):
         await vectors.fill(SHA)
     assert meaning.asked == ["stars"] * 20
-    assert [row["start"] for row in await vectors.of(SHA)] == list(range(20))
+    assert [row.start for row in await vectors.of(SHA)] == list(range(20))
 
 
 async def test_without_weights_nothing_is_made_or_found(library: Library) -> None:
@@ -89,7 +89,7 @@ async def test_weights_that_are_given_later_fill_in_what_others_made_or_left(lib
     assert await vectors.nearest("stars", [SHA]) == []  # no others' vector is compared
     await vectors.fill(None)
     assert sorted(meaning.asked) == ["bread", "stars", "stars"]
-    assert [row["text"] for row in await vectors.nearest("stars", [SHA])] == ["stars", "bread"]
+    assert [row.text for row in await vectors.nearest("stars", [SHA])] == ["stars", "bread"]
 
 
 async def test_a_vector_goes_with_its_passage(library: Library) -> None:
@@ -116,7 +116,7 @@ async def test_a_passage_that_was_replaced_meanwhile_keeps_no_vector_of_the_old_
 async def test_more_passages_than_fit_one_page_are_all_compared(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.work.vectors._PAGE", 3)
+    monkeypatch.setattr("engine.store.vectors.PAGE", 3)
     vectors = Vectors(library, TurnedMeaning())  # type: ignore[arg-type]
     await add(library, *["stars"] * 7)
     await vectors.fill(None)

@@ -1,6 +1,6 @@
 """How lists of hits become one."""
 
-from engine.api.search_query import Hit, grouped, joined
+from engine.work.hits import Hit, grouped, joined
 
 
 def spans(hits: list[Hit]) -> list[tuple[str, float, float, int]]:
