@@ -14,8 +14,7 @@ from aiohttp import web
 from engine.api.web import read_object
 from engine.errors import ApiError, invalid, missing
 from engine.tell.paraphrase import Prompts
-from engine.tell.schema_fill import check_fillable
-from engine.work.analysis import Asked, MediaSources, Run
+from engine.work.analysis import Asked, MediaSources, Run, read_question
 from engine.work.budget import tokens_in
 from engine.work.fetch import check_url
 from engine.work.pool import Pool
@@ -159,12 +158,10 @@ class AnalyzeRoute:
 
     async def analyze(self, request: web.Request) -> web.StreamResponse:
         asked = read_request(await read_object(request))
-        if asked.schema is not None:
-            check_fillable(asked.prompt, asked.schema)
-        hints = await self._prompts.hints(asked.prompt)
+        question = await read_question(asked, self._prompts)
         async with self._sources.lend(asked.source, asked.value) as media, self._pool.analysis() as worker:
-            run = Run(worker, asked)
-            await run.begin(media, asked, hints)
+            run = Run(worker, asked.max_tokens)
+            await run.begin(question.job(media))
             if asked.stream:
                 return await _stream(request, run)
             return await _whole(run)

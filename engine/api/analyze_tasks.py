@@ -11,7 +11,7 @@ from engine.api.web import nested, read_object
 from engine.errors import ApiError, invalid
 from engine.store.analyze_tasks import FINAL, AnalyzeTask, AnalyzeTasks
 from engine.store.where import Where
-from engine.tell.schema_fill import check_fillable
+from engine.work.analysis import read_words
 from engine.work.analyze_tasks import AnalyzeWork
 
 STATUSES = ("queued", "pending", "processing", "ready", "failed")
@@ -35,8 +35,7 @@ class AnalyzeTaskRoutes:
         if body.get("video_id") is not None:
             raise invalid("The video_id parameter is not taken here; name the source in video.")
         asked = read_request(body)
-        if asked.schema is not None:
-            check_fillable(asked.prompt, asked.schema)
+        read_words(asked)  # refuse at once what the work would refuse
         task = await self._work.start(asked)
         return web.json_response({"task_id": task.id, "status": task.status}, status=202)
 

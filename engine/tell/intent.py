@@ -1,10 +1,8 @@
 """What a prompt asks for, judged by its words: which answers to give, and for which times."""
 
 import re
-from dataclasses import dataclass
-from typing import Literal
 
-Topic = Literal["summary", "chapters", "transcript", "moment", "look", "sound", "text"]
+from engine.facts.intent import Intent, Topic
 
 # In order of decision: a word of an earlier row also settles what a later one would take.
 _WORDS: dict[Topic, str] = {
@@ -60,25 +58,6 @@ _NO_SUBJECT = re.compile(
 _TAIL = re.compile(r"\s+(?:in|during|throughout) (?:the|this) (?:video|clip|film|recording|audio).*$", re.IGNORECASE)
 _LONGEST_SUBJECT = 200
 _EDGES = " .,;:?!\"'()"
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """What to answer.
-
-    Attributes:
-        topics: in the order in which the prompt names them; never empty.
-        span: seconds the question is about; None for the whole clip.
-        beyond: the prompt asks something, but nothing that is measured here.
-        unsure: no word of the prompt settled it.
-        about: what must have been spoken of; empty for everything. Only with the topic ``transcript``.
-    """
-
-    topics: tuple[Topic, ...]
-    span: tuple[float, float] | None = None
-    beyond: bool = False
-    unsure: bool = False
-    about: str = ""
 
 
 def read_intent(prompt: str) -> Intent:

@@ -8,9 +8,9 @@ caption reader takes no closing remark for speech.
 
 from collections.abc import Callable, Iterator
 
+from engine.facts.intent import Intent, Topic
 from engine.facts.timeline import Timeline, mean_look, weighed
 from engine.sentences.weights import MODEL as SENTENCES
-from engine.tell.intent import Intent, Topic
 from engine.tell.phrases import (
     LIMITS,
     about_clip,

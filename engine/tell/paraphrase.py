@@ -5,11 +5,12 @@ measured here can answer are examples too: nearest to one of them, a prompt stay
 """
 
 import asyncio
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.facts.intent import Intent, Topic
 from engine.sentences.meaning import Meaning
-from engine.tell.hints import Hints
-from engine.tell.intent import Topic, read_intent
 
 if TYPE_CHECKING:
     from engine.sentences.bert import Matrix
@@ -88,15 +89,18 @@ class Prompts:
             self._examples.cancel()
             await asyncio.gather(self._examples, return_exceptions=True)
 
-    async def hints(self, prompt: str) -> Hints:
-        """Return what a worker should know of a prompt beside its words."""
-        if self._examples is None:
-            return Hints()
-        topics: tuple[Topic, ...] = ()
-        if read_intent(prompt).unsure:
-            [vector] = await self._meaning.vectors([prompt])
-            topics = nearest_topic(await asyncio.shield(self._examples) @ vector)
-        return Hints(topics, self._meaning.weights)
+    @property
+    def weights(self) -> Path | None:
+        """The directory of the sentence model; None for words only."""
+        return self._meaning.weights
+
+    async def settle(self, prompt: str, intent: Intent) -> Intent:
+        """Return what a prompt asks for; what its words have settled stays as it is."""
+        if self._examples is None or not intent.unsure:
+            return intent
+        [vector] = await self._meaning.vectors([prompt])
+        topics = nearest_topic(await asyncio.shield(self._examples) @ vector)
+        return replace(intent, topics=topics, beyond=False, unsure=False) if topics else intent
 
 
 def nearest_topic(likeness: "Matrix") -> tuple[Topic, ...]:

@@ -11,9 +11,9 @@ from itertools import chain
 from typing import Any, Protocol
 
 from engine.errors import ApiError, invalid
+from engine.facts.intent import Intent
 from engine.facts.timeline import Timeline
 from engine.senses import missing_package, missing_reader, not_installed
-from engine.tell.intent import Intent, read_intent
 from engine.tell.schema_rules import Schema, check_schema, kinds_of, merged, resolve
 from engine.tell.values import Shape, json_text
 from engine.tell.vocabulary import CLIP, SOURCES, Concept, Needs, Scope, Source, find_concept, find_sources, normalised
@@ -417,7 +417,7 @@ def plan(schema: Schema, intent: Intent, lacking: Mapping[str, str]) -> Plan:
     return Plan(root, intent, root.uses, tuple(binder.omitted))
 
 
-def check_fillable(prompt: str, schema: Schema) -> None:
+def check_fillable(intent: Intent, schema: Schema) -> None:
     """Refuse a schema that no clip could fill, before any media is touched.
 
     Raises:
@@ -429,7 +429,7 @@ def check_fillable(prompt: str, schema: Schema) -> None:
         lacking["speech"] = not_installed(package)
     if package := missing_reader():
         lacking["on_screen_text"] = not_installed(package, "ocr")
-    plan(schema, read_intent(prompt), lacking)
+    plan(schema, intent, lacking)
 
 
 def fill(filled: Plan, timeline: Timeline) -> Iterator[str]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from engine.facts.facts import Colour, Level, Motion, Silence, Tone, Utterance, Word, Writing
+from engine.facts.intent import Intent
 from engine.facts.timeline import Section, Timeline, mean_look, weighed
 from engine.facts.words import keywords_of
 from engine.tell import narrate, phrases
-from engine.tell.intent import Intent
 
 Kind = Literal["text", "time", "length", "number", "count", "share", "decibels", "flag"]
 Needs = frozenset[str]

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.tell.hints import Hints
+from engine.facts.intent import Intent
+from engine.facts.job import Analyze
+from engine.tell.intent import read_intent
+from engine.tell.paraphrase import Prompts
+from engine.tell.schema_fill import check_fillable
 from engine.work.budget import Budget
 from engine.work.indexer import Indexer
 from engine.work.intake import Intake
@@ -36,28 +40,66 @@ class Asked:
     stream: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a request comes to, once its prompt was read: all that a worker is told of it but the file."""
+
+    intent: Intent
+    schema: dict[str, Any] | None
+    weights: Path | None
+
+    def job(self, media: Media, longest_s: float = MAX_DURATION_S) -> Analyze:
+        """Return the job that answers it from a file.
+
+        Args:
+            longest_s: how long the media may be.
+        """
+        path, record = media
+        return Analyze(path, self.intent, self.schema, record, longest_s, self.weights)
+
+
+def read_words(asked: Asked) -> Intent:
+    """Judge a request by the words of its prompt, and its schema by what can be filled at all.
+
+    Raises:
+        ApiError: the schema cannot be.
+    """
+    intent = read_intent(asked.prompt)
+    if asked.schema is not None:
+        check_fillable(intent, asked.schema)
+    return intent
+
+
+async def read_question(asked: Asked, prompts: Prompts) -> Question:
+    """Read a request's prompt, by its words and, where they do not settle it, by what it is like.
+
+    A schema says by itself what is to be told, so there the words are enough.
+
+    Raises:
+        ApiError: the schema cannot be filled.
+    """
+    intent = read_words(asked)
+    if asked.schema is None:
+        intent = await prompts.settle(asked.prompt, intent)
+    return Question(intent, asked.schema, prompts.weights)
+
+
 class Run:
     """One analysis: the worker's messages as fragments within the budget."""
 
-    def __init__(self, worker: Worker, asked: Asked) -> None:
+    def __init__(self, worker: Worker, max_tokens: int) -> None:
         self._worker = worker
-        self._budget = Budget(asked.max_tokens)
+        self._budget = Budget(max_tokens)
         self.generation_id = str(uuid.uuid4())
         self.told: dict[str, Any] = {}
 
-    async def begin(self, media: Media, asked: Asked, hints: Hints, longest_s: float = MAX_DURATION_S) -> None:
+    async def begin(self, job: Analyze) -> None:
         """Hand the job over; returns when the worker has accepted it.
-
-        Args:
-            hints: what is made of the prompt beyond its words.
-            longest_s: how long the media may be.
 
         Raises:
             ApiError: it has not.
         """
-        path, kept = media
-        job = {"kind": "analyze", "path": str(path), "prompt": asked.prompt, "schema": asked.schema, "record": kept}
-        await self._worker.give({**job, "hints": hints.to_wire(), "longest_s": longest_s})
+        await self._worker.give(job)
         self.told = (await self._worker.receive())["accepted"]
 
     async def fragments(self) -> AsyncIterator[str]:

@@ -14,7 +14,7 @@ from engine.errors import ApiError
 from engine.store.analyze_tasks import AnalyzeTask
 from engine.store.store import Store
 from engine.tell.paraphrase import Prompts
-from engine.work.analysis import Asked, Media, MediaSources, Run
+from engine.work.analysis import Asked, Media, MediaSources, Run, read_question
 from engine.work.intake import decoded
 from engine.work.jobs import Jobs
 from engine.work.pool import Pool
@@ -93,11 +93,11 @@ class AnalyzeWork:
             return await self._run(task.id, asked, lent)
 
     async def _run(self, ident: str, asked: Asked, media: Media) -> dict[str, Any]:
-        hints = await self._prompts.hints(asked.prompt)
+        question = await read_question(asked, self._prompts)
         async with self._pool.analysis(patient=True) as worker:
             await self._tasks.set_status(ident, "processing")
-            run = Run(worker, asked)
-            await run.begin(media, asked, hints, MAX_DURATION_S)
+            run = Run(worker, asked.max_tokens)
+            await run.begin(question.job(media, MAX_DURATION_S))
             data = "".join([fragment async for fragment in run.fragments()])
         return {
             "generation_id": run.generation_id,

@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.errors import ApiError, invalid
 from engine.facts import stretches
+from engine.facts.job import Probe, Sketch
 from engine.facts.stretches import Span
 from engine.sentences import weights
 from engine.sentences.meaning import Meaning
@@ -93,7 +94,7 @@ class Embedder:
         """
         await self._check_image(path)
         async with self._pool.probe() as worker:
-            await worker.give({"kind": "sketch", "path": str(path)})
+            await worker.give(Sketch(path))
             sketch = bytes.fromhex((await worker.receive())["sketch"])
         [row] = await asyncio.to_thread(_looks, [sketch])
         return row
@@ -172,7 +173,7 @@ class Embedder:
 
     async def _probed(self, path: Path) -> tuple[dict[str, Any], str]:
         async with self._pool.probe() as worker:
-            await worker.give({"kind": "probe", "path": str(path)})
+            await worker.give(Probe(path))
             message = await worker.receive()
         return message["clip"], message["format"]
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from engine.errors import ApiError
+from engine.facts.job import CutPiece, FindPieces
 from engine.store.indexed import Indexed
 from engine.store.store import Store
 from engine.store.streams import Piece
@@ -82,12 +83,11 @@ class Hls:
         if number >= len(pieces):
             raise ApiError("resource_not_exist", "The video has no such piece.", 404)
         begin, end = pieces[number]
-        job = {
-            "kind": "piece",
-            "path": str(self._library.path_of(row.content)),
-            "begin": begin if number else None,
-            "end": end if number + 1 < len(pieces) else None,
-        }
+        job = CutPiece(
+            self._library.path_of(row.content),
+            begin if number else None,
+            end if number + 1 < len(pieces) else None,
+        )
         async with self._pool.probe() as worker:
             await worker.give(job)
             while "end" not in (message := await worker.receive()):
@@ -119,7 +119,7 @@ class Hls:
 
     async def _find_pieces(self, row: Indexed) -> list[Piece]:
         async with self._pool.probe() as worker:
-            await worker.give({"kind": "pieces", "path": str(self._library.path_of(row.content))})
+            await worker.give(FindPieces(self._library.path_of(row.content)))
             try:
                 found = (await worker.receive())["pieces"]
             except ApiError as exc:

@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from engine.errors import ApiError, unknown
+from engine.facts.job import Probe
 from engine.store.indexed import Indexed
 from engine.store.library import Incoming
 from engine.store.rows import new_id, now
@@ -187,7 +188,7 @@ class Indexer:
 
     async def _probe(self, ident: str, sha256: str) -> None:
         async with self._pool.probe() as worker:
-            await worker.give({"kind": "probe", "path": str(self._library.path_of(sha256))})
+            await worker.give(Probe(self._library.path_of(sha256)))
             clip = (await worker.receive())["clip"]
         if clip["still_image"]:
             raise ApiError("video_file_broken", "The file is an image; an index takes video and audio.")

@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from engine.errors import ApiError, invalid
+from engine.facts.job import Probe
 from engine.store.assets import Asset
 from engine.store.library import Incoming
 from engine.store.rows import new_id, now
@@ -154,7 +155,7 @@ class Intake:
     async def _judge(self, asset: Asset) -> None:
         assert asset.sha256 is not None
         async with self._pool.probe() as worker:
-            await worker.give({"kind": "probe", "path": str(self._library.path_of(asset.sha256))})
+            await worker.give(Probe(self._library.path_of(asset.sha256)))
             message = await worker.receive()
         await self._assets.set_ready(asset.id, file_type(message["clip"], message["format"], asset.file_type))
         log.info("asset_ready", asset=asset.id, duration_s=message["clip"]["duration"])

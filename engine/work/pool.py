@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 
 from engine.errors import ApiError
+from engine.facts.job import Job, to_line
 from engine.senses import Senses
 from engine.work.turns import Turns
 
@@ -65,10 +66,10 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid
 
-    async def give(self, job: dict[str, Any]) -> None:
+    async def give(self, job: Job) -> None:
         """Hand over the job. The pipe stays open: its end tells the worker that we are gone."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(job).encode() + b"\n")
+        self._process.stdin.write(to_line(job))
         with suppress(ConnectionError):  # a worker that died is noticed when it is read
             await self._process.stdin.drain()
 

@@ -8,6 +8,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+from engine.facts.job import Measure
 from engine.store.store import Store
 from engine.tell.passages import passages_of, sketches_of
 from engine.work.pool import Pool
@@ -64,7 +65,7 @@ class Recorder:
         """
         async with self._turns.turn(), self._pool.analysis(patient=True) as worker:
             await on_turn("indexing")
-            await worker.give({"kind": "facts", "path": str(path)})
+            await worker.give(Measure(path))
             kept: dict[str, Any] = {"version": self._version, "facts": [], "sketches": []}
             while "damaged_packets" not in kept:
                 _take(kept, await worker.receive())

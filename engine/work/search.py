@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import ApiError
+from engine.facts.job import Sketch
 from engine.facts.words import word_query
 from engine.store.indexed import Indexed
 from engine.store.indexes import Index
@@ -126,7 +127,7 @@ class Searcher:
 
     async def _sketch(self, path: Path) -> bytes:
         async with self._pool.probe() as worker:
-            await worker.give({"kind": "sketch", "path": str(path)})
+            await worker.give(Sketch(path))
             return bytes.fromhex((await worker.receive())["sketch"])
 
     async def _by_words(self, option: str, text: str, searched: SearchPool) -> list[Hit]:

@@ -5,6 +5,7 @@ Only for indexes that were made with the addon. An address carries its own token
 """
 
 from engine.errors import ApiError
+from engine.facts.job import Thumbnail
 from engine.store.store import Store
 from engine.work.pool import Pool
 from engine.work.tokens import Expired, Forged, Tokens
@@ -44,6 +45,5 @@ class Thumbnails:
         if row is None or row.status != "ready":
             raise ApiError("resource_not_exist", "The video of this thumbnail is gone.", 404)
         async with self._pool.probe() as worker:
-            path = str(self._library.path_of(row.content))
-            await worker.give({"kind": "thumbnail", "path": path, "at": float(at)})
+            await worker.give(Thumbnail(self._library.path_of(row.content), float(at)))
             return bytes.fromhex((await worker.receive())["image"])

@@ -3,22 +3,22 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from engine.errors import invalid
 from engine.facts.facts import KINDS, Clip, Examination, Examinations
+from engine.facts.intent import Intent
+from engine.facts.job import Analyze
 from engine.facts.kept import replayed
 from engine.facts.timeline import Timeline
 from engine.measure.examine import Damage, Order, examine
-from engine.measure.media import MAX_DURATION_S, check_limits, open_media, read_clip
+from engine.measure.media import check_limits, open_media, read_clip
 from engine.recognise.sight import Eyes
 from engine.recognise.speech import Ears
 from engine.senses import missing_package, missing_reader, not_installed
-from engine.tell.hints import NO_HINTS, Hints
-from engine.tell.intent import Intent, read_intent
 from engine.tell.narrate import NEEDS, narrate
 from engine.tell.phrases import MODEL
+from engine.tell.retrieval import Encode
 from engine.tell.schema_fill import fill, plan
 
 # Around a moment that is asked for, this much is looked at.
@@ -53,45 +53,41 @@ class Reply:
 
 
 @contextmanager
-def answer(
-    path: Path,
-    prompt: str,
-    schema: dict[str, Any] | None,
-    ears: Ears | None,
-    eyes: Eyes | None,
-    kept: dict[str, Any] | None = None,
-    longest_s: float = MAX_DURATION_S,
-    hints: Hints = NO_HINTS,
-) -> Iterator[Reply]:
-    """Open a media file and prepare the answer to a prompt.
-
-    Args:
-        kept: what was measured of the file before; it is then told again, not measured again.
-        longest_s: how long the clip may be.
-        hints: what the engine makes of the prompt beyond its words.
+def answer(job: Analyze, ears: Ears | None, eyes: Eyes | None) -> Iterator[Reply]:
+    """Open a media file and prepare the answer to what is asked of it.
 
     Raises:
         ApiError: the file cannot be used, or the schema cannot be filled from it.
     """
-    with open_media(path) as container:
+    intent, schema = job.intent, job.schema
+    with open_media(job.path) as container:
         clip = read_clip(container)
-        check_limits(clip, longest_s)
+        check_limits(clip, job.longest_s)
         if clip.still_image:
             raise invalid("The video parameter names an image; this call takes video or audio.")
-        intent = read_intent(prompt) if schema is not None else hints.settle(read_intent(prompt))
         filled = plan(schema, intent, lacking(clip)) if schema is not None else None
         needs = filled.uses if filled else frozenset[str]().union(*(NEEDS[topic] for topic in intent.topics))
         examinations = examinations_of(clip, needs)
         order = _order(clip, examinations, intent, ears, eyes)
-        if kept is not None:
-            order.damage.packets = kept["damaged_packets"]
-            timeline = replayed(kept, examinations, (order.start, order.end))
+        if job.record is not None:
+            order.damage.packets = job.record["damaged_packets"]
+            timeline = replayed(job.record, examinations, (order.start, order.end))
         else:
             timeline = Timeline(clip, examinations, examine(container, clip, order), (order.start, order.end))
         if filled is None:
-            yield Reply(clip, examinations, narrate(timeline, intent, hints.encode(intent)), order.damage)
+            yield Reply(clip, examinations, narrate(timeline, intent, _encode(job)), order.damage)
         else:
             yield Reply(clip, examinations, fill(filled, timeline), order.damage, filled.omitted)
+
+
+def _encode(job: Analyze) -> Encode | None:
+    """Return what makes vectors, where an answer needs one and there are weights."""
+    if job.weights is None or not job.intent.about:
+        return None
+    # Loaded only for such an answer: it is 91 MB of numbers.
+    from engine.sentences.encoder import Encoder
+
+    return Encoder.load(job.weights).encode
 
 
 def lacking(clip: Clip) -> dict[str, str]:

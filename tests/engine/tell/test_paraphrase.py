@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine.facts.intent import Intent
 from engine.sentences.meaning import Meaning
-from engine.tell.hints import NO_HINTS, Hints
 from engine.tell.intent import read_intent
 from engine.tell.paraphrase import EXAMPLES, Prompts
 from tests.engine.conftest import true_weights
@@ -33,43 +33,35 @@ class KnownMeaning:
         return row
 
 
-async def hints_for(prompt: str, like: str, likeness: float) -> Hints:
+async def settled(prompt: str, like: str, likeness: float) -> Intent:
     prompts = Prompts(KnownMeaning(like, likeness))  # type: ignore[arg-type]
     await prompts.open()
-    hints = await prompts.hints(prompt)
+    intent = await prompts.settle(prompt, read_intent(prompt))
     await prompts.close()
-    return hints
+    return intent
 
 
 async def test_a_prompt_that_words_do_not_settle_goes_where_its_nearest_example_goes() -> None:
-    hints = await hints_for("Is it deafening?", "How loud is the audio?", 0.5)
-    intent = hints.settle(read_intent("Is it deafening?"))
+    intent = await settled("Is it deafening?", "How loud is the audio?", 0.5)
     assert (intent.topics, intent.beyond) == (("sound",), False)
 
 
 @pytest.mark.parametrize(("like", "likeness"), [("How loud is the audio?", 0.2), ("Who is this person?", 0.9)])
 async def test_a_prompt_like_nothing_or_like_a_question_beyond_stays_beyond(like: str, likeness: float) -> None:
-    hints = await hints_for("Is it deafening?", like, likeness)
-    assert hints.settle(read_intent("Is it deafening?")).beyond
+    assert (await settled("Is it deafening?", like, likeness)).beyond
 
 
 async def test_what_words_settle_is_never_overruled() -> None:
-    hints = await hints_for("Summarize this", "How loud is the audio?", 1.0)
-    assert hints.topics == ()
-    assert Hints(("sound",)).settle(read_intent("Summarize this")).topics == ("summary",)
+    assert await settled("Summarize this", "How loud is the audio?", 1.0) == read_intent("Summarize this")
 
 
-async def test_without_weights_there_are_no_hints() -> None:
+async def test_without_weights_words_have_the_last_say() -> None:
     prompts = Prompts(Meaning(None))
     await prompts.open()
-    assert await prompts.hints("Is it deafening?") == NO_HINTS
+    intent = read_intent("Is it deafening?")
+    assert await prompts.settle("Is it deafening?", intent) == intent
+    assert prompts.weights is None
     await prompts.close()
-
-
-def test_hints_cross_the_pipe_as_they_are() -> None:
-    hints = Hints(("sound",))
-    assert Hints.from_wire(hints.to_wire()) == hints
-    assert Hints.from_wire(None) == NO_HINTS
 
 
 @pytest.fixture
@@ -86,7 +78,7 @@ async def test_paraphrases_that_words_miss_are_mostly_understood_with_weights(pr
     """The figures of docs/engine.md: 7 of 36 right without weights, six of them by the default, 27 with."""
     wrong = []
     for prompt, topic in PARAPHRASES:
-        intent = (await prompts.hints(prompt)).settle(read_intent(prompt))
+        intent = await prompts.settle(prompt, read_intent(prompt))
         if intent.topics != (topic,):
             wrong.append((prompt, topic, intent.topics))
     assert sum(read_intent(prompt).topics == (topic,) for prompt, topic in PARAPHRASES) == 7
@@ -94,5 +86,5 @@ async def test_paraphrases_that_words_miss_are_mostly_understood_with_weights(pr
 
 
 async def test_questions_beyond_what_is_measured_stay_beyond_with_weights(prompts: Prompts) -> None:
-    changed = [one for one in BEYOND if not (await prompts.hints(one)).settle(read_intent(one)).beyond]
+    changed = [one for one in BEYOND if not (await prompts.settle(one, read_intent(one))).beyond]
     assert len(changed) <= 1, changed

@@ -311,7 +311,7 @@ def test_a_constant_claim_must_be_true() -> None:
 
 def test_a_hopeless_schema_is_refused_before_any_media_is_touched() -> None:
     with pytest.raises(ApiError, match="/objects"):
-        check_fillable("x", of(objects=TEXT))
+        check_fillable(read_intent("x"), of(objects=TEXT))
 
 
 NAMES = st.sampled_from(
@@ -407,5 +407,5 @@ def test_without_a_reader_a_required_text_is_refused_and_an_optional_one_omitted
 ) -> None:
     monkeypatch.setattr("engine.tell.schema_fill.missing_reader", lambda: "rapidocr")
     with pytest.raises(ApiError, match=r"/ocr needs .* rapidocr is not installed \(extra ocr\)"):
-        check_fillable("x", of(ocr=TEXT))
-    check_fillable("x", of([], ocr=TEXT, title=TEXT))
+        check_fillable(read_intent("x"), of(ocr=TEXT))
+    check_fillable(read_intent("x"), of([], ocr=TEXT, title=TEXT))

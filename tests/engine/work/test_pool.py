@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ApiError
+from engine.facts.job import Measure, Probe, Thumbnail
 from engine.senses import Senses, missing_package
 from engine.work.pool import Pool, Worker
 
@@ -24,14 +25,14 @@ async def pool() -> AsyncIterator[Pool]:
 
 async def test_a_probe_says_what_is_in_a_file(pool: Pool, sample_clip: Path) -> None:
     async with pool.probe() as worker:
-        await worker.give({"kind": "probe", "path": str(sample_clip)})
+        await worker.give(Probe(sample_clip))
         clip = (await worker.receive())["clip"]
     assert (clip["width"], clip["height"]) == (640, 360)
 
 
-async def test_a_job_that_breaks_the_rules_is_the_engines_fault(pool: Pool) -> None:
+async def test_a_job_that_breaks_the_rules_is_the_engines_fault(pool: Pool, sample_clip: Path) -> None:
     async with pool.probe() as worker:
-        await worker.give({"kind": "probe"})
+        await worker.give(Thumbnail(sample_clip, at="late"))  # type: ignore[arg-type]
         with pytest.raises(ApiError) as caught:
             await worker.receive()
     assert (caught.value.code, caught.value.status) == ("internal_error", 500)
@@ -75,7 +76,7 @@ def group_of(pid: int) -> list[int]:
 async def test_a_job_that_is_given_up_takes_its_recognisers_along(sample_clip: Path) -> None:
     pool = Pool(1, Senses(3))
     async with pool.analysis() as worker:
-        await worker.give({"kind": "facts", "path": str(sample_clip)})
+        await worker.give(Measure(sample_clip))
         while "fact" not in await worker.receive():
             pass
         ends = [os.pidfd_open(pid) for pid in group_of(worker.pid)]
@@ -89,7 +90,7 @@ async def test_a_job_that_is_given_up_takes_its_recognisers_along(sample_clip: P
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found by /proc here")
 async def test_without_its_engine_a_worker_ends_and_takes_along_even_who_is_busy(sample_clip: Path) -> None:
     worker = await Worker.start(Senses(2))
-    await worker.give({"kind": "facts", "path": str(sample_clip)})
+    await worker.give(Measure(sample_clip))
     while "fact" not in await worker.receive():
         pass
     group = group_of(worker.pid)
@@ -106,7 +107,7 @@ async def test_without_its_engine_a_worker_ends_and_takes_along_even_who_is_busy
 
 async def test_a_killed_worker_is_told_as_that(pool: Pool, sample_clip: Path) -> None:
     async with pool.analysis() as worker:
-        await worker.give({"kind": "facts", "path": str(sample_clip)})
+        await worker.give(Measure(sample_clip))
         worker.kill_now()
         with pytest.raises(ApiError, match="worker was killed"):
             while True:
