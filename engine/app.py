@@ -1,6 +1,7 @@
 """The server put together: who owns what, and in which order it opens and closes."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -97,15 +98,14 @@ def create_app(settings: Settings) -> web.Application:
     parts: tuple[Part, ...] = (library, pool, intake, sessions, vectors, prompts, indexer, embeddings, analyses)
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
-        for part in parts:
-            await part.open()
-        await searches.open()
-        await thumbnails.open()
-        await hls.open()
-        yield
-        for part in reversed(parts):
-            await part.close()
-        meaning.close()
+        async with AsyncExitStack() as opened:
+            opened.callback(meaning.close)
+            for part in parts:
+                await part.open()
+                opened.push_async_callback(part.close)
+            for addressed in (searches, thumbnails, hls):
+                await addressed.open()
+            yield
 
     app = web.Application(middlewares=[log_requests, set_tenant, errors_as_json], client_max_size=MAX_BODY_BYTES)
     app.cleanup_ctx.append(lifetime)

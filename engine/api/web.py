@@ -1,10 +1,10 @@
 """What all routes share: errors as the API writes them, headers, one log line a request."""
 
-import asyncio
 import json
 import re
 import time
 from collections.abc import Awaitable, Callable
+from functools import wraps
 from typing import Any
 
 import structlog
@@ -20,27 +20,57 @@ TENANT_HEADER = "X-Fanlight-Tenant"
 _HOST = re.compile(r"[A-Za-z0-9._\-]+(:[0-9]+)?|\[[0-9a-fA-F:.]+\](:[0-9]+)?")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-
-_NESTED: set[Handler] = set()
-_DEPRECATED: set[Handler] = set()
+_DEPRECATED = web.RequestKey("deprecated", bool)
 
 
 def nested(handler: Handler) -> Handler:
-    """Mark a handler whose errors the API nests: ``{"error": {"code", "message"}}``."""
-    _NESTED.add(handler)
-    return handler
+    """Wrap a handler whose errors the API nests: ``{"error": {"code", "message"}}``."""
+
+    @wraps(handler)
+    async def wrapped(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except ConnectionError:
+            raise
+        except Exception as exc:
+            return error_response(error_of(exc, request), nest=True)
+
+    return wrapped
 
 
 def deprecated(handler: Handler) -> Handler:
-    """Mark a call that the API has announced for removal."""
-    _DEPRECATED.add(handler)
-    return handler
+    """Wrap a call that the API has announced for removal: whatever it answers says so."""
+
+    @wraps(handler)
+    async def wrapped(request: web.Request) -> web.StreamResponse:
+        request[_DEPRECATED] = True
+        return await handler(request)
+
+    return wrapped
 
 
 def error_response(error: ApiError, nest: bool = False) -> web.Response:
     headers = {"Retry-After": "5"} if error.status == 429 else None
     body = {"error": error.body()} if nest else error.body()
     return web.json_response(body, status=error.status, headers=headers)
+
+
+def error_of(exc: Exception, request: web.Request) -> ApiError:
+    """Return what a caller is told of a failure; tracebacks go to the log only."""
+    match exc:
+        case ApiError():
+            return exc
+        case UnicodeEncodeError():
+            # JSON can name halves of characters, which neither the library nor an answer can hold.
+            return invalid("A parameter holds half of a surrogate pair.")
+        case web.HTTPRequestEntityTooLarge():
+            return ApiError("parameter_invalid", "The request body is too large.", 413)
+        case web.HTTPNotFound():
+            return ApiError("resource_not_exist", "There is no such path.", 404)
+        case web.HTTPMethodNotAllowed():
+            return ApiError("parameter_invalid", "The path does not take this method.", 405)
+    log.error("request_broke", method=request.method, exc_info=exc)
+    return ApiError("internal_error", "The engine failed.", 500)
 
 
 @web.middleware
@@ -52,28 +82,16 @@ async def set_tenant(request: web.Request, handler: Handler) -> web.StreamRespon
 
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn every failure into the API's error object; tracebacks go to the log only."""
-    nest = request.match_info.handler in _NESTED
+    """Turn every failure into the API's error object."""
     try:
         return await handler(request)
-    except ApiError as exc:
-        return error_response(exc, nest)
-    except UnicodeEncodeError:
-        # JSON can name halves of characters, which neither the library nor an answer can hold.
-        return error_response(invalid("A parameter holds half of a surrogate pair."), nest)
-    except web.HTTPRequestEntityTooLarge:
-        return error_response(ApiError("parameter_invalid", "The request body is too large.", 413), nest)
-    except web.HTTPNotFound:
-        return error_response(ApiError("resource_not_exist", "There is no such path.", 404))
-    except web.HTTPMethodNotAllowed as exc:
-        response = error_response(ApiError("parameter_invalid", "The path does not take this method.", 405))
-        response.headers["Allow"] = ", ".join(sorted(exc.allowed_methods))
-        return response
-    except (asyncio.CancelledError, ConnectionError):
+    except ConnectionError:
         raise
-    except Exception:
-        log.exception("request_broke", method=request.method)
-        return error_response(ApiError("internal_error", "The engine failed.", 500), nest)
+    except Exception as exc:
+        response = error_response(error_of(exc, request))
+        if isinstance(exc, web.HTTPMethodNotAllowed):
+            response.headers["Allow"] = ", ".join(sorted(exc.allowed_methods))
+        return response
 
 
 @web.middleware
@@ -98,7 +116,7 @@ async def log_requests(request: web.Request, handler: Handler) -> web.StreamResp
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Api-Version"] = API_VERSION
-    if request.match_info.handler in _DEPRECATED:
+    if request.get(_DEPRECATED):
         # The date that RFC 9745 wants is not published; the form of its drafts says as much as is known.
         response.headers["Deprecation"] = "true"
 
