@@ -5,31 +5,126 @@ two endings only: ``stream_end``, or a connection that breaks off.
 """
 
 import json
-import math
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import structlog
 from aiohttp import web
+from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator, model_validator
 
+from engine.api.bodies import Body, absent, check_address, fault, object_or, read_body, says, sentence, that
 from engine.api.web import read_object
-from engine.errors import ApiError, invalid, missing
+from engine.errors import ApiError
 from engine.tell.paraphrase import Prompts
 from engine.work.analysis import Asked, MediaSources, Run, read_question
 from engine.work.budget import tokens_in
-from engine.work.fetch import check_url
 from engine.work.pool import Pool
 
 log = structlog.get_logger()
 
 MAX_PROMPT_TOKENS = 2000
 MAX_TOKENS = 4096
-_SOURCES = ("url", "asset_id", "base64_string")
-# What callers may name; the answer's model_name is the true one.
-_MODELS = ("pegasus1.2", "pegasus1.5")
 # What SDKs since 1.3 can ask for: each would change the answer, so none is passed over in silence.
-_LATER = (
-    "image", "prompt_v2", "start_time", "end_time", "min_segment_duration", "max_segment_duration", "custom_id",
-)  # fmt: skip
+Later = Annotated[None, says("is not served here; leave it out")]
+_SOURCES = ("url", "asset_id", "base64_string")
+
+
+def _has_whole_characters(text: str) -> bool:
+    """Whether a text has no halves of characters, which JSON can name but no text can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+_WHOLE = "holds half of a surrogate pair"
+
+
+class Video(Body):
+    """Where the media are: ``type`` names the member that says it."""
+
+    type: Annotated[Literal["url", "asset_id", "base64_string"], says("must be url, asset_id or base64_string")]
+    url: Any = None
+    asset_id: Any = None
+    base64_string: Any = None
+
+    @property
+    def value(self) -> Any:
+        return getattr(self, self.type)
+
+    @model_validator(mode="after")
+    def _names_one_source(self) -> Self:
+        if self.value is None:
+            raise absent(self.type)
+        if not isinstance(self.value, str) or not self.value:
+            raise fault("must be a string", self.type)
+        if sum(getattr(self, name) is not None for name in _SOURCES) > 1:
+            raise fault("must name exactly one source")
+        if self.type == "url":
+            check_address(self.value)
+        return self
+
+
+class ResponseFormat(Body):
+    type: Annotated[Literal["json_schema"], says("must be json_schema")]
+    json_schema: Annotated[
+        dict[Any, Any],
+        says("must be an object"),
+        that(lambda schema: _has_whole_characters(json.dumps(schema, ensure_ascii=False)), _WHOLE),
+    ]
+
+
+class Analysis(Body):
+    """The body of an analysis."""
+
+    # What callers may name; the answer's model_name is the true one.
+    model_name: Annotated[Literal["pegasus1.2", "pegasus1.5"], says("must be one of pegasus1.2, pegasus1.5")] | None = (
+        None
+    )
+    analysis_mode: Annotated[Literal["general"], says("must be general: no other is served here")] | None = None
+    image: Later = None
+    prompt_v2: Later = None
+    start_time: Later = None
+    end_time: Later = None
+    min_segment_duration: Later = None
+    max_segment_duration: Later = None
+    custom_id: Later = None
+    video_id: Annotated[str, says("has the wrong type")] | None = None
+    video: Annotated[Video | None, Field(validate_default=True)] = None
+    prompt: Annotated[
+        str,
+        says("has the wrong type"),
+        that(lambda prompt: bool(prompt.strip()), "must not be empty"),
+        that(_has_whole_characters, _WHOLE),
+    ]
+    temperature: Annotated[
+        Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)], says("must be a number from 0 to 1")
+    ] = 0.2
+    max_tokens: Annotated[
+        Annotated[float, Field(ge=1, le=MAX_TOKENS, multiple_of=1)],
+        says(f"must be a whole number from 1 to {MAX_TOKENS}"),
+    ] = float(MAX_TOKENS)
+    stream: Annotated[bool, says("has the wrong type")] = True
+    response_format: Annotated[ResponseFormat, object_or("has the wrong type")] | None = None
+
+    @field_validator("video", mode="wrap")
+    @classmethod
+    def _one_of_both(cls, value: Any, inner: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        if value is not None and not isinstance(value, dict):
+            raise fault("has the wrong type")
+        video_id = info.data.get("video_id")
+        if value is not None and video_id is not None:
+            raise sentence("Exactly one of the video and video_id parameters must be given, not both.")
+        if value is None and video_id is None:
+            raise absent()
+        return inner(value)
+
+    @field_validator("prompt")
+    @classmethod
+    def _is_short(cls, prompt: str) -> str:
+        if tokens_in(prompt) > MAX_PROMPT_TOKENS:
+            raise sentence(f"The prompt has more than {MAX_PROMPT_TOKENS} tokens.", "token_limit_exceeded")
+        return prompt
 
 
 def read_request(body: dict[str, Any]) -> Asked:
@@ -38,103 +133,10 @@ def read_request(body: dict[str, Any]) -> Asked:
     Raises:
         ApiError: with the code and the member's name.
     """
-    _refuse_later(body)
-    source, value = _read_video(body)
-    prompt = _member(body, "prompt", str)
-    if prompt is None:
-        raise missing("prompt")
-    if not prompt.strip():
-        raise invalid("The prompt parameter must not be empty.")
-    _check_characters("prompt", prompt)
-    if tokens_in(prompt) > MAX_PROMPT_TOKENS:
-        raise ApiError("token_limit_exceeded", f"The prompt has more than {MAX_PROMPT_TOKENS} tokens.")
-    temperature = body.get("temperature")
-    if temperature is not None and (not _is_number(temperature) or not 0 <= temperature <= 1):
-        raise invalid("The temperature parameter must be a number from 0 to 1.")
-    max_tokens = body.get("max_tokens")
-    if max_tokens is None:
-        max_tokens = MAX_TOKENS
-    elif not _is_number(max_tokens) or max_tokens != int(max_tokens) or not 1 <= max_tokens <= MAX_TOKENS:
-        raise invalid(f"The max_tokens parameter must be a whole number from 1 to {MAX_TOKENS}.")
-    stream = _member(body, "stream", bool)
-    return Asked(prompt, source, value, _read_schema(body), int(max_tokens), stream is not False)
-
-
-def _refuse_later(body: dict[str, Any]) -> None:
-    """Refuse what is asked of later models and cannot be served.
-
-    Raises:
-        ApiError: ``parameter_invalid``, with the member's name.
-    """
-    if body.get("model_name") not in (None, *_MODELS):
-        raise invalid(f"The model_name parameter must be one of {', '.join(_MODELS)}.")
-    if body.get("analysis_mode") not in (None, "general"):
-        raise invalid("The analysis_mode parameter must be general: no other is served here.")
-    for name in _LATER:
-        if body.get(name) is not None:
-            raise invalid(f"The {name} parameter is not served here; leave it out.")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
-
-
-def _member(body: dict[str, Any], name: str, kind: type) -> Any:
-    """Return a member, None where it is absent or null."""
-    value = body.get(name)
-    if value is not None and not isinstance(value, kind):
-        raise invalid(f"The {name} parameter has the wrong type.")
-    return value
-
-
-def _read_video(body: dict[str, Any]) -> tuple[str, str]:
-    video_id, video = _member(body, "video_id", str), _member(body, "video", dict)
-    if video is not None and video_id is not None:
-        raise invalid("Exactly one of the video and video_id parameters must be given, not both.")
-    if video_id is not None:
-        return "video_id", video_id
-    if video is None:
-        raise missing("video")
-    kind = video.get("type")
-    if kind is None:
-        raise missing("video.type")
-    if not isinstance(kind, str) or kind not in _SOURCES:
-        raise invalid("The video.type parameter must be url, asset_id or base64_string.")
-    value = video.get(kind)
-    if value is None:
-        raise missing(f"video.{kind}")
-    if not isinstance(value, str) or not value:
-        raise invalid(f"The video.{kind} parameter must be a string.")
-    if any(video.get(other) is not None for other in _SOURCES if other != kind):
-        raise invalid("The video parameter must name exactly one source.")
-    if kind == "url":
-        check_url(value)
-    return kind, value
-
-
-def _read_schema(body: dict[str, Any]) -> dict[str, Any] | None:
-    wanted = _member(body, "response_format", dict)
-    if wanted is None:
-        return None
-    if wanted.get("type") is None:
-        raise missing("response_format.type")
-    if wanted["type"] != "json_schema":
-        raise invalid("The response_format.type parameter must be json_schema.")
-    if wanted.get("json_schema") is None:
-        raise missing("response_format.json_schema")
-    schema = wanted["json_schema"]
-    if not isinstance(schema, dict):
-        raise invalid("The response_format.json_schema parameter must be an object.")
-    _check_characters("response_format.json_schema", json.dumps(schema, ensure_ascii=False))
-    return schema
-
-
-def _check_characters(name: str, text: str) -> None:
-    """Refuse halves of characters, which JSON can name but no text can hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as exc:
-        raise invalid(f"The {name} parameter holds half of a surrogate pair.") from exc
+    asked = read_body(Analysis, body)
+    source, value = (asked.video.type, asked.video.value) if asked.video else ("video_id", asked.video_id or "")
+    schema = asked.response_format.json_schema if asked.response_format else None
+    return Asked(asked.prompt, source, value, schema, int(asked.max_tokens), asked.stream)
 
 
 def encode(event: dict[str, Any]) -> bytes:

@@ -5,8 +5,11 @@ several kinds in one space. Where nothing is asked for by name, what can be had 
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, ClassVar, Self
 
+from pydantic import Field, ModelWrapValidatorHandler, ValidationInfo, field_validator, model_validator
+
+from engine.api.bodies import Body, check_address, fault, read_body, says, takes
 from engine.api.forms import Form
 from engine.api.search_query import MAX_TEXT_TOKENS
 from engine.errors import ApiError, invalid, missing
@@ -22,7 +25,6 @@ SOURCES = ("base64_string", "url", "asset_id")
 _LATER = ("auto_truncate", "embedding_uncertainty", "embedding_dimension")
 # What can be given of each kind of media; ``audio``, a vector of sound, of none.
 GIVEN = {"audio": ("transcription",), "video": ("visual", "transcription")}
-_OPTIONS = {"audio": ("audio", "transcription"), "video": ("visual", "audio", "transcription")}
 _SCOPES = ("clip", "asset")
 _CLIP_S, _SHORTEST_S = 6.0, 4.0
 _NO_SOUND = (
@@ -137,17 +139,39 @@ def read_text(value: Mapping[str, Any], kind: str) -> str:
     return text
 
 
+class MediaSource(Body):
+    """Where media are: exactly one member says it."""
+
+    base64_string: Any = None
+    url: Any = None
+    asset_id: Any = None
+
+    @property
+    def given(self) -> list[str]:
+        return [name for name in SOURCES if getattr(self, name) is not None]
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if len(self.given) != 1 or not isinstance(getattr(self, self.given[0]), str):
+            raise fault(f"must name exactly one of {', '.join(SOURCES)}")
+        if self.url is not None:
+            check_address(self.url)
+        return self
+
+    def source(self) -> Source:
+        [kind] = self.given
+        return Source(kind, getattr(self, kind))
+
+
 def read_source(source: Any, path: str) -> Source:
+    """Return where media are.
+
+    Raises:
+        ApiError: with the path of what is wrong.
+    """
     if source is None:
         raise missing(path)
-    if not isinstance(source, dict):
-        raise invalid(f"The {path} parameter must be an object.")
-    given = [name for name in SOURCES if source.get(name) is not None]
-    if len(given) != 1 or not isinstance(source[given[0]], str):
-        raise invalid(f"The {path} parameter must name exactly one of {', '.join(SOURCES)}.")
-    if given[0] == "url":
-        check_url(source["url"])
-    return Source(given[0], source[given[0]])
+    return read_body(MediaSource, source, path).source()
 
 
 def read_parts(value: Mapping[str, Any]) -> str | Source:
@@ -173,56 +197,90 @@ def no_fusion(what: str) -> ApiError:
     return invalid(_NO_FUSION.format(what))
 
 
+class Segmentation(Body):
+    """Into which stretches sound is cut: ``strategy`` names the member that says how long they are."""
+
+    lengths: ClassVar[dict[str, str]] = {"fixed": "duration_sec"}
+
+    strategy: Any = None
+    fixed: Any = None
+    dynamic: Any = None
+
+    @property
+    def length(self) -> Any:
+        inner = getattr(self, self.strategy)
+        return inner.get(self.lengths[self.strategy]) if isinstance(inner, dict) else None
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _names_one(cls, value: Any, inner: ModelWrapValidatorHandler[Self]) -> Self:
+        read = inner(value if isinstance(value, dict) else {})
+        if not isinstance(read.strategy, str) or read.strategy not in cls.lengths:
+            raise fault(f"must be one of {', '.join(cls.lengths)}", "strategy")
+        if type(read.length) is not int or not 1 <= read.length <= 4 * 3600:
+            raise fault("must be a whole number from 1 on", f"{read.strategy}.{cls.lengths[read.strategy]}")
+        return read
+
+
+class VideoSegmentation(Segmentation):
+    """Video can be cut along its shots, too."""
+
+    lengths: ClassVar[dict[str, str]] = {"fixed": "duration_sec", "dynamic": "min_duration_sec"}
+
+
+Instant = Annotated[Annotated[float, Field(ge=0, lt=1e9)], says("must be a number from 0 on")]
+
+
+class SoundMember(Body):
+    """The member ``audio`` of a request."""
+
+    media_source: MediaSource
+    embedding_option: Annotated[list[str], takes("audio", "transcription")] = Field(default_factory=list)
+    embedding_scope: Annotated[list[str], takes(*_SCOPES)] = Field(default_factory=list)
+    embedding_type: Annotated[list[str], takes("separate_embedding", "fused_embedding")] = Field(default_factory=list)
+    start_sec: Instant = 0.0
+    end_sec: Instant | None = None
+    segmentation: Segmentation | None = None
+
+    @field_validator("end_sec")
+    @classmethod
+    def _is_later(cls, end: float | None, info: ValidationInfo) -> float | None:
+        if end is not None and end <= info.data.get("start_sec", 0.0):
+            raise fault("must be greater than start_sec")
+        return end
+
+
+class VideoMember(SoundMember):
+    """The member ``video`` of a request."""
+
+    embedding_option: Annotated[list[str], takes("visual", "audio", "transcription")] = Field(default_factory=list)
+    segmentation: VideoSegmentation | None = None
+
+
 def read_media(value: Mapping[str, Any], kind: str) -> MediaQuery:
     """Check the member ``audio`` or ``video`` of a request.
+
+    The reference names no default strategy, so video follows its shots.
 
     Raises:
         ApiError: with the member's path.
     """
-    source = read_source(value.get("media_source"), f"{kind}.media_source")
-    options = _words(value, kind, "embedding_option", _OPTIONS[kind])
-    scopes = _words(value, kind, "embedding_scope", _SCOPES) or _SCOPES
-    types = _words(value, kind, "embedding_type", ("separate_embedding", "fused_embedding"))
-    start, end = _instant(value, kind, "start_sec") or 0.0, _instant(value, kind, "end_sec")
-    if end is not None and end <= start:
-        raise invalid(f"The {kind}.end_sec parameter must be greater than start_sec.")
-    strategy, length = _segmentation(value.get("segmentation"), kind)
-    if "audio" in options:
+    video = kind == "video"
+    asked = read_body(VideoMember if video else SoundMember, value, kind)
+    if "audio" in asked.embedding_option:
         raise refuse_sound()
-    if "fused_embedding" in types:
+    if "fused_embedding" in asked.embedding_type:
         raise no_fusion("The embedding type fused_embedding")
-    return MediaQuery(kind, source, options or GIVEN[kind], scopes, start, end, strategy, length)
-
-
-def _words(value: Mapping[str, Any], kind: str, name: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
-    words = value.get(name)
-    if words is None:
-        return ()
-    if not isinstance(words, list) or any(word not in allowed for word in words):
-        raise invalid(f"The {kind}.{name} parameter takes {', '.join(allowed)}.")
-    return tuple(dict.fromkeys(words))
-
-
-def _instant(value: Mapping[str, Any], kind: str, name: str) -> float | None:
-    number = value.get(name)
-    if number is None:
-        return None
-    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < 1e9:
-        raise invalid(f"The {kind}.{name} parameter must be a number from 0 on.")
-    return float(number)
-
-
-def _segmentation(value: Any, kind: str) -> tuple[str, float]:
-    """Return the strategy and its seconds; the reference names no default strategy, so video follows its shots."""
-    if value is None:
-        return ("dynamic", _SHORTEST_S) if kind == "video" else ("fixed", _CLIP_S)
-    name = f"{kind}.segmentation"
-    members = {"fixed": "duration_sec"} | ({"dynamic": "min_duration_sec"} if kind == "video" else {})
-    strategy = value.get("strategy") if isinstance(value, dict) else None
-    if not isinstance(strategy, str) or strategy not in members:
-        raise invalid(f"The {name}.strategy parameter must be one of {', '.join(members)}.")
-    inner = value.get(strategy)
-    number = inner.get(members[strategy]) if isinstance(inner, dict) else None
-    if type(number) is not int or not 1 <= number <= 4 * 3600:
-        raise invalid(f"The {name}.{strategy}.{members[strategy]} parameter must be a whole number from 1 on.")
-    return strategy, float(number)
+    strategy, length = ("dynamic", _SHORTEST_S) if video else ("fixed", _CLIP_S)
+    if asked.segmentation is not None:
+        strategy, length = asked.segmentation.strategy, float(asked.segmentation.length)
+    return MediaQuery(
+        kind,
+        asked.media_source.source(),
+        tuple(asked.embedding_option) or GIVEN[kind],
+        tuple(asked.embedding_scope) or _SCOPES,
+        asked.start_sec or 0.0,  # -0.0 is a number too
+        asked.end_sec,
+        strategy,
+        length,
+    )

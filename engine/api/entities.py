@@ -5,14 +5,15 @@ since nothing here recognises a face or a thing.
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 from aiohttp import web
+from pydantic import Field
 
-from engine.api.filters import check_metadata
+from engine.api.bodies import Body, Metadata, Text, read_body, says, that
 from engine.api.paging import listed, one_of, read_paging
 from engine.api.web import read_object
-from engine.errors import ApiError, invalid, missing
+from engine.errors import ApiError, invalid
 from engine.store.assets import Assets
 from engine.store.entities import Collection, Collections, Entities, Entity, EntityWhere
 from engine.store.rows import now
@@ -22,6 +23,44 @@ Ids = list[str]
 _SORTS = ("created_at", "updated_at", "name")
 _STATUSES = ("processing", "ready")
 _MOST_AT_ONCE = 1000
+
+
+Name = Annotated[Text, that(lambda name: bool(name.strip()), "must not be empty")]
+
+
+class Changes(Body):
+    """What can be changed of a collection; what is left out stays."""
+
+    name: Name | None = None
+    description: Text | None = None
+
+
+class EntityChanges(Changes):
+    metadata: Metadata | None = None
+
+
+class NewCollection(Body):
+    name: Name
+    description: Text | None = None
+
+
+class Images(Body):
+    """The assets that show an entity."""
+
+    asset_ids: Annotated[Annotated[list[str], Field(min_length=1)], says("must be a list with at least one id")]
+
+
+class NewEntity(Images, NewCollection):
+    metadata: Metadata | None = None
+
+
+class Bulk(Body):
+    """Many entities, each of which is judged by itself."""
+
+    entities: Annotated[
+        Annotated[list[Any], Field(min_length=1, max_length=_MOST_AT_ONCE)],
+        says(f"must be a list of 1 to {_MOST_AT_ONCE} entities"),
+    ]
 
 
 class EntityRoutes:
@@ -61,16 +100,16 @@ class EntityRoutes:
         return listed(await self._collections.page(paging, where), paging, _collection_told)
 
     async def create_collection(self, request: web.Request) -> web.Response:
-        body = await read_object(request)
-        made = await self._collections.add(_name(body, "name"), _text(body, "description"))
+        wanted = read_body(NewCollection, await read_object(request))
+        made = await self._collections.add(wanted.name, wanted.description)
         return web.json_response(_collection_told(made), status=201)
 
     async def retrieve_collection(self, request: web.Request) -> web.Response:
         return web.json_response(_collection_told(await self._collection(request)))
 
     async def update_collection(self, request: web.Request) -> web.Response:
-        row, body = await self._collection(request), await read_object(request)
-        changed = replace(row, **_changes(body), updated_at=now())
+        row, changes = await self._collection(request), read_body(Changes, await read_object(request))
+        changed = replace(row, **changes.model_dump(exclude_unset=True), updated_at=now())
         await self._collections.update(changed)
         return web.json_response(_collection_told(changed))
 
@@ -105,11 +144,7 @@ class EntityRoutes:
     async def create_bulk(self, request: web.Request) -> web.Response:
         """Each entity is added or refused by itself."""
         collection = await self._collection(request)
-        wanted = (await read_object(request)).get("entities")
-        if wanted is None:
-            raise missing("entities")
-        if not isinstance(wanted, list) or not 1 <= len(wanted) <= _MOST_AT_ONCE:
-            raise invalid(f"The entities parameter must be a list of 1 to {_MOST_AT_ONCE} entities.")
+        wanted = read_body(Bulk, await read_object(request)).entities
         added, errors = [], []
         for place, body in enumerate(wanted):
             try:
@@ -128,11 +163,8 @@ class EntityRoutes:
         return web.json_response(_told(await self._named(request)))
 
     async def update(self, request: web.Request) -> web.Response:
-        row, body = await self._named(request), await read_object(request)
-        changes = _changes(body)
-        if body.get("metadata") is not None:
-            changes["metadata"] = check_metadata(body["metadata"], "metadata")
-        changed = replace(row, **changes)
+        row, changes = await self._named(request), read_body(EntityChanges, await read_object(request))
+        changed = replace(row, **changes.model_dump(exclude_unset=True))
         await self._entities.update(row.id, changed.name, changed.description, changed.metadata)
         return web.json_response(_told(await self._named(request)))
 
@@ -143,12 +175,12 @@ class EntityRoutes:
 
     async def add_assets(self, request: web.Request) -> web.Response:
         row = await self._named(request)
-        ids = await self._images(await read_object(request))
+        ids = await self._images(read_body(Images, await read_object(request)).asset_ids)
         return await self._set_assets(request, row, [*row.asset_ids, *ids])
 
     async def remove_assets(self, request: web.Request) -> web.Response:
         row = await self._named(request)
-        ids = _asset_ids(await read_object(request))
+        ids = read_body(Images, await read_object(request)).asset_ids
         for ident in ids:
             if ident not in row.asset_ids:
                 raise invalid(f"The asset {ident[:64]!r} does not belong to the entity.")
@@ -171,15 +203,12 @@ class EntityRoutes:
         return await self._entities.get(collection.id, request.match_info["entity_id"])
 
     async def _add(self, collection_id: str, body: dict[str, Any]) -> str:
-        name, description = _name(body, "name"), _text(body, "description")
-        ids = await self._images(body)
-        metadata = body.get("metadata")
-        metadata = None if metadata is None else check_metadata(metadata, "metadata")
-        return await self._entities.add(collection_id, name, description, metadata, ids)
+        wanted = read_body(NewEntity, body)
+        ids = await self._images(wanted.asset_ids)
+        return await self._entities.add(collection_id, wanted.name, wanted.description, wanted.metadata, ids)
 
-    async def _images(self, body: dict[str, Any]) -> Ids:
-        """Return the assets that a body names: they must be images, and usable."""
-        ids = _asset_ids(body)
+    async def _images(self, ids: Ids) -> Ids:
+        """Return the assets that are named: they must be images, and usable."""
         for ident in ids:
             asset = await self._assets.get(ident)
             if asset.status == "failed":
@@ -189,41 +218,6 @@ class EntityRoutes:
             if not (asset.file_type or "").startswith("image/"):
                 raise invalid(f"The asset {ident} is no image; an entity is shown by images.")
         return ids
-
-
-def _asset_ids(body: dict[str, Any]) -> list[str]:
-    ids = body.get("asset_ids")
-    if ids is None:
-        raise missing("asset_ids")
-    if not isinstance(ids, list) or not ids or not all(isinstance(one, str) for one in ids):
-        raise invalid("The asset_ids parameter must be a list with at least one id.")
-    return ids
-
-
-def _name(body: dict[str, Any], member: str) -> str:
-    name = _text(body, member)
-    if name is None:
-        raise missing(member)
-    if not name.strip():
-        raise invalid(f"The {member} parameter must not be empty.")
-    return name
-
-
-def _text(body: dict[str, Any], member: str) -> str | None:
-    value = body.get(member)
-    if value is not None and not isinstance(value, str):
-        raise invalid(f"The {member} parameter must be a string.")
-    return value
-
-
-def _changes(body: dict[str, Any]) -> dict[str, Any]:
-    """Return the members that a body changes; what it leaves out stays."""
-    changes: dict[str, Any] = {}
-    if body.get("name") is not None:
-        changes["name"] = _name(body, "name")
-    if body.get("description") is not None:
-        changes["description"] = _text(body, "description")
-    return changes
 
 
 def _collection_told(row: Collection | Entity) -> dict[str, Any]:

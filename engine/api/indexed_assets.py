@@ -1,16 +1,18 @@
 """Routes of media in an index: ``indexed-assets``, and ``videos``, their older twin."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from aiohttp import web
+from pydantic import BeforeValidator
 
+from engine.api.bodies import Body, Flag, Metadata, Text, metadata_or_fault, read_body
 from engine.api.embed import check_options, segment
 from engine.api.embed_query import GIVEN
-from engine.api.filters import NUMBERS, check_metadata, metadata_query, number, since, statuses
+from engine.api.filters import NUMBERS, metadata_query, number, since, statuses
 from engine.api.paging import listed, read_paging
 from engine.api.web import deprecated, origin, read_object
-from engine.errors import invalid, missing
+from engine.errors import invalid
 from engine.store.indexed import Indexed
 from engine.store.store import Store
 from engine.store.tasks import Task
@@ -27,6 +29,18 @@ _LIST_KEYS = (
 )  # fmt: skip
 
 _SYSTEM = ("filename", "duration", "fps", "width", "height", "size")
+
+
+class NewIndexedAsset(Body):
+    """The body that puts an asset into an index."""
+
+    asset_id: Text
+    enable_video_stream: Flag | None = None
+    user_metadata: Annotated[Metadata, BeforeValidator(lambda given: given or {})] | None = None
+
+
+class Changes(Body):
+    user_metadata: Annotated[dict[Any, Any], metadata_or_fault(nulls=True)] | None = None
 
 
 class IndexedAssetRoutes:
@@ -56,20 +70,11 @@ class IndexedAssetRoutes:
 
     async def create(self, request: web.Request) -> web.Response:
         index = await self._indexes.get(request.match_info["index_id"])
-        body = await read_object(request)
-        asset_id = body.get("asset_id")
-        if asset_id is None:
-            raise missing("asset_id")
-        if not isinstance(asset_id, str):
-            raise invalid("The asset_id parameter must be a string.")
-        wants_stream = body.get("enable_video_stream")
-        if wants_stream is not None and not isinstance(wants_stream, bool):
-            raise invalid("The enable_video_stream parameter must be true or false.")
-        metadata = check_metadata(body.get("user_metadata") or {})
-        ident = await self._indexer.from_asset(index.id, asset_id)
-        if metadata:
-            await self._indexed.set_metadata(ident, metadata)
-        if wants_stream:
+        wanted = read_body(NewIndexedAsset, await read_object(request))
+        ident = await self._indexer.from_asset(index.id, wanted.asset_id)
+        if wanted.user_metadata:
+            await self._indexed.set_metadata(ident, wanted.user_metadata)
+        if wanted.enable_video_stream:
             await self._hls.wish(ident)
         return web.json_response({"_id": ident}, status=202)
 
@@ -142,9 +147,9 @@ class IndexedAssetRoutes:
 
     async def _update(self, request: web.Request, kind: str) -> web.Response:
         row = await self._indexer.find(request.match_info["index_id"], request.match_info["id"], kind)
-        changes = (await read_object(request)).get("user_metadata")
+        changes = read_body(Changes, await read_object(request)).user_metadata
         if changes is not None:
-            await self._indexer.change_metadata(row, check_metadata(changes, nulls=True))
+            await self._indexer.change_metadata(row, changes)
         return web.Response(status=204)
 
     async def delete(self, request: web.Request) -> web.Response:

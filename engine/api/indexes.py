@@ -1,20 +1,56 @@
 """Routes of indexes: what is measured of the media in them is fixed when they are made."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from aiohttp import web
+from pydantic import Field, ValidationInfo, field_validator
 
+from engine.api.bodies import Body, list_or, read_body, says, sentence, takes, that
 from engine.api.filters import since
 from engine.api.paging import listed, one_of, read_paging
 from engine.api.web import read_object
-from engine.errors import invalid, missing
+from engine.errors import invalid
 from engine.store.indexes import CountedIndex, Indexes, IndexWhere
 
 MODELS = ("marengo3.0", "pegasus1.2")
 OPTIONS = ("visual", "audio")
 _FAMILIES = ("marengo", "pegasus")
 _LONGEST_NAME = 256
+
+
+class NewName(Body):
+    """The body that renames an index."""
+
+    index_name: Annotated[
+        Annotated[str, that(lambda name: bool(name.strip()) and len(name) <= _LONGEST_NAME, "")],
+        says(f"must be a text of up to {_LONGEST_NAME} characters"),
+    ]
+
+
+class Model(Body):
+    model_name: Annotated[Literal["marengo3.0", "pegasus1.2"], says(f"must be one of {', '.join(MODELS)}")]
+    model_options: Annotated[Annotated[list[str], Field(min_length=1)], takes(*OPTIONS)] = Field(
+        default_factory=lambda: list(OPTIONS)
+    )
+
+
+class NewIndex(NewName):
+    """The body that makes an index."""
+
+    models: Annotated[
+        list[Model],
+        list_or("must be a list with at least one model"),
+        that(lambda models: len({one.model_name for one in models}) == len(models), "names a model twice"),
+    ]
+    addons: Annotated[list[str], takes("thumbnail")] = Field(default_factory=list)
+
+    @field_validator("addons")
+    @classmethod
+    def _can_be_had(cls, addons: list[str], info: ValidationInfo) -> list[str]:
+        if addons and not any(one.model_name.startswith("marengo") for one in info.data.get("models", [])):
+            raise sentence("The thumbnail addon needs a Marengo model.")
+        return addons
 
 
 class IndexRoutes:
@@ -33,10 +69,10 @@ class IndexRoutes:
         ]
 
     async def create(self, request: web.Request) -> web.Response:
-        body = await read_object(request)
-        name, models = _read_name(body), _read_models(body.get("models"))
-        addons = _read_addons(body.get("addons"), models)
-        return web.json_response({"_id": await self._indexes.add(name, models, addons)}, status=201)
+        wanted = read_body(NewIndex, await read_object(request))
+        models = [model.model_dump() for model in wanted.models]
+        ident = await self._indexes.add(wanted.index_name, models, wanted.addons)
+        return web.json_response({"_id": ident}, status=201)
 
     async def list(self, request: web.Request) -> web.Response:
         paging = read_paging(request, ("created_at", "updated_at"))
@@ -57,7 +93,7 @@ class IndexRoutes:
 
     async def update(self, request: web.Request) -> web.Response:
         index = await self._indexes.get(request.match_info["index_id"])
-        await self._indexes.rename(index.id, _read_name(await read_object(request)))
+        await self._indexes.rename(index.id, read_body(NewName, await read_object(request)).index_name)
         return web.Response(status=204)
 
     async def delete(self, request: web.Request) -> web.Response:
@@ -78,46 +114,3 @@ def _told(index: CountedIndex) -> dict[str, Any]:
         "models": index.models,
         "addons": index.addons,
     }
-
-
-def _read_name(body: dict[str, Any]) -> str:
-    name = body.get("index_name")
-    if name is None:
-        raise missing("index_name")
-    if not isinstance(name, str) or not name.strip() or len(name) > _LONGEST_NAME:
-        raise invalid(f"The index_name parameter must be a text of up to {_LONGEST_NAME} characters.")
-    return name
-
-
-def _read_models(models: Any) -> list[dict[str, Any]]:
-    if models is None:
-        raise missing("models")
-    if not isinstance(models, list) or not models:
-        raise invalid("The models parameter must be a list with at least one model.")
-    read = []
-    for place, model in enumerate(models):
-        path = f"models[{place}]"
-        if not isinstance(model, dict):
-            raise invalid(f"The {path} parameter must be an object.")
-        name, options = model.get("model_name"), model.get("model_options")
-        if name is None:
-            raise missing(f"{path}.model_name")
-        if name not in MODELS:
-            raise invalid(f"The {path}.model_name parameter must be one of {', '.join(MODELS)}.")
-        options = list(OPTIONS) if options is None else options
-        if not isinstance(options, list) or not options or any(one not in OPTIONS for one in options):
-            raise invalid(f"The {path}.model_options parameter takes {', '.join(OPTIONS)}.")
-        read.append({"model_name": name, "model_options": list(dict.fromkeys(options))})
-    if len({one["model_name"] for one in read}) < len(read):
-        raise invalid("The models parameter names a model twice.")
-    return read
-
-
-def _read_addons(addons: Any, models: list[dict[str, Any]]) -> list[str]:
-    if addons is None:
-        return []
-    if not isinstance(addons, list) or any(one != "thumbnail" for one in addons):
-        raise invalid("The addons parameter takes thumbnail.")
-    if addons and not any(one["model_name"].startswith("marengo") for one in models):
-        raise invalid("The thumbnail addon needs a Marengo model.")
-    return list(dict.fromkeys(addons))
