@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.engine.conftest import SHARED, RunningEngine, start_engine
+from tests.engine.conftest import SHARED, RunningEngine, running_engine
 from tests.engine.test_quality import JFK, TEXTS, TOLERANCE_S, WEBB, errors
 
 CLIPS: dict[str, tuple[list[float], str, float]] = {  # cuts, words said, up to this time
@@ -148,15 +148,11 @@ def cold(home: Path, asset: str) -> None:
 @contextmanager
 def running(home: Path) -> Iterator[RunningEngine]:
     began = time.perf_counter()
-    process = start_engine("--socket", f"{home}/s", "--data-dir", f"{home}/data")
-    print(  # noqa: T201
-        f"start {time.perf_counter() - began:.2f} s, load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores"
-    )
-    try:
-        yield RunningEngine(process, home / "s", home / "data")
-    finally:
-        process.terminate()
-        process.wait()
+    with running_engine(home) as engine:
+        print(  # noqa: T201
+            f"start {time.perf_counter() - began:.2f} s, load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores"
+        )
+        yield engine
 
 
 def main() -> None:

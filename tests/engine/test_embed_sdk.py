@@ -30,8 +30,8 @@ from engine import sample
 from engine.app import Settings, create_app
 from engine.facts import sketches
 from engine.sentences.weights import MODEL
-from tests.engine.conftest import shared_clip
-from tests.engine.test_sdk import UNKNOWN, png, refused, until
+from tests.engine.conftest import shared_clip, until
+from tests.engine.test_sdk import UNKNOWN, png, refused
 from tests.engine.tiny import DIMENSIONS, write_model
 
 MARENGO = "marengo3.0"
