@@ -1,6 +1,6 @@
 """The server put together: who owns what, and in which order it opens and closes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,54 +74,68 @@ class Settings:
     max_bytes: int = MAX_BYTES
 
 
-def create_app(settings: Settings) -> web.Application:
-    """Build the application; nothing is opened before it starts."""
-    library = Library(settings.data_dir, settings.max_bytes)
-    pool = Pool(settings.workers, settings.senses)
-    fetcher = Fetcher(settings.allow_private_urls)
-    store = Store(library)
-    intake = Intake(store, pool, fetcher)
-    recorder = Recorder(store, pool, max(1, settings.workers - 1), f"{VERSION}, {settings.senses.name()}")
-    meaning = Meaning(settings.meaning)
-    vectors = Vectors(library, meaning)
-    prompts = Prompts(meaning)
-    indexer = Indexer(store, pool, fetcher, recorder, vectors)
-    sources = MediaSources(intake, indexer, recorder)
-    sessions = UploadSessions(store, intake)
-    thumbnails = Thumbnails(store, pool)
-    hls = Hls(store, pool, thumbnails)
-    searches = SearchRoutes(store, Searcher(store, pool, fetcher, vectors), thumbnails, meaning)
-    embedder = Embedder(store, intake, pool, recorder, meaning, vectors)
-    embeddings = EmbedWork(store, embedder)
-    analyses = AnalyzeWork(store, sources, pool, prompts)
+class Engine:
+    """All parts of one server; nothing is opened before it starts."""
 
-    parts: tuple[Part, ...] = (library, pool, intake, sessions, vectors, prompts, indexer, embeddings, analyses)
+    def __init__(self, settings: Settings) -> None:
+        self.library = library = Library(settings.data_dir, settings.max_bytes)
+        self.store = store = Store(library)
+        self.pool = pool = Pool(settings.workers, settings.senses)
+        self.fetcher = fetcher = Fetcher(settings.allow_private_urls)
+        self.meaning = meaning = Meaning(settings.meaning)
+        version = f"{VERSION}, {settings.senses.name()}"
+        self.recorder = recorder = Recorder(store, pool, max(1, settings.workers - 1), version)
+        self.vectors = vectors = Vectors(library, meaning)
+        self.prompts = prompts = Prompts(meaning)
+        self.intake = intake = Intake(store, pool, fetcher)
+        self.sessions = UploadSessions(store, intake)
+        self.indexer = indexer = Indexer(store, pool, fetcher, recorder, vectors)
+        self.thumbnails = thumbnails = Thumbnails(store, pool)
+        self.hls = Hls(store, pool, thumbnails)
+        self.embedder = embedder = Embedder(store, intake, pool, recorder, meaning, vectors)
+        self.embeddings = EmbedWork(store, embedder)
+        self.sources = sources = MediaSources(intake, indexer, recorder)
+        self.analyses = AnalyzeWork(store, sources, pool, prompts)
+        self.searches = SearchRoutes(store, Searcher(store, pool, fetcher, vectors), thumbnails, meaning)
 
-    async def lifetime(_: web.Application) -> AsyncIterator[None]:
+    async def lifetime(self, _: web.Application) -> AsyncIterator[None]:
+        """Open the parts, and close what is open, the last first."""
+        parts: tuple[Part, ...] = (
+            *(self.library, self.pool, self.intake, self.sessions, self.vectors, self.prompts),
+            *(self.indexer, self.embeddings, self.analyses),
+        )
         async with AsyncExitStack() as opened:
-            opened.callback(meaning.close)
+            opened.callback(self.meaning.close)
             for part in parts:
                 await part.open()
                 opened.push_async_callback(part.close)
-            for addressed in (searches, thumbnails, hls):
+            for addressed in (self.searches, self.thumbnails, self.hls):
                 await addressed.open()
             yield
 
+    def routes(self) -> Iterator[web.RouteDef]:
+        """Yield all routes; uploads come before the assets, whose ids match their paths."""
+        store = self.store
+        yield from MultipartRoutes(self.library, store.uploads, self.sessions).routes()
+        yield from AssetRoutes(self.library, store.assets, self.intake).routes()
+        yield from IndexRoutes(store.indexes, self.indexer.delete_index).routes()
+        yield from IndexedAssetRoutes(store, self.indexer, self.embedder, self.hls).routes()
+        yield from TaskRoutes(store, self.indexer, self.hls).routes()
+        yield from self.searches.routes()
+        yield from ThumbnailRoutes(self.thumbnails).routes()
+        yield from HlsRoutes(self.hls).routes()
+        yield from EmbedRoutes(self.library, self.embedder).routes()
+        yield from EmbedTaskRoutes(self.library, store.embed_tasks, self.embeddings).routes()
+        yield from EntityRoutes(store.collections, store.entities, store.assets).routes()
+        yield from AnalyzeTaskRoutes(store.analyze_tasks, self.analyses).routes()
+        yield from AnalyzeRoute(self.sources, self.pool, self.prompts).routes()
+
+
+def create_app(settings: Settings) -> web.Application:
+    """Build the application."""
+    engine = Engine(settings)
     app = web.Application(middlewares=[log_requests, set_tenant, errors_as_json], client_max_size=MAX_BODY_BYTES)
-    app.cleanup_ctx.append(lifetime)
+    app.cleanup_ctx.append(engine.lifetime)
     app.on_response_prepare.append(add_headers)
-    # Before the assets, whose ids match its paths.
-    app.add_routes(MultipartRoutes(library, store.uploads, sessions).routes())
-    app.add_routes(AssetRoutes(library, store.assets, intake).routes())
-    app.add_routes(IndexRoutes(store.indexes, indexer.delete_index).routes())
-    app.add_routes(IndexedAssetRoutes(store, indexer, embedder, hls).routes())
-    app.add_routes(TaskRoutes(store, indexer, hls).routes())
-    app.add_routes(searches.routes())
-    app.add_routes(ThumbnailRoutes(thumbnails).routes())
-    app.add_routes(HlsRoutes(hls).routes())
-    app.add_routes(EmbedRoutes(library, embedder).routes())
-    app.add_routes(EmbedTaskRoutes(library, store.embed_tasks, embeddings).routes())
-    app.add_routes(EntityRoutes(store.collections, store.entities, store.assets).routes())
-    app.add_routes(AnalyzeTaskRoutes(store.analyze_tasks, analyses).routes())
-    app.add_routes(AnalyzeRoute(sources, pool, prompts).routes())
+    app.add_routes(engine.routes())
     return app
