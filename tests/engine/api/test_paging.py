@@ -16,7 +16,6 @@ def read(query: str) -> Paging:
 
 def test_without_a_word_the_newest_ten_come_first() -> None:
     assert read("") == Paging(1, 10, "created_at", True)
-    assert read("").order == "created_at DESC, seq DESC"
 
 
 def test_order_and_size_can_be_chosen() -> None:
@@ -32,10 +31,3 @@ def test_what_is_no_page_is_refused_by_name(query: str) -> None:
     with pytest.raises(ApiError, match=query.partition("=")[0]) as caught:
         read(query)
     assert (caught.value.status, caught.value.code) == (400, "parameter_invalid")
-
-
-@pytest.mark.parametrize(("total", "pages"), [(0, 0), (1, 1), (10, 1), (11, 2)])
-def test_the_number_of_pages_is_rounded_up(total: int, pages: int) -> None:
-    assert Paging(1, 10).info(total) == {
-        "limit_per_page": 10, "page": 1, "total_page": pages, "total_results": total,
-    }  # fmt: skip
