@@ -39,7 +39,7 @@ ROOMS = {
     "engine.recognise": RECOGNISE,
     "engine.measure": RECOGNISE,
     "engine.tell": TELL,
-    "engine.worker": RECOGNISE | TELL | {"engine.measure"},
+    "engine.worker": RECOGNISE | {"engine.measure", "engine.senses", "engine.tell", "engine.worker"},
     "engine.work": WORK,
     "engine.api": WORK,
     # The composition root, and its door.

@@ -6,8 +6,10 @@ when their vectors are near enough.
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.facts.intent import Intent
 from engine.facts.words import WORDS_TABLE, word_query
 
 if TYPE_CHECKING:
@@ -17,6 +19,20 @@ Encode = Callable[[Sequence[str]], "Matrix"]
 
 # Cosine from which a passage is about what is asked (docs/engine.md: how it was found).
 ALIKE = 0.3
+
+
+def encode_for(intent: Intent, weights: Path | None) -> Encode | None:
+    """Return what makes vectors, where an answer needs one and there are weights.
+
+    Args:
+        weights: their directory; None for words only.
+    """
+    if weights is None or not intent.about:
+        return None
+    # Loaded only for such an answer: it is 91 MB of numbers.
+    from engine.sentences.encoder import Encoder
+
+    return Encoder.load(weights).encode
 
 
 class About:

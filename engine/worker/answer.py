@@ -18,7 +18,7 @@ from engine.recognise.speech import Ears
 from engine.senses import missing_package, missing_reader, not_installed
 from engine.tell.narrate import NEEDS, narrate
 from engine.tell.phrases import MODEL
-from engine.tell.retrieval import Encode
+from engine.tell.retrieval import encode_for
 from engine.tell.schema_fill import fill, plan
 
 # Around a moment that is asked for, this much is looked at.
@@ -75,19 +75,9 @@ def answer(job: Analyze, ears: Ears | None, eyes: Eyes | None) -> Iterator[Reply
         else:
             timeline = Timeline(clip, examinations, examine(container, clip, order), (order.start, order.end))
         if filled is None:
-            yield Reply(clip, examinations, narrate(timeline, intent, _encode(job)), order.damage)
+            yield Reply(clip, examinations, narrate(timeline, intent, encode_for(intent, job.weights)), order.damage)
         else:
             yield Reply(clip, examinations, fill(filled, timeline), order.damage, filled.omitted)
-
-
-def _encode(job: Analyze) -> Encode | None:
-    """Return what makes vectors, where an answer needs one and there are weights."""
-    if job.weights is None or not job.intent.about:
-        return None
-    # Loaded only for such an answer: it is 91 MB of numbers.
-    from engine.sentences.encoder import Encoder
-
-    return Encoder.load(job.weights).encode
 
 
 def lacking(clip: Clip) -> dict[str, str]:

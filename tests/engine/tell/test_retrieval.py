@@ -1,12 +1,15 @@
 """What was said about something."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.tell.retrieval import About
+from engine.facts.intent import Intent
+from engine.tell.retrieval import About, encode_for
+from tests.engine.tiny import DIMENSIONS, write_model
 
 
 @pytest.mark.parametrize(
@@ -34,3 +37,13 @@ def test_with_weights_what_means_alike_is_about_it_too() -> None:
     about = About("observatory", encode)
     assert about.by_meaning
     assert [about.fits(one) for one in ("observatory", "telescope", "bread")] == [True, True, False]
+
+
+def test_weights_are_loaded_for_an_answer_that_compares_and_for_no_other(tmp_path: Path) -> None:
+    weights = write_model(tmp_path / "weights")
+    about, whole = Intent(("transcript",), about="a meal"), Intent(("summary",))
+    encode = encode_for(about, weights)
+    assert encode is not None
+    assert encode(["bread", "a meal"]).shape == (2, DIMENSIONS)
+    assert encode_for(about, None) is None
+    assert encode_for(whole, tmp_path / "none there") is None

@@ -1,14 +1,9 @@
 """What can be had of a clip, and what is said of the rest."""
 
-from pathlib import Path
-
 import pytest
 
 from engine.facts.facts import Clip
-from engine.facts.intent import Intent
-from engine.facts.job import Analyze
-from engine.worker.answer import _encode, examinations_of, lacking
-from tests.engine.tiny import DIMENSIONS, write_model
+from engine.worker.answer import examinations_of, lacking
 
 ALL = frozenset({"picture", "sound", "speech"})
 FILM = Clip(10.0, 640, 360, 25.0, "h264", "aac", 1, 44100)
@@ -77,13 +72,3 @@ def test_a_missing_package_is_said_and_is_no_error() -> None:
 @pytest.mark.usefixtures("no_speech_packages")
 def test_without_a_sound_track_no_package_is_missed() -> None:
     assert "speech" not in lacking(MUTE)
-
-
-def test_weights_are_loaded_for_an_answer_that_compares_and_for_no_other(tmp_path: Path) -> None:
-    weights = write_model(tmp_path / "weights")
-    about, whole = Intent(("transcript",), about="a meal"), Intent(("summary",))
-    encode = _encode(Analyze(tmp_path, about, None, None, 1.0, weights))
-    assert encode is not None
-    assert encode(["bread", "a meal"]).shape == (2, DIMENSIONS)
-    assert _encode(Analyze(tmp_path, about, None, None, 1.0, None)) is None
-    assert _encode(Analyze(tmp_path, whole, None, None, 1.0, tmp_path / "none there")) is None
