@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from engine.packages import missing_reader
+from engine.senses import missing_reader
 from tests.engine.conftest import RunningEngine, form, shared_clip
 
 SCHEMA = {

@@ -6,7 +6,6 @@ members an answer has is read in the description, ``surface.json`` beside this f
 
 import functools
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.engine.conftest import RunningEngine, form, start_engine, true_weights
+from tests.engine.conftest import RunningEngine, form, running_engine, true_weights
 from tests.engine.test_sdk import png
 
 UNKNOWN = "0" * 24
@@ -68,14 +67,6 @@ def refusal(method: dict[str, Any], status: int, body: Any) -> str:
 # -- a world in which every method can be called ---------------------------------
 
 
-def settled(engine: RunningEngine, path: str) -> dict[str, Any]:
-    for _ in range(200_000):
-        told = dict(engine.call("GET", path)[1])
-        if told["status"] not in ("processing", "pending", "queued", "indexing", "validating"):
-            return told
-    raise AssertionError(f"{path} never came to be")
-
-
 def new(engine: RunningEngine, path: str, body: Any, headers: dict[str, str] | None = None) -> dict[str, Any]:
     status, told = engine.call("POST", path, body, headers)
     assert status < 300, told
@@ -87,11 +78,11 @@ def world(engine: RunningEngine, clip: Path) -> dict[str, str]:
     asset = engine.upload(clip)["_id"]
     image = new(engine, "/assets", *form({"method": "direct"}, ("p.png", png(3.0))))["_id"]
     for ident in (asset, image):
-        settled(engine, f"/assets/{ident}")
+        engine.over(f"/assets/{ident}")
     models = [{"model_name": name} for name in (MARENGO, "pegasus1.2")]
     index = new(engine, "/indexes", {"index_name": "surface", "models": models, "addons": ["thumbnail"]})["_id"]
     item = new(engine, f"/indexes/{index}/indexed-assets", {"asset_id": asset})["_id"]
-    settled(engine, f"/indexes/{index}/indexed-assets/{item}")
+    engine.over(f"/indexes/{index}/indexed-assets/{item}")
     upload = new(engine, "/assets/multipart-uploads", {"filename": "a.mp4", "type": "video", "total_size": 9})
     cast = new(engine, "/entity-collections", {"name": "surface", "description": "all"})["_id"]
     one = {"name": "one", "asset_ids": [image], "description": "all", "metadata": {"a": 1}}
@@ -401,16 +392,8 @@ def test_what_is_deleted_answers_204_without_a_body(engine: RunningEngine, sampl
 @pytest.fixture(scope="module")
 def embedding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
     """An engine with the true weights."""
-    home = tmp_path_factory.mktemp("surface")
-    weights = true_weights()
-    process = start_engine("--socket", str(home / "s"), "--data-dir", str(home / "data"), "--meaning", str(weights))
-    reader = threading.Thread(target=process.stderr.read, daemon=True)  # type: ignore[union-attr]
-    reader.start()
-    yield RunningEngine(process, home / "s", home / "data")
-    process.terminate()
-    process.wait(10)
-    reader.join()
-    process.stderr.close()  # type: ignore[union-attr]
+    with running_engine(tmp_path_factory.mktemp("surface"), "--meaning", str(true_weights())) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -420,8 +403,8 @@ def embedded(embedding: RunningEngine, sample_clip: Path) -> dict[str, str]:
     fields = {"model_name": MARENGO}
     body, headers = form(fields, ("s.mp4", sample_clip.read_bytes()))
     ids["embed"] = new(embedding, "/embed/tasks", body.replace(b'name="file"', b'name="video_file"'), headers)["_id"]
-    settled(embedding, f"/embed-v2/tasks/{ids['embed_v2']}")
-    settled(embedding, f"/embed/tasks/{ids['embed']}")
+    embedding.over(f"/embed-v2/tasks/{ids['embed_v2']}")
+    embedding.over(f"/embed/tasks/{ids['embed']}")
     return ids
 
 

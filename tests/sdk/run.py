@@ -36,7 +36,7 @@ except ImportError:  # its name since 1.3
     from twelvelabs.types import SyncResponseFormat as ResponseFormat
 
 from config.settings import default_meaning_dir
-from engine.tokens import Tokens
+from engine.work.tokens import Tokens
 from tests.sdk import clips, table
 from tests.sdk.table import Steps, Wire, refused, until
 
