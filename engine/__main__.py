@@ -221,6 +221,7 @@ async def serve(settings: Settings, listener: socket.socket, parent_pipe: bool) 
         access_log=None,
         handle_signals=False,
         handler_cancellation=True,  # a caller who goes away takes the worker along
+        auto_decompress=False,  # encoded bodies are refused, and not inflated for that
         shutdown_timeout=SHUTDOWN_S,
     )
     await runner.setup()

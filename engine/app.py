@@ -21,7 +21,7 @@ from engine.api.multipart import MultipartRoutes
 from engine.api.search import SearchRoutes
 from engine.api.tasks import TaskRoutes
 from engine.api.thumbnails import ThumbnailRoutes
-from engine.api.web import add_headers, errors_as_json, log_requests, set_tenant
+from engine.api.web import add_headers, errors_as_json, log_requests, refuse_encoded, set_tenant
 from engine.facts.kept import VERSION
 from engine.senses import Senses
 from engine.sentences.meaning import Meaning
@@ -45,6 +45,9 @@ from engine.work.vectors import Vectors
 
 # 30 MB of media as base64, and the rest of the request.
 MAX_BODY_BYTES = 48 * 1024**2
+
+
+MIDDLEWARES = (log_requests, refuse_encoded, set_tenant, errors_as_json)
 
 
 class Part(Protocol):
@@ -134,7 +137,7 @@ class Engine:
 def create_app(settings: Settings) -> web.Application:
     """Build the application."""
     engine = Engine(settings)
-    app = web.Application(middlewares=[log_requests, set_tenant, errors_as_json], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=MIDDLEWARES, client_max_size=MAX_BODY_BYTES)
     app.cleanup_ctx.append(engine.lifetime)
     app.on_response_prepare.append(add_headers)
     app.add_routes(engine.routes())

@@ -10,16 +10,25 @@ ROOT = Path(__file__).parent.parent
 
 # What each floor may import from this house, besides itself. The longest
 # matching prefix names a module's floor; `service` alone is the composition root.
+TEXT = {"protocol", "protocol.json"}
+PROTOCOL = TEXT | {"protocol.schema", "protocol.views", "protocol.captions", "protocol.upstream", "protocol.wire"}
 MAY_IMPORT = {
+    # The root: errors, NDJSON, pointers. Its rooms know it, and it knows none of them.
     "protocol": set[str](),
+    "protocol.json": {"protocol"},
+    "protocol.schema": TEXT,
+    "protocol.views": TEXT | {"protocol.schema"},
+    "protocol.captions": TEXT | {"protocol.views"},
+    "protocol.upstream": TEXT,
+    "protocol.wire": TEXT,
     "config": set[str](),
-    "service.upstream": {"protocol"},
-    "service.hub": {"service.upstream", "protocol"},
-    "service.web": {"service.hub", "service.upstream", "protocol"},
-    "service": {"service.web", "service.hub", "service.upstream", "protocol", "config"},
-    "fanlight": {"protocol"},
+    "service.upstream": PROTOCOL,
+    "service.hub": PROTOCOL | {"service.upstream"},
+    "service.web": PROTOCOL | {"service.hub", "service.upstream"},
+    "service": PROTOCOL | {"service.web", "service.hub", "service.upstream", "config"},
+    "fanlight": PROTOCOL,
     # `fanlight serve` and `fanlight config` are the composition root's own doors.
-    "fanlight.__main__": {"fanlight", "protocol", "service", "config"},
+    "fanlight.__main__": PROTOCOL | {"fanlight", "service", "config"},
 }
 # The engine's rooms. What none of them knows stands on ground that all of them may.
 GROUND = {"engine.errors"}
@@ -156,6 +165,16 @@ def test_only_the_store_speaks_sql() -> None:
             assert "sqlite3" not in text, path
             words = re.search(r"\b(?:SELECT|INSERT|UPDATE|DELETE)\b", text)
             assert words is None, f"{path}: {words}"
+
+
+@pytest.mark.parametrize("tops", [("protocol", "service", "config")])
+def test_no_two_classes_share_a_name(tops: tuple[str, ...]) -> None:
+    places: dict[str, list[str]] = {}
+    for path in (path for top in tops for path in (ROOT / top).rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert not {name: found for name, found in places.items() if len(found) > 1}
 
 
 def test_protocol_knows_no_socket_task_or_clock() -> None:

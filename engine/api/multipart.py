@@ -26,6 +26,8 @@ Urls = list[dict[str, Any]]
 _FIRST_URLS = 50
 _MOST_URLS = 50
 _LONGEST_NAME = 255
+# Chunks told of in one report; the largest upload has some hundred.
+MAX_REPORTED = 10_000
 _PIECE_BYTES = 1 << 20
 
 
@@ -207,8 +209,8 @@ def _read_report(body: dict[str, Any]) -> list[tuple[int, str, int]]:
     chunks = body.get("completed_chunks")
     if chunks is None:
         raise missing("completed_chunks")
-    if not isinstance(chunks, list) or not chunks:
-        raise invalid("The completed_chunks parameter must be a list with at least one chunk.")
+    if not isinstance(chunks, list) or not 0 < len(chunks) <= MAX_REPORTED:
+        raise invalid(f"The completed_chunks parameter must be a list of 1 to {MAX_REPORTED:,} chunks.")
     read = []
     for place, chunk in enumerate(chunks):
         path = f"completed_chunks[{place}]"

@@ -74,6 +74,15 @@ def error_of(exc: Exception, request: web.Request) -> ApiError:
 
 
 @web.middleware
+async def refuse_encoded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Take bodies as they are: a compressed one could become anything, and holds the loop while it does."""
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.strip().lower() not in ("", "identity"):
+        return error_response(invalid("The Content-Encoding header must be identity: send the body as it is."))
+    return await handler(request)
+
+
+@web.middleware
 async def set_tenant(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Remember whose request this is; the gateway says so, and nobody else reaches us."""
     TENANT.set(request.headers.get(TENANT_HEADER, ""))

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import ClientSession, web
 
-from engine.forms import read_form
-from engine.library import Library
-from engine.web import errors_as_json
+from engine.api.forms import read_form
+from engine.api.web import errors_as_json
+from engine.store.library import Library
 
 
 @pytest.fixture
