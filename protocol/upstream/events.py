@@ -14,8 +14,8 @@ import orjson
 from protocol.json.bounds import MAX_STRUCTURE, nesting, too_much_structure
 
 Members = dict[str, Any]
-# Containers inside containers: orjson writes 254 of them.
-MAX_EVENT_DEPTH = 200
+# Containers inside containers: what the writer of deep ones can tell again, wherever it is called from.
+MAX_EVENT_DEPTH = 700
 # How a plain fragment begins, as compact JSON, up to its text's opening quote.
 _PLAIN = b'{"event_type":"text_generation","text":"'
 
