@@ -21,7 +21,7 @@ from engine.store.library import MAX_BYTES
 
 log = structlog.get_logger()
 
-# A request that is being answered gets this long when the engine is told to end, and the
+# When the engine is told to end, a request in progress gets this long to finish, and the
 # same again to notice that it was cancelled.
 SHUTDOWN_S = 0.4
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -34,7 +34,7 @@ class Unusable(Exception):
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     _log_to_stderr(LEVELS[options.log_level])
-    # One thread for numbers: beside decoders, more wait for each other. Read when numpy is loaded.
+    # One thread for numpy: beside decoders, several threads wait for each other. Read when numpy is loaded.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         check_whisper(options.whisper)
@@ -66,24 +66,24 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m engine",
         description="Serve the TwelveLabs v1.3 API from this machine.",
-        epilog="Exit code 2: the data directory, the address or the weights are taken or cannot be used.",
+        epilog="Exit code 2: the data directory or the address is taken, or one of them or the weights cannot be used.",
     )
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--socket", type=Path, help="listen on this Unix socket")
     where.add_argument("--host", help="listen on this address")
     parser.add_argument("--port", type=int, default=8765, help="with --host; 0 picks one")
-    parser.add_argument("--data-dir", type=Path, required=True, help="where everything is kept")
-    parser.add_argument("--parent-pipe", action="store_true", help="end when standard input does")
+    parser.add_argument("--data-dir", type=Path, required=True, help="directory that keeps everything")
+    parser.add_argument("--parent-pipe", action="store_true", help="end when standard input ends")
     parser.add_argument("--allow-private-urls", action="store_true", help="fetch from private addresses too")
-    parser.add_argument("--workers", type=_at_least_one, default=os.cpu_count() or 1, help="analyses at once")
+    parser.add_argument("--workers", type=_at_least_one, default=os.cpu_count() or 1, help="analyses that run at once")
     parser.add_argument(
         "--recognisers", type=_at_least_one, default=one_a_core(), help="utterances of one analysis read at once"
     )
     parser.add_argument(
         "--whisper", type=Path, help="directory of a CTranslate2 Whisper model, used instead of pocketsphinx"
     )
-    parser.add_argument("--meaning", type=Path, help="directory of the weights for meaning; without: words only")
-    parser.add_argument("--max-bytes", type=_at_least_one, default=MAX_BYTES, help="media and uploads in all")
+    parser.add_argument("--meaning", type=Path, help="directory of the weights for meaning; without it: words only")
+    parser.add_argument("--max-bytes", type=_at_least_one, default=MAX_BYTES, help="bytes of media and uploads in all")
     parser.add_argument("--log-level", choices=LEVELS, default="info")
     return parser
 
@@ -109,14 +109,14 @@ def _log_to_stderr(level: int) -> None:
 
 
 def check_whisper(directory: Path | None) -> None:
-    """See that a Whisper model that is to be used can be.
+    """Check that the Whisper model, where one is named, can be used.
 
     Raises:
         Unusable: a package is not installed, or files are not there.
     """
     if directory is None:
         return
-    # Imported here: it brings numbers along, which the server itself has no use for.
+    # Imported here: it loads numpy, which the server itself does not need.
     from engine.recognise.whisper import lack_of
 
     if package := missing_package() or missing_whisper():
@@ -126,10 +126,10 @@ def check_whisper(directory: Path | None) -> None:
 
 
 def check_weights(directory: Path | None) -> None:
-    """See that the weights are the true ones, where some are named.
+    """Check that the weights, where some are named, are the expected ones.
 
     Raises:
-        Unusable: they are not, or not there.
+        Unusable: they are not, or they are missing.
     """
     if directory is None:
         return
@@ -140,10 +140,10 @@ def check_weights(directory: Path | None) -> None:
 
 
 def lock_directory(data_dir: Path) -> int:
-    """Make the data directory and lock it for this process; the lock goes with the process.
+    """Make the data directory and lock it for this process; the lock ends with the process.
 
     Raises:
-        Unusable: another engine has it, or it cannot be written.
+        Unusable: another engine holds it, or it cannot be written.
     """
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -162,7 +162,7 @@ def listen(path: Path | None, host: str | None, port: int) -> socket.socket:
     """Return a listening socket.
 
     Raises:
-        Unusable: somebody listens there already, or it cannot be bound.
+        Unusable: another server listens there already, or the address cannot be bound.
     """
     try:
         return _listen_unix(path) if path else _listen_tcp(host or "127.0.0.1", port)
@@ -179,7 +179,7 @@ def _listen_tcp(host: str, port: int) -> socket.socket:
 def _listen_unix(path: Path) -> socket.socket:
     _remove_stale(path)
     listener = socket.socket(socket.AF_UNIX)
-    before = os.umask(0o177)  # nobody else may connect, not even for the moment before a chmod
+    before = os.umask(0o177)  # no other user may connect, not even for the moment before a chmod
     try:
         listener.bind(str(path))
     except OSError:
@@ -192,10 +192,10 @@ def _listen_unix(path: Path) -> socket.socket:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove a socket that nobody answers; a live one, or another kind of file, is left alone."""
+    """Remove a socket on which no server answers; leave a live one, or another kind of file, alone."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise Unusable(f"{path} exists and is no socket")
+            raise Unusable(f"{path} exists and is not a socket")
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as knock:
@@ -209,7 +209,7 @@ def _remove_stale(path: Path) -> None:
 
 
 async def serve(settings: Settings, listener: socket.socket, parent_pipe: bool) -> None:
-    """Serve until a signal comes, or the parent's end of standard input is closed."""
+    """Serve until a signal comes, or until the parent closes its end of standard input."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -220,8 +220,8 @@ async def serve(settings: Settings, listener: socket.socket, parent_pipe: bool) 
         create_app(settings),
         access_log=None,
         handle_signals=False,
-        handler_cancellation=True,  # a caller who goes away takes the worker along
-        auto_decompress=False,  # encoded bodies are refused, and not inflated for that
+        handler_cancellation=True,  # when a caller disconnects, its worker ends
+        auto_decompress=False,  # encoded bodies are refused without being inflated
         shutdown_timeout=SHUTDOWN_S,
     )
     await runner.setup()

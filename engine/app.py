@@ -1,4 +1,4 @@
-"""The server put together: who owns what, and in which order it opens and closes."""
+"""The parts of the server put together: which part owns which, and in which order they open and close."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -63,10 +63,10 @@ class Settings:
     """What the command line says.
 
     Attributes:
-        workers: how many analyses run at once.
+        workers: the number of analyses that run at once.
         senses: what an analysis hears and reads with.
         meaning: the directory of the weights; None for words only.
-        max_bytes: what media and uploads may take in all.
+        max_bytes: the bytes that media and uploads may take in all.
     """
 
     data_dir: Path

@@ -1,8 +1,8 @@
-"""What a process that touches foreign bytes may still do: little.
+"""Limit what a process that reads untrusted bytes may do.
 
 Memory, CPU time and written files are bounded by the kernel's limits. On Linux a
-seccomp filter takes away sockets and the starting of programs, which an unprivileged
-process may do to itself and cannot undo. Elsewhere only the limits hold.
+seccomp filter forbids sockets and the starting of programs: an unprivileged process may
+set one for itself, and cannot undo it. Elsewhere only the limits hold.
 """
 
 import ctypes
@@ -39,7 +39,7 @@ def limit(memory_bytes: int, cpu_s: int | None) -> None:
         cpu_s: seconds of CPU time after which the kernel kills it; None for no bound.
     """
     _lower(resource.RLIMIT_DATA, memory_bytes)
-    _lower(resource.RLIMIT_FSIZE, 0)  # it has nothing to write but its pipe
+    _lower(resource.RLIMIT_FSIZE, 0)  # it writes to its pipe only
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_NOFILE, 64)
     if cpu_s is not None:
@@ -67,7 +67,7 @@ def _lower(kind: int, value: int) -> None:
 
 
 def forbid_network() -> bool:
-    """Take sockets and exec away from all threads of this process; say whether that worked."""
+    """Forbid sockets and exec in all threads of this process; return whether that worked."""
     if sys.platform != "linux" or platform.machine() not in _FORBIDDEN:
         return False
     architecture, seccomp, calls = _FORBIDDEN[platform.machine()]
@@ -83,7 +83,7 @@ def forbid_network() -> bool:
 
 
 def _filter(architecture: int, calls: tuple[int, ...]) -> bytes:
-    """Assemble the BPF program: another architecture dies, the calls named get EPERM."""
+    """Assemble the BPF program: another architecture is killed, the named calls get EPERM."""
 
     def op(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
         return struct.pack("HBBI", code, yes, no, value)
@@ -97,5 +97,5 @@ def _filter(architecture: int, calls: tuple[int, ...]) -> bytes:
 
 
 def be_nice() -> None:
-    """Step back behind whoever serves people."""
+    """Lower the priority of this process, so that the server comes first."""
     os.nice(10)

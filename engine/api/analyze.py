@@ -1,6 +1,6 @@
 """The analyze call: a request is checked, a worker answers, its text becomes events.
 
-Everything that can be known before the first event is an HTTP error. After it there are
+Every fault that can be known before the first event is an HTTP error. After it there are
 two endings only: ``stream_end``, or a connection that breaks off.
 """
 
@@ -23,13 +23,13 @@ log = structlog.get_logger()
 
 MAX_PROMPT_TOKENS = 2000
 MAX_TOKENS = 4096
-# What SDKs since 1.3 can ask for: each would change the answer, so none is passed over in silence.
+# SDKs since 1.3 can ask for these: each would change the answer, so none is ignored in silence.
 Later = Annotated[None, says("is not served here; leave it out")]
 _SOURCES = ("url", "asset_id", "base64_string")
 
 
 def _has_whole_characters(text: str) -> bool:
-    """Whether a text has no halves of characters, which JSON can name but no text can hold."""
+    """Whether a text holds no half of a surrogate pair: JSON can name one, no text can hold it."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -41,7 +41,7 @@ _WHOLE = "holds half of a surrogate pair"
 
 
 class Video(Body):
-    """Where the media are: ``type`` names the member that says it."""
+    """The source of the media: ``type`` names the member that holds it."""
 
     type: Annotated[Literal["url", "asset_id", "base64_string"], says("must be url, asset_id or base64_string")]
     url: Any = None
@@ -77,7 +77,7 @@ class ResponseFormat(Body):
 class Analysis(Body):
     """The body of an analysis."""
 
-    # What callers may name; the answer's model_name is the true one.
+    # Models that callers may name; the answer's model_name is the model that answered.
     model_name: Annotated[Literal["pegasus1.2", "pegasus1.5"], says("must be one of pegasus1.2, pegasus1.5")] | None = (
         None
     )
@@ -128,7 +128,7 @@ class Analysis(Body):
 
 
 def read_request(body: dict[str, Any]) -> Asked:
-    """Check a request's members; unknown ones are not ours to judge.
+    """Check a request's members; unknown ones are ignored.
 
     Raises:
         ApiError: with the code and the member's name.

@@ -1,4 +1,4 @@
-"""Routes of analyses that are asked for now and fetched later. Errors are nested here, except in the list's."""
+"""Routes of analyses that are asked for now and fetched later. Errors are nested here, except those of the list."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ class AnalyzeTaskRoutes:
     async def create(self, request: web.Request) -> web.Response:
         body = await read_object(request)
         if body.get("video_id") is not None:
-            raise invalid("The video_id parameter is not taken here; name the source in video.")
+            raise invalid("The video_id parameter is not accepted here; name the source in video.")
         asked = read_request(body)
         read_words(asked)  # refuse at once what the work would refuse
         task = await self._work.start(asked)

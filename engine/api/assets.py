@@ -1,4 +1,4 @@
-"""Routes of assets: bring one in, list, look at, delete."""
+"""Routes of assets: bring one in, list them, look at one, delete one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from engine.work.fetch import check_url
 from engine.work.intake import Intake
 
 _TYPES = ("image", "video", "audio")
-# What SDKs since 1.3 can ask for here, and where it can be had.
+# What SDKs since 1.3 can ask for here, and what serves it instead.
 _LATER = {
     "enable_hls": "enable_video_stream of an indexed asset",
     "enable_thumbnail": "the addon thumbnail of an index",

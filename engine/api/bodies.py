@@ -1,7 +1,7 @@
 """Bodies as the API takes them: pydantic checks their form, and refusals speak as the API does.
 
-A member that is null is as good as absent; one that is not known is not ours to judge. Of
-several faults the first is told, in the order in which a model declares its members.
+A member that is null counts as absent; one that is unknown is ignored. Of several faults
+the first is reported, in the order in which a model declares its members.
 """
 
 from collections.abc import Callable
@@ -25,11 +25,11 @@ from engine.errors import ApiError, invalid, missing
 from engine.work.fetch import check_url
 
 _SENTENCE, _MISSING = "sentence", "missing"
-_LONGEST_KEY = 64  # of a caller's own, in a message
+_LONGEST_KEY = 64  # of a caller's own key, in a message
 
 
 class Body(BaseModel):
-    """An object of a request; nothing in it is taken for what it is not (``"5"`` is no number)."""
+    """An object of a request; no value is converted to another type (``"5"`` is not a number)."""
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
@@ -46,7 +46,7 @@ def read_body(kind: type[B], body: Any, path: str = "") -> B:
     """Return a body as a model.
 
     Args:
-        path: of the object in the request, for messages.
+        path: the object's path in the request, for messages.
 
     Raises:
         ApiError: with the code, and the path of the member that is at fault.
@@ -61,7 +61,7 @@ def read_body(kind: type[B], body: Any, path: str = "") -> B:
 
 
 def fault(why: str, at: str = "") -> PydanticCustomError:
-    """Return what a validator raises: ``why`` goes on from "The ... parameter".
+    """Return what a validator raises: ``why`` continues "The ... parameter".
 
     Args:
         at: a member of the value that is at fault.
@@ -70,12 +70,12 @@ def fault(why: str, at: str = "") -> PydanticCustomError:
 
 
 def sentence(why: str, code: str = "parameter_invalid") -> PydanticCustomError:
-    """Return what a validator raises where the message is no sentence about one parameter."""
+    """Return what a validator raises where the message is not a sentence about one parameter."""
     return PydanticCustomError(_SENTENCE, "{why}", {"why": why, "code": code})
 
 
 def absent(at: str = "") -> PydanticCustomError:
-    """Return what a validator raises where a member, or ``at`` in it, is needed and not there."""
+    """Return what a validator raises where a member, or ``at`` in it, is required and missing."""
     return PydanticCustomError(_MISSING, "missing", {"at": at})
 
 
@@ -88,7 +88,7 @@ def check_address(url: str) -> None:
 
 
 def says(why: str) -> WrapValidator:
-    """Have whatever is wrong with a value, at whatever depth, told in the same words."""
+    """Report every fault of a value, at any depth, in the same words."""
 
     def check(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
         try:
@@ -126,7 +126,7 @@ def takes(*allowed: str) -> WrapValidator:
 
 
 def object_or(why: str) -> WrapValidator:
-    """Have a value that is no object told in other words; what is wrong inside of one keeps its own."""
+    """Report a value that is not an object in other words; a fault inside an object keeps its own."""
 
     def check(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
         if not isinstance(value, dict):
@@ -137,7 +137,7 @@ def object_or(why: str) -> WrapValidator:
 
 
 def list_or(why: str) -> WrapValidator:
-    """As ``object_or``, of a list with at least one item."""
+    """Like ``object_or``, for a list with at least one item."""
 
     def check(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
         if not isinstance(value, list) or not value:

@@ -1,8 +1,9 @@
 """Routes of embeddings that are answered at once, both generations.
 
-Requests name ``marengo3.0``, as the API wants it; answers name what made each vector, and
-no two models' vectors are ever mixed. Without weights a request is checked in full, and
-refused with what would change that: numbers of any other origin are worse than none.
+Requests name ``marengo3.0``, as the API requires; answers name the model that made each
+vector, and vectors of two models are never mixed. Without weights a request is checked in
+full and then refused, with a message that says how to get weights: numbers of any other
+origin are worse than none.
 """
 
 import asyncio
@@ -127,7 +128,7 @@ class EmbedRoutes:
 
 
 def row_told(row: Embedded) -> dict[str, Any]:
-    """Return a vector as the second generation tells it, with the model that made it."""
+    """Return a vector in the form of the second generation, with the model that made it."""
     return {
         "embedding": row.vector,
         "embedding_option": row.option,
@@ -139,10 +140,10 @@ def row_told(row: Embedded) -> dict[str, Any]:
 
 
 def segment(row: Embedded, whole: str = "asset") -> dict[str, Any]:
-    """Return a vector as the first generation tells it, with the model that made it.
+    """Return a vector in the form of the first generation, with the model that made it.
 
     Args:
-        whole: what the scope of a whole file is called.
+        whole: the name for the scope of a whole file.
     """
     told: dict[str, Any] = {"float": row.vector, "model_name": row.model}
     if row.option is not None:
@@ -170,7 +171,7 @@ def metadata(query: MediaQuery, made: MediaVectors) -> dict[str, Any]:
 
 
 def unheard(made: MediaVectors) -> dict[str, Any]:
-    """Say why nobody listened: an empty list must not pass for a silent file."""
+    """Say why there is no transcription: an empty list must not look like a silent file."""
     if not made.unheard:
         return {}
     return {"examinations": {"speech": {"outcome": "not_available", "reason": made.unheard}}}

@@ -1,7 +1,7 @@
 """What is to be embedded: requests of both generations, checked in full before anything is read.
 
 What no model here can make is refused by name: vectors of sound, and vectors that join
-several kinds in one space. Where nothing is asked for by name, what can be had is given.
+several kinds in one space. Where a request names no option, all that are available are given.
 """
 
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ from engine.work.budget import tokens_in
 from engine.work.fetch import check_url
 from engine.work.media_query import MediaQuery, Source
 
-# What the API calls the model, which callers must name; answers name what was used instead.
+# The API's name of the model, which callers must give; answers name the model that was used instead.
 MODEL = "marengo3.0"
 INPUTS = ("text", "image", "text_image", "audio", "video", "multi_input")
 SOURCES = ("base64_string", "url", "asset_id")
-# What SDKs since 1.3 can ask for, of later models.
+# Options of later models, which SDKs since 1.3 can ask for.
 _LATER = ("auto_truncate", "embedding_uncertainty", "embedding_dimension")
-# What can be given of each kind of media; ``audio``, a vector of sound, of none.
+# The options that each kind of media has here; no kind has ``audio``, a vector of sound.
 GIVEN = {"audio": ("transcription",), "video": ("visual", "transcription")}
 _SCOPES = ("clip", "asset")
 _CLIP_S, _SHORTEST_S = 6.0, 4.0
@@ -140,7 +140,7 @@ def read_text(value: Mapping[str, Any], kind: str) -> str:
 
 
 class MediaSource(Body):
-    """Where media are: exactly one member says it."""
+    """The source of media: exactly one member names it."""
 
     base64_string: Any = None
     url: Any = None
@@ -198,7 +198,7 @@ def no_fusion(what: str) -> ApiError:
 
 
 class Segmentation(Body):
-    """Into which stretches sound is cut: ``strategy`` names the member that says how long they are."""
+    """How sound is cut into stretches: ``strategy`` names the member that says how long they are."""
 
     lengths: ClassVar[dict[str, str]] = {"fixed": "duration_sec"}
 

@@ -1,7 +1,7 @@
 """Routes of entity collections and entities: names with reference images.
 
-They are kept in full. Finding them in media is refused where it is asked for (search),
-since nothing here recognises a face or a thing.
+They are kept in full. A search for them in media is refused, since nothing here recognises
+a face or a thing.
 """
 
 from dataclasses import replace
@@ -216,7 +216,7 @@ class EntityRoutes:
                     asset.error_code or "parameter_invalid", f"The asset {ident} failed: {asset.error_message}"
                 )
             if not (asset.file_type or "").startswith("image/"):
-                raise invalid(f"The asset {ident} is no image; an entity is shown by images.")
+                raise invalid(f"The asset {ident} is not an image; an entity takes images only.")
         return ids
 
 

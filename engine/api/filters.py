@@ -75,7 +75,7 @@ def metadata_query(where: Where, request: web.Request, known: Iterable[str]) -> 
 
 
 def _looks_like(text: str) -> list[str | float]:
-    """Return what a text may stand for: ``5`` and ``true`` are what they look like too."""
+    """Return the values that a text may stand for: ``5`` is also a number, ``true`` also a boolean."""
     if text in ("true", "false"):
         return [text, text == "true"]
     number = _finite(text)
@@ -136,7 +136,7 @@ def instant(name: str, text: str) -> str:
         ApiError: ``parameter_invalid``.
     """
     try:
-        # A plus sign in a query that was not encoded arrives as a space.
+        # A plus sign that was not encoded in a query arrives as a space.
         moment = datetime.fromisoformat(re.sub(r" (\d\d:\d\d)$", r"+\1", text.strip()))
         return written(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
     except (ValueError, OverflowError) as exc:

@@ -79,7 +79,7 @@ class Form:
 
 @asynccontextmanager
 async def read_form(request: web.Request, library: Library, *file_names: str) -> AsyncIterator[Form]:
-    """Read a form; its files are gone afterwards, unless the library has taken them.
+    """Read a form; its files are removed afterwards, unless the library has taken them.
 
     Args:
         file_names: the parts that are files; all others are text.

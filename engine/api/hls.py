@@ -26,7 +26,7 @@ class HlsRoutes:
 
     async def piece(self, request: web.Request) -> web.StreamResponse:
         response: web.StreamResponse | None = None
-        # Closed here, so that the worker goes with a caller who goes, and not some time later.
+        # Closed here, so that the worker ends as soon as the caller disconnects, and not some time later.
         async with aclosing(self._hls.piece(request.match_info["token"], int(request.match_info["number"]))) as parts:
             async for size, part in parts:
                 if response is None:

@@ -197,7 +197,7 @@ def _placed(row: Indexed) -> dict[str, Any]:
 
 
 def _words(kept: dict[str, Any]) -> dict[str, Any]:
-    """Return what was said; where nobody could listen, say why instead of giving an empty list."""
+    """Return what was said; where speech could not be recognised, say why instead of giving an empty list."""
     speech = kept["examinations"]["speech"]
     if speech["outcome"] != "made":
         return {"examinations": {"speech": speech}}

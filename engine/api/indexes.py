@@ -55,7 +55,7 @@ class NewIndex(NewName):
 
 class IndexRoutes:
     def __init__(self, indexes: Indexes, delete_index: Callable[[str], Awaitable[None]]) -> None:
-        """Take what empties an index before it is deleted."""
+        """Take the function that deletes an index with all that is in it."""
         self._indexes = indexes
         self._delete_index = delete_index
 

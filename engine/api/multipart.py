@@ -26,7 +26,7 @@ Urls = list[dict[str, Any]]
 _FIRST_URLS = 50
 _MOST_URLS = 50
 _LONGEST_NAME = 255
-# Chunks told of in one report; the largest upload has some hundred.
+# Chunks named in one report; the largest upload has some hundred.
 MAX_REPORTED = 10_000
 _PIECE_BYTES = 1 << 20
 
@@ -131,7 +131,7 @@ class MultipartRoutes:
         return web.json_response(told)
 
     async def put(self, request: web.Request) -> web.Response:
-        """Take the bytes of one chunk; whoever has the address may write it."""
+        """Take the bytes of one chunk; any caller that has the address may write it."""
         try:
             upload, index = await self._sessions.named(request.match_info["token"])
         except Expired as exc:
@@ -220,6 +220,6 @@ def _read_report(body: dict[str, Any]) -> list[tuple[int, str, int]]:
             raise invalid(f"The {path}.proof_type parameter must be etag.")
         proof = chunk.get("proof")
         if not isinstance(proof, str) or not re.fullmatch(r'"?[0-9a-f]{32}"?', proof):
-            raise invalid(f"The {path}.proof parameter must be the ETag that the chunk was answered with.")
+            raise invalid(f"The {path}.proof parameter must be the ETag of the answer to the chunk.")
         read.append((_whole(chunk, "chunk_index"), proof.strip('"'), _whole(chunk, "chunk_size")))
     return read

@@ -1,4 +1,4 @@
-"""Lists as the API pages them: which page a request wants, and how one is told."""
+"""Lists as the API pages them: which page a request wants, and how a page is written."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar

@@ -24,7 +24,7 @@ PAGE_LIFETIME_S = 3600.0
 
 
 class SearchRoutes:
-    """Have searches made, and tell what they found page by page.
+    """Run searches, and answer what they found page by page.
 
     Args:
         clock: seconds since 1970.

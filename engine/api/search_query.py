@@ -1,4 +1,4 @@
-"""What is searched for: the form of a search, checked in full before anything is looked at."""
+"""The form of a search, checked in full before any media are looked at."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Routes of tasks: bring a file straight into an index. Announced for removal, and served until then."""
+"""Routes of tasks: bring a file straight into an index. Announced for removal by the API, served until then."""
 
 import json
 from typing import Any

@@ -61,7 +61,7 @@ def error_of(exc: Exception, request: web.Request) -> ApiError:
         case ApiError():
             return exc
         case UnicodeEncodeError():
-            # JSON can name halves of characters, which neither the library nor an answer can hold.
+            # JSON can name half of a surrogate pair, which neither the library nor an answer can hold.
             return invalid("A parameter holds half of a surrogate pair.")
         case web.HTTPRequestEntityTooLarge():
             return ApiError("parameter_invalid", "The request body is too large.", 413)
@@ -75,7 +75,7 @@ def error_of(exc: Exception, request: web.Request) -> ApiError:
 
 @web.middleware
 async def refuse_encoded(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Take bodies as they are: a compressed one could become anything, and holds the loop while it does."""
+    """Refuse encoded bodies: a compressed one can grow to any size, and blocks the loop while it is inflated."""
     encoding = request.headers.get("Content-Encoding", "identity")
     if encoding.strip().lower() not in ("", "identity"):
         return error_response(invalid("The Content-Encoding header must be identity: send the body as it is."))
@@ -84,7 +84,7 @@ async def refuse_encoded(request: web.Request, handler: Handler) -> web.StreamRe
 
 @web.middleware
 async def set_tenant(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Remember whose request this is; the gateway says so, and nobody else reaches us."""
+    """Remember the tenant of this request: the gateway names it, and no other client reaches the engine."""
     TENANT.set(request.headers.get(TENANT_HEADER, ""))
     return await handler(request)
 
@@ -134,7 +134,7 @@ async def read_object(request: web.Request) -> dict[str, Any]:
     """Return the JSON object in the body.
 
     Raises:
-        ApiError: ``parameter_invalid``, the body is none.
+        ApiError: ``parameter_invalid``, the body is not one.
     """
     try:
         body = json.loads(await request.read(), parse_constant=_no_number)
@@ -146,7 +146,7 @@ async def read_object(request: web.Request) -> dict[str, Any]:
 
 
 def _no_number(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not JSON")
 
 
 def positive(request: web.Request, name: str, default: int, most: int | None = None) -> int:

@@ -1,9 +1,9 @@
-"""What was measured, as values with times; everything the engine says is read off these.
+"""What was measured, as values with times; everything that the engine says is read from these.
 
 Times are seconds from the clip's start. What is seen and measured is told in order of
-``end``, so that whoever reads it knows that nothing earlier is still to come. Utterances
-and on-screen text are told in an order of their own, because recognising takes longer
-than looking.
+``end``, so that a reader knows that nothing earlier is still to come. Utterances and
+on-screen text are told in an order of their own, because recognising takes longer than
+looking.
 """
 
 from dataclasses import dataclass
@@ -215,7 +215,7 @@ class Examination:
     reason: str = ""
 
 
-# What the engine could examine, and in which order it is told.
+# What the engine can examine, in the order in which it is told.
 KINDS = ("picture", "sound", "speech", "on_screen_text")
 
 Examinations = dict[str, Examination]

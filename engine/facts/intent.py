@@ -13,9 +13,9 @@ class Intent:
     Attributes:
         topics: in the order in which the prompt names them; never empty.
         span: seconds the question is about; None for the whole clip.
-        beyond: the prompt asks something, but nothing that is measured here.
+        beyond: the prompt asks for something that is not measured here.
         unsure: no word of the prompt settled it.
-        about: what must have been spoken of; empty for everything. Only with the topic ``transcript``.
+        about: the subject that must have been spoken of; empty for any. Only with the topic ``transcript``.
     """
 
     topics: tuple[Topic, ...]

@@ -60,7 +60,7 @@ class Analyze(Job):
 
     Attributes:
         intent: what is to be told.
-        schema: the JSON Schema to be filled, if one is.
+        schema: the JSON Schema to be filled, if there is one.
         record: what was measured of the file before; it is then told again, not measured again.
         longest_s: how long the media may be.
         weights: the directory of the sentence model; None for words only.
@@ -89,7 +89,7 @@ def from_line(line: bytes) -> Job:
     """Rebuild what ``to_line`` made.
 
     Raises:
-        KeyError, TypeError: it is another line.
+        KeyError, TypeError: the line is not a job.
     """
     members = json.loads(line)
     kind = KINDS[members.pop("kind")]

@@ -1,4 +1,4 @@
-"""Sound as who measures it and who hears it take it: 16 kHz mono, 16 bit.
+"""Sound in the form that both the measuring and the recognising rooms take: 16 kHz mono, 16 bit.
 
 Levels are plain RMS below full scale, no loudness model: a number that anyone can check.
 """
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Samples = NDArray[np.int16]
 
 RATE = 16_000
-_FLOOR_DBFS = -96.0  # what 16 bits can tell from nothing
+_FLOOR_DBFS = -96.0  # the quietest level that 16 bits can tell from silence
 
 
 def level_dbfs(samples: Samples) -> float:

@@ -18,7 +18,7 @@ WIDTH, HEIGHT = 64, 36  # of the picture that is sketched
 LEVELS = 4  # of each colour in the histogram
 ROWS, COLUMNS = 4, 8  # of the layout
 SIZE = LEVELS**3 + ROWS * COLUMNS * 3
-# Colours come from anywhere in the picture, the layout from where they are: both count the same.
+# The histogram says which colours there are, the layout says where: both count the same.
 _LAYOUT_WEIGHT = 0.5
 
 
@@ -39,7 +39,7 @@ def mean_of(raw: bytes) -> list[float]:
 
 
 def distances(one: Sketch, many: Sketch) -> NDArray[np.floating[Any]]:
-    """Return how far each of ``many`` is from ``one``: 0 is the same picture, 1 as far as can be."""
+    """Return how far each of ``many`` is from ``one``: 0 is the same picture, 1 the greatest distance."""
     split = LEVELS**3
     colours = np.abs(many[:, :split] - one[:split]).sum(axis=1) / 2
     layout = np.abs(many[:, split:] - one[split:]).mean(axis=1)

@@ -31,7 +31,7 @@ def by_shots(kept: dict[str, Any], start: float, end: float, shortest: float) ->
 
 
 def words_in(kept: dict[str, Any], spans: Sequence[Span]) -> list[list[str]]:
-    """Return, for each span, the words that were understood; a word belongs to where its middle is."""
+    """Return, for each span, the words that were understood; a word belongs to the span that holds its middle."""
     utterances = [fact for fact in facts_of(kept) if isinstance(fact, Utterance) and fact.understood]
     words = [(word.start + (word.end - word.start) / 2, word.text) for one in utterances for word in one.words or ()]
     return [[text for middle, text in words if start <= middle < end] for start, end in spans]

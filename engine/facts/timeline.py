@@ -45,7 +45,7 @@ class Section:
     tones: list[Tone] = field(default_factory=list)
 
     def add(self, fact: Fact) -> None:
-        """Put a fact where it belongs, and reach to its end if it is a shot."""
+        """Put a fact where it belongs; a shot extends the section to its own end."""
         match fact:
             case Shot():
                 self.shots.append(fact)
@@ -96,7 +96,7 @@ class Timeline:
             index += 1
 
     def whole(self) -> Section:
-        """Look to the end and return everything as one section; speech may still be out."""
+        """Look to the end and return everything as one section; speech may still be missing."""
         section = Section(0, self.start)
         for fact in self._seen():
             section.add(fact)

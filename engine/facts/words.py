@@ -1,6 +1,6 @@
 """How words are told apart: which are common, which stand out, which are found by a question.
 
-A library's search and an answer about a subject find the same words, so both have their
+A library's search and an answer about a subject find the same words, so both take their
 table of words from here (SQLite FTS5, stems).
 """
 
@@ -50,7 +50,7 @@ def keywords_of(utterances: Iterable[Utterance]) -> list[str]:
 
 
 def word_query(text: str) -> str:
-    """Return an FTS5 query: any of the words that tell something, each taken as it stands."""
+    """Return an FTS5 query: any of the words that carry meaning, each taken literally."""
     words = list(dict.fromkeys(word.lower() for word in _WORD.findall(text)))
     telling = [word for word in words if word not in COMMON and word not in _ALWAYS_COMMON]
     return " OR ".join(f'"{word}"' for word in telling or words) or '""'

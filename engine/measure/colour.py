@@ -20,7 +20,7 @@ NAMES = (
 )  # fmt: skip
 _INDEX = {name: index for index, name in enumerate(NAMES)}
 
-# A colour under this share of the picture is not worth a word.
+# A colour under this share of the picture is not named.
 _MENTION = 0.08
 _MOST = 4
 

@@ -46,7 +46,7 @@ _LAST_PICTURE_S = 1.0
 
 @dataclass(slots=True)
 class Damage:
-    """How many packets could not be decoded, and were passed over."""
+    """The number of packets that could not be decoded and were skipped."""
 
     packets: int = 0
 
@@ -56,12 +56,12 @@ class Order:
     """What is to be examined.
 
     Attributes:
-        ears: who listens for speech; None when nobody is to.
-        eyes: who reads text on the screen; None when nobody is to.
+        ears: the listener for speech; None to leave speech out.
+        eyes: the reader of text on the screen; None to leave text out.
         start, end: the span to look at, in seconds.
         part_s: the longest shot that is told as one.
-        damage: counts what was passed over.
-        sketcher: sees the pictures as well.
+        damage: counts the packets that were skipped.
+        sketcher: gets the pictures as well.
     """
 
     picture: bool
@@ -196,7 +196,7 @@ class _InOrder:
             # Sound may run on past the last picture by a packet: nothing ends after the clip.
             if not isinstance(fact, Recognised | Seen) and fact.end > self._duration > fact.start:
                 fact = replace(fact, end=self._duration)  # noqa: PLW2901
-            # A shot comes after all else that ends with it: whoever reads it has its contents.
+            # A shot comes after all else that ends with it: its reader already has its contents.
             heapq.heappush(self._held, (fact.end, isinstance(fact, Shot), next(self._count), fact))
 
     def release(self, settled: float) -> Iterator[Fact]:
@@ -263,7 +263,7 @@ def _settled(pictures: Pictures | None, sounds: Sounds | None) -> float:
 def _frames(
     container: InputContainer, order: Order, picture: bool, sound: bool
 ) -> Iterator[tuple[VideoFrame | AudioFrame, float]]:
-    """Decode the wanted streams, in the file's order; damaged packets are passed over."""
+    """Decode the wanted streams, in the file's order; damaged packets are skipped."""
     streams: list[Stream] = []
     if picture and (video := video_of(container)):
         video.thread_type = "AUTO"

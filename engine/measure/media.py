@@ -1,8 +1,8 @@
 """Open a media file without trusting it: local bytes only, known formats only, within the API's limits.
 
 FFmpeg's demuxers can follow references to other files and to the network; playlists
-(hls, concat, dash) exist for it. The whitelists leave neither a playlist format nor a
-network protocol to open.
+(hls, concat, dash) consist of such references. The whitelists leave neither a playlist
+format nor a network protocol to open.
 """
 
 from fractions import Fraction
@@ -89,7 +89,7 @@ def read_clip(container: InputContainer) -> Clip:
 
 
 def video_of(container: InputContainer) -> VideoStream | None:
-    """Return the stream with the moving picture; the cover of a record is none."""
+    """Return the stream with the moving picture; the cover of a record does not count."""
     for stream in container.streams.video:
         cover = stream.disposition & av.stream.Disposition.attached_pic
         if stream.codec_context is not None and stream.codec_context.width and not cover:
@@ -114,7 +114,7 @@ def _duration(container: InputContainer) -> float:
 
 
 def _last_packet_s(path: Path) -> float:
-    """Read through the file for its end: what a browser records has no length in its header."""
+    """Read the whole file to find its end: a browser's recording has no length in its header."""
     end = 0.0
     with open_media(path) as container:
         offset = (container.start_time or 0) / av.time_base
@@ -125,10 +125,10 @@ def _last_packet_s(path: Path) -> float:
 
 
 def check_limits(clip: Clip, longest_s: float = MAX_DURATION_S) -> None:
-    """Hold a clip against the API's limits; still images have none here.
+    """Check a clip against the API's limits; still images have none here.
 
     Args:
-        longest_s: what it is wanted for decides how long it may be.
+        longest_s: how long it may be, which depends on its use.
 
     Raises:
         ApiError: with the code of the first limit that is passed.

@@ -19,7 +19,7 @@ _CELL = 4
 _CHANGED = 7.0  # mean difference of a cell, 0..255; compression noise stays below 4
 _LEAST = 0.012  # share of cells below which nothing moves (a cell or two flicker)
 _MUCH = 0.4
-_REPLACED = 14.0  # difference to the very last frame: no motion, another picture
+_REPLACED = 14.0  # difference to the frame just before: not motion, but another picture
 _GAP_S = 0.7  # a pause shorter than this does not end a motion
 _SHORTEST_S = 0.4
 
@@ -64,7 +64,7 @@ class MotionTracker:
         return self._end()
 
     def _cut(self) -> list[Motion]:
-        """The picture was replaced: end what was going on, and compare with nothing before."""
+        """The picture was replaced: end the current motion, and compare with no earlier frame."""
         self._past.clear()
         return self._end()
 

@@ -1,8 +1,8 @@
-"""A video in pieces that a player can fetch one by one: MPEG-TS, without encoding anything anew.
+"""A video in pieces that a player can fetch one by one: MPEG-TS, without encoding anything again.
 
 HTTP Live Streaming (RFC 8216, section 3.2) wants each piece to begin with a picture that
 needs none before it. So pieces begin at such pictures of the file itself, and its
-packets are only wrapped anew: that is exact, and costs next to nothing.
+packets are only wrapped again: that is exact, and costs next to nothing.
 """
 
 import io
@@ -19,9 +19,9 @@ from av.stream import Stream
 from engine.errors import ApiError
 from engine.measure.media import audio_of, broken, open_media, video_of
 
-# Pieces are cut at the first fitting picture after that.
+# Pieces are cut at the first fitting picture after this time.
 PIECE_S = 6.0
-# A file with few such pictures has long pieces; one of more is not served.
+# A file with few such pictures has long pieces; a piece of more bytes than this is not served.
 MAX_PIECE_BYTES = 256 * 1024**2
 # What MPEG-TS carries, and browsers' players read.
 _CODECS = {"video": {"h264", "hevc"}, "audio": {"aac", "mp3"}}
@@ -62,7 +62,7 @@ def piece(path: Path, begin: float | None, end: float | None) -> bytes:
     sink = io.BytesIO()
     with open_media(path) as container:
         streams = _streams(container)
-        # The numbers of packets start anew in each piece, and that is to be said.
+        # The numbers of packets start again in each piece, and the piece must say so.
         options = {"mpegts_flags": "initial_discontinuity"}
         with av.open(sink, "w", format="mpegts", options=options) as out:
             copies = {stream.index: out.add_stream_from_template(stream) for stream in streams}

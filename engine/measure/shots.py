@@ -21,7 +21,7 @@ LAG_S = 2.6
 
 # Differences are means over all pixels and channels, 0..255.
 _CUT = 14.0  # a plain cut
-_SOFT_CUT = 5.0  # the least jump that can be one, between two dark or pale pictures
+_SOFT_CUT = 5.0  # the least jump that can be a cut, between two dark or pale pictures
 _CUT_RATIO = 2.5  # how far a cut must stand out of the motion around it
 _AROUND_S = 0.25
 _RETURNED = 0.35  # the jump was a flash when this little of it is left afterwards
@@ -299,7 +299,7 @@ def _is_black(frame: _Frame) -> bool:
 
 
 def _shares(frames: list[_Frame], way: NDArray[np.float32], strength: float) -> list[float] | None:
-    """Return how much of the last frame is in each, or None when they are no mixtures."""
+    """Return how much of the last frame is in each, or None when they are not mixtures."""
     energy = float((way * way).sum())
     shares = []
     for frame in frames:

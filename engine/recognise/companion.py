@@ -1,8 +1,8 @@
 """A process beside the worker: blocks of bytes go to it, lines of JSON come back.
 
-What recognises takes longer than what decodes, and holds the interpreter lock while it
-does; so each kind of recogniser is a process of its own, in the worker's process group.
-A block is its length in eight bytes and then so many bytes; length 0 ends the row.
+Recognising takes longer than decoding, and holds the interpreter lock meanwhile; so each
+kind of recogniser is a process of its own, in the worker's process group. A block is its
+length in eight bytes, then that many bytes; length 0 ends the row.
 """
 
 import json
@@ -48,7 +48,7 @@ class Companion:
         self._todo.put(block)
 
     def take(self, wait: bool) -> dict[str, Any] | None:
-        """Return the next message; None when there is none yet, unless it is to be waited for.
+        """Return the next message; None when there is none yet. With ``wait``, wait for it.
 
         Raises:
             ApiError: the process is gone, or said that it failed.
@@ -58,7 +58,7 @@ class Companion:
         except queue.Empty:
             return None
         if message is None or "failed" in message:
-            self._messages.put(None)  # whoever asks again learns the same
+            self._messages.put(None)  # a later call gets the same answer
             raise ApiError("internal_error", f"The {self._called} ended unexpectedly.", 500)
         return message
 
@@ -75,7 +75,7 @@ class Companion:
                 self._process.stdin.write(len(block).to_bytes(8, "little") + block)
                 self._process.stdin.flush()
         except OSError:
-            while True:  # it died, which the reading side tells: do not let the decoder wait for it
+            while True:  # it died, as the reading side reports: do not let the decoder wait for it
                 self._todo.get()
 
     def _read(self) -> None:

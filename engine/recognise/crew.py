@@ -28,8 +28,8 @@ class RecogniserDied(Exception):
 class Forked:
     """A reader in a process of its own, forked from this one.
 
-    The model is loaded once and its memory shared. To be made before any thread is
-    started: a fork takes only the thread that called it.
+    The model is loaded once and its memory shared. Make it before any thread is
+    started: a fork copies only the thread that called it.
     """
 
     def __init__(self, read: Reader) -> None:
@@ -70,7 +70,7 @@ class Forked:
 def _serve(read: Reader, source: int, sink: int) -> None:
     """Be the forked process: answer until the other end closes."""
     try:
-        # No other pipe may stay open here: each would hide the death of whoever held it.
+        # No other pipe may stay open here: each would hide the death of the process that held it.
         os.dup2(source, 0)
         os.dup2(sink, 1)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
@@ -105,16 +105,16 @@ class Crew:
         """Have an utterance read; waits while too many are unread."""
         self._room.acquire()
         future = self._threads.submit(self._read, voice.samples)
-        # Also where it fails: whoever waits for room must come to see its own end.
+        # Also when the read fails: otherwise a caller that waits for room would wait for ever.
         future.add_done_callback(lambda _: self._room.release())
         self._row.put((voice, future))
 
     def say(self, message: dict[str, Any]) -> None:
-        """Tell something after all that was asked for before it."""
+        """Tell a message after the results of all earlier utterances."""
         self._row.put(message)
 
     def finish(self) -> None:
-        """Return when all is told."""
+        """Return when everything is told."""
         self._row.put({"done": True})
         self._teller.join()
         self._threads.shutdown()

@@ -49,7 +49,7 @@ def main() -> None:
     options = parser.parse_args()
     readers = _whisper(options.whisper, options.recognisers) if options.whisper else _sphinx(options.recognisers)
     listen(sys.stdin.buffer, Crew(readers, lambda message: send(sys.stdout.buffer, message)), VoiceFinder())
-    # Threads may be deep in a read that nobody waits for any more.
+    # Threads may be deep in a read whose result is no longer needed.
     os._exit(0)
 
 
@@ -60,7 +60,7 @@ def _sphinx(recognisers: int) -> list[Reader]:
 
 
 def _whisper(directory: Path, threads: int) -> list[Reader]:
-    """One reader with threads of its own: the model would be copied into each process."""
+    """One reader with threads of its own: further processes would each copy the model."""
     from engine.recognise.whisper import memory_of, reader_of
 
     reader = reader_of(directory, threads)

@@ -34,7 +34,7 @@ def make_reader() -> Any:
     One thread: two took nearly twice as long on two cores that also decode. Pictures
     are searched at no more than 960 pixels: at its own default of 736 for the shorter
     side it enlarges most videos, which took four times as long and found nothing more
-    on the shared clips. The direction of lines is not asked for: film is upright.
+    on the shared clips. The direction of lines is not examined: film is upright.
     """
     from rapidocr import RapidOCR
 
@@ -68,7 +68,7 @@ def _box(corners: Any, width: int, height: int) -> list[float]:
 
 
 def cells_of(picture: Picture) -> NDArray[np.float32]:
-    """Return the mean green of each cell: what tells whether anything was written or wiped away."""
+    """Return the mean green of each cell: it shows whether text appeared or went away."""
     height, width = (size // _CELL for size in picture.shape[:2])
     green = picture[: height * _CELL, : width * _CELL, 1]
     cells: NDArray[np.float32] = green.reshape(height, _CELL, width, _CELL).mean(axis=(1, 3), dtype=np.float32)
@@ -80,7 +80,7 @@ def changed(before: NDArray[np.float32] | None, now: NDArray[np.float32]) -> boo
 
 
 def read(source: BinaryIO, sink: BinaryIO, reader: Any) -> None:
-    """Answer what comes in until it, or the near end, is over."""
+    """Answer each block, until the row ends or the near end is gone."""
     before = None
     while block := read_block(source):
         time, width, height = HEAD.unpack_from(block)
@@ -100,7 +100,7 @@ def main() -> None:
     own = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     import cv2
-    import rapidocr  # noqa: F401 -- loads its libraries while it still may open what it likes
+    import rapidocr  # noqa: F401 -- loads its libraries while it may still open any file
 
     cv2.setNumThreads(1)
     confine.limit(memory_bytes=confine.READER_MEMORY, cpu_s=None)

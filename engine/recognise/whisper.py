@@ -22,7 +22,7 @@ _VOCABULARIES = ("vocabulary.json", "vocabulary.txt")  # the latter in older mod
 def lack_of(directory: Path) -> str:
     """Say what keeps a directory from being a CTranslate2 Whisper model; empty if nothing does."""
     if not directory.is_dir():
-        return f"{directory} is no directory"
+        return f"{directory} is not a directory"
     absent = [name for name in _NEEDED if not (directory / name).is_file()]
     if not any((directory / name).is_file() for name in _VOCABULARIES):
         absent.append(_VOCABULARIES[0])

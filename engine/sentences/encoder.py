@@ -34,7 +34,7 @@ class Encoder:
     def encode(self, texts: Sequence[str]) -> Matrix:
         """Return a vector of length 1 for each text: float32 of shape (texts, dimensions).
 
-        What a text says past the longest that the model reads does not count.
+        Pieces past the longest text that the model reads are ignored.
         """
         numbers = [self._pieces.encode(text, self._longest) for text in texts]
         parts = [self._network.encode(batch) for batch in _batches(numbers)]

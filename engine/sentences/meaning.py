@@ -1,10 +1,10 @@
 """The sentence model beside the server's loop.
 
-In one thread of its own: numpy gives the interpreter lock back in all that is heavy, so
-the loop goes on meanwhile (docs/engine.md has the figure), and a process would cost its
-own 35 MB, a protocol and a keeper, to hold in text that is bounded anyway. Not at a lower
-priority: the thread would be set aside with the lock in its hand, and the loop wait for it.
-A few texts go at a time, so that a question never waits for a library.
+It runs in one thread of its own. numpy releases the interpreter lock in every heavy step,
+so the loop goes on meanwhile (docs/engine.md has the figure). A process would cost 35 MB, a
+protocol and a supervisor, only to confine text that is bounded anyway. The thread has no
+lower priority: it could be suspended while it holds the lock, and the loop would wait for
+it. Texts go a few at a time, so that a question never waits for a library.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ WHY = (
 )
 
 
-# Whoever asks next waits for no more texts than these.
+# The next caller waits for no more texts than these.
 AT_ONCE = 8
 
 
@@ -47,16 +47,16 @@ class Meaning:
         return self.weights is not None
 
     def need(self, what: str) -> None:
-        """Go on only where there are weights.
+        """Require weights.
 
         Raises:
-            ApiError: ``parameter_invalid``; ``what`` cannot be served, and what would change that.
+            ApiError: ``parameter_invalid``; it says that ``what`` cannot be served, and what would change that.
         """
         if self.weights is None:
             raise ApiError("parameter_invalid", f"{what} cannot be served. {WHY}")
 
     async def vectors(self, texts: Sequence[str]) -> "Matrix":
-        """Return a row of length 1 for each of at least one text; a text past 256 pieces counts up to there."""
+        """Return a row of length 1 for each text (at least one); of a longer text the first 256 pieces count."""
         loop = asyncio.get_running_loop()
         parts = [
             await loop.run_in_executor(self._thread, self._encode, texts[at : at + AT_ONCE])
@@ -72,12 +72,12 @@ class Meaning:
         return self._encoder.encode(texts)
 
     def close(self) -> None:
-        """Wait for the text in hand; what waits behind it is dropped."""
+        """Wait for the text in progress; drop the texts that wait behind it."""
         self._thread.shutdown(cancel_futures=True)
 
     @cached_property
     def _encoder(self) -> "Encoder":
-        # Numbers are loaded for the first text that needs them, not while the engine starts.
+        # numpy is loaded for the first text that needs it, not while the engine starts.
         from engine.sentences.encoder import Encoder
 
         assert self.weights is not None

@@ -18,14 +18,14 @@ _TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "I64": np.dtype("<i8
 
 
 class Malformed(ValueError):
-    """The file is no safetensors file, or one of a kind that is not read here."""
+    """The file is not a safetensors file, or is of a kind that is not read here."""
 
 
 def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
     """Map a file's tensors, by name; they are read-only and loaded as they are touched.
 
     Raises:
-        Malformed: the header is too long, no JSON, or says what the file does not hold.
+        Malformed: the header is too long, is not JSON, or describes what the file does not hold.
         OSError: the file cannot be read.
     """
     size = path.stat().st_size
@@ -46,9 +46,9 @@ def _header(raw: bytes) -> dict[str, dict[str, Any]]:
     try:
         header = json.loads(raw)
     except (ValueError, RecursionError) as exc:
-        raise Malformed("the header is no JSON") from exc
+        raise Malformed("the header is not JSON") from exc
     if not isinstance(header, dict):
-        raise Malformed("the header is no object")
+        raise Malformed("the header is not an object")
     header.pop("__metadata__", None)
     for name, entry in header.items():
         if not isinstance(entry, dict) or str(entry.get("dtype")) not in _TYPES:
@@ -81,6 +81,6 @@ def _tensor(name: str, entry: dict[str, Any], data: NDArray[np.uint8]) -> NDArra
     dtype, shape = _TYPES[entry["dtype"]], tuple(entry["shape"])
     begin, end = entry["data_offsets"]
     if end - begin != math.prod(shape) * dtype.itemsize:
-        raise Malformed(f"{name} takes {end - begin} bytes, which is not its shape")
+        raise Malformed(f"{name} takes {end - begin} bytes, which does not fit its shape")
     tensor: NDArray[Any] = np.frombuffer(data[begin:end], dtype)
     return tensor.reshape(shape)

@@ -28,7 +28,7 @@ class WrongWeights(Exception):
 
 
 def check(directory: Path) -> None:
-    """Read both files and compare their hashes; 91 MB, so it takes a tenth of a second or two.
+    """Read both files and compare their hashes; 91 MB, so it takes one or two tenths of a second.
 
     Raises:
         WrongWeights: one is missing, cannot be read, or is not the file that it should be.

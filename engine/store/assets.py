@@ -98,7 +98,7 @@ class Assets:
         await self._library.write(sql, [error.code, error.message, asset_id])
 
     async def delete(self, asset_id: str) -> None:
-        """Forget an asset, and its bytes when no other row consists of them.
+        """Forget an asset, and its bytes when no other row uses them.
 
         Raises:
             ApiError: ``resource_not_exist``.

@@ -66,14 +66,14 @@ class Indexed:
 
     @property
     def content(self) -> str:
-        """The hash of its bytes, which it has at the latest when it is ready."""
+        """The hash of its bytes; a row has it when it is ready, or earlier."""
         assert self.sha256 is not None
         return self.sha256
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What an index holds that is ready: the rows that are asked for, and the number and length of all."""
+    """The ready rows of an index: those that are asked for, and the number and length of all."""
 
     rows: list[Indexed]
     total: int
@@ -89,7 +89,7 @@ class IndexedMedia:
     # -- add ---------------------------------------------------------------
 
     async def add_of_asset(self, row: Indexed) -> None:
-        """Add a row that consists of an asset's bytes.
+        """Add a row that uses an asset's bytes.
 
         Raises:
             ApiError: ``resource_not_exist``; the asset was deleted meanwhile, and the bytes with it.

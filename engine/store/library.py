@@ -34,7 +34,7 @@ class Library:
     """The one owner of a data directory's rows and files.
 
     Args:
-        max_bytes: what media and uploads may take in all.
+        max_bytes: the bytes that media and uploads may take in all.
     """
 
     def __init__(self, data_dir: Path, max_bytes: int = MAX_BYTES) -> None:
@@ -47,7 +47,7 @@ class Library:
         self._db: sqlite3.Connection | None = None
 
     async def open(self) -> None:
-        """Open or make the database; what was half written when the engine last ended goes."""
+        """Open or make the database; remove what was half written when the engine last ended."""
         await self._call(self._open)
 
     async def close(self) -> None:
@@ -105,11 +105,11 @@ class Library:
         return sha256
 
     async def remove(self, table: str, ident: str) -> bool:
-        """Delete a row, and its bytes when no other consists of them; say whether it was there."""
+        """Delete a row, and its bytes when no other row uses them; return whether it was there."""
         return await self._call(self._remove, table, ident)
 
     async def drop_unused(self, sha256s: Sequence[str | None]) -> None:
-        """Remove bytes, and what was measured in them, that no row consists of any more."""
+        """Remove bytes that no row uses any more, and what was measured in them."""
         await self._call(self._drop_unused, [one for one in sha256s if one])
 
     async def secret(self, name: str) -> bytes:
@@ -131,7 +131,7 @@ class Library:
         return Incoming(self._incoming, self._storage)
 
     async def need(self, size: int) -> None:
-        """See that a file of that size may be kept.
+        """Check that a file of that size may be kept.
 
         Raises:
             ApiError: ``usage_limit_exceeded``.
@@ -221,7 +221,7 @@ class Library:
             self._drop_unused([sha256])
 
     def _sweep(self) -> None:
-        """Remove what an engine that was killed left without a row."""
+        """Remove what a killed engine left behind without a row."""
         for leftover in self._incoming.iterdir():
             leftover.unlink()
         kept = {row[0] for row in self._read(REFERENCES, [])}
@@ -277,7 +277,7 @@ class Incoming:
         self._hash.update(chunk)
 
     def finish(self) -> str:
-        """Bring the bytes to the disk; return their hash."""
+        """Sync the bytes to the disk; return their hash."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()

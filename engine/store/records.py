@@ -1,4 +1,4 @@
-"""What was measured in media, by the hash of their bytes: a record, and what of it can be searched."""
+"""What was measured in media, by the hash of their bytes: a record, and the parts of it that can be searched."""
 
 import json
 import sqlite3
@@ -53,7 +53,7 @@ class Records:
     async def keep(
         self, sha256: str, record: str, passages: Iterable[PassageRow], sketches: Iterable[SketchRow]
     ) -> None:
-        """Keep what was measured of a file, in place of what was kept of it before."""
+        """Keep what was measured of a file, in place of an earlier record."""
 
         def write(db: sqlite3.Connection) -> None:
             db.execute(

@@ -17,7 +17,7 @@ def new_id() -> str:
 
 
 def is_id(text: str) -> bool:
-    """Whether a text has the form of an id; what has not may hold anything."""
+    """Whether a text has the form of an id; any other text may hold anything."""
     return len(text) == 24 and set(text) <= set("0123456789abcdef")
 
 
@@ -27,7 +27,7 @@ def now() -> str:
 
 
 def written(moment: datetime) -> str:
-    """Return an instant as the API writes it, in which form rows keep it and are compared by it."""
+    """Return an instant as the API writes it; rows keep instants, and are compared, in this form."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

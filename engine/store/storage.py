@@ -8,15 +8,15 @@ from engine.errors import ApiError
 
 # Left free on the disk, so that the database can still be written.
 RESERVE_BYTES = 256 * 1024**2
-# A writer asks anew after so many bytes: others may have written, too.
+# A writer asks again after this many bytes: others may have written, too.
 ASK_AGAIN_BYTES = 16 * 1024**2
 
 
 class Storage:
     """What some directories hold, against what they may.
 
-    It is counted when somebody wants to write, and nothing is kept in step: whatever
-    takes files away is right at once.
+    The files are counted at each request to write, and no running total is kept: a file
+    that is removed makes room at once.
 
     Args:
         directories: everything that counts.
@@ -28,16 +28,14 @@ class Storage:
         self._most = most
 
     def need(self, size: int) -> None:
-        """See that ``size`` more bytes may be written; many writers may pass it by `ASK_AGAIN_BYTES` each.
+        """Check that ``size`` more bytes may be written; each writer may pass the limit by `ASK_AGAIN_BYTES`.
 
         Raises:
             ApiError: ``usage_limit_exceeded``, 507: the quota is used up, or the disk is nearly full.
         """
         if sum(self._sizes()) + size > self._most:
             gib = self._most / 1024**3
-            raise ApiError(
-                "usage_limit_exceeded", f"The engine may keep {gib:,.3g} GiB, and they are used up: delete assets.", 507
-            )
+            raise ApiError("usage_limit_exceeded", f"The engine's {gib:,.3g} GiB are used up: delete assets.", 507)
         disk = os.statvfs(self._directories[0])
         if disk.f_bavail * disk.f_frsize - size < RESERVE_BYTES:
             raise ApiError("usage_limit_exceeded", "The engine's disk is full.", 507)

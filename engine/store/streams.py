@@ -1,4 +1,4 @@
-"""Who is to be streamed, and where its pieces begin and end once that was found."""
+"""Which media are to be streamed, and where their pieces begin and end once that was found."""
 
 import json
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ Piece = tuple[float, float]  # where it begins and ends, in seconds
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A wish to have media streamed; ``pieces`` is None until they were looked for."""
+    """A request to have media streamed; ``pieces`` is None until they were looked for."""
 
     pieces: list[Piece] | None
 
@@ -25,7 +25,7 @@ class VideoStreams:
         await self._library.write("INSERT OR IGNORE INTO video_streams (indexed_id) VALUES (?)", [indexed_id])
 
     async def get(self, indexed_id: str) -> Wish | None:
-        """Return the wish for a row of ``indexed``, if there is one."""
+        """Return the request for a row of ``indexed``, if there is one."""
         row = await self._library.row("SELECT pieces FROM video_streams WHERE indexed_id = ?", [indexed_id])
         if row is None:
             return None

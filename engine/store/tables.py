@@ -2,7 +2,7 @@
 
 ``seq`` keeps the order of arrival, which is the order of lists; ids are random. What a
 media file holds is kept by the hash of its bytes (``records``, ``passages``, ``sketches``)
-and shared by all rows that consist of them.
+and shared by all rows that use those bytes.
 """
 
 from engine.facts.words import WORDS_TABLE
@@ -60,7 +60,7 @@ CREATE TABLE IF NOT EXISTS indexed (
 CREATE INDEX IF NOT EXISTS indexed_by_index ON indexed (index_id);
 CREATE INDEX IF NOT EXISTS indexed_by_content ON indexed (sha256);
 
--- Who is to be streamed, and where its pieces begin and end once that was found.
+-- Which media are to be streamed, and where their pieces begin and end once that was found.
 CREATE TABLE IF NOT EXISTS video_streams (
     indexed_id TEXT PRIMARY KEY REFERENCES indexed (id) ON DELETE CASCADE,
     pieces TEXT
@@ -191,7 +191,7 @@ CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, secret BLOB NOT NULL)
 """
 )
 
-# Bytes that any of these rows consists of are kept.
+# Bytes that any of these rows uses are kept.
 REFERENCES = """
 SELECT sha256 FROM assets WHERE sha256 IS NOT NULL
 UNION SELECT sha256 FROM indexed WHERE sha256 IS NOT NULL

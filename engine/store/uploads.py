@@ -69,7 +69,7 @@ class Reported:
 
     Attributes:
         total: the chunks that are reported by now.
-        done: with this report all are; of several that say so, one has it true.
+        done: this report completes the upload; of several such reports only one has it true.
     """
 
     processed: int
@@ -118,7 +118,7 @@ class Uploads:
         await self._library.write("UPDATE uploads SET status = 'expired' WHERE id = ?", [upload_id])
 
     async def report(self, upload: Upload, proofs: Sequence[Proof]) -> Reported:
-        """Take a caller's word for chunks, if it proves that the bytes here are those that were sent.
+        """Accept a report of chunks, if it proves that the bytes here are those that were sent.
 
         Raises:
             ApiError: ``parameter_invalid``; then nothing is changed.
@@ -143,7 +143,7 @@ class Uploads:
             count = db.execute("SELECT count(*) FROM chunks WHERE upload_id = ? AND reported", [ident]).fetchone()[0]
             db.execute("UPDATE uploads SET updated_at = ? WHERE id = ?", [moment, ident])
             sql = "UPDATE uploads SET status = 'completed' WHERE id = ? AND status = 'active'"
-            done = count == total and db.execute(sql, [ident]).rowcount == 1  # of several who say so, one joins
+            done = count == total and db.execute(sql, [ident]).rowcount == 1  # of several such reports, one joins
             return Reported(len(proofs) - duplicates, duplicates, count, done)
 
         return await self._library.together(write)
@@ -151,7 +151,7 @@ class Uploads:
     # -- bytes -------------------------------------------------------------
 
     async def keep(self, ident: str, index: int, etag: str, incoming: Incoming) -> None:
-        """Keep a chunk's bytes: a row that is there has always the bytes that its ETag names.
+        """Keep a chunk's bytes: a row that is there always has the bytes that its ETag names.
 
         Raises:
             ApiError: the session is over.
@@ -165,7 +165,7 @@ class Uploads:
             db.execute(_KEEP, [ident, index, etag, incoming.size, moment, moment])
 
         def tidy(db: sqlite3.Connection) -> None:
-            """Remove what was written over; another may have written meanwhile."""
+            """Remove the bytes that were replaced; another writer may have come meanwhile."""
             sql = "SELECT etag FROM chunks WHERE upload_id = ? AND chunk_index = ?"
             kept = self.path_of(ident, index, db.execute(sql, [ident, index]).fetchone()[0])
             for path in kept.parent.glob(f"{index:06d}-*"):
@@ -183,7 +183,7 @@ class Uploads:
         shutil.rmtree(self._library.uploads / upload_id, ignore_errors=True)
 
     def sweep(self, kept: set[str]) -> None:
-        """Remove the bytes of all sessions but some; blocks."""
+        """Remove the bytes of all sessions except some; blocks."""
         for directory in self._library.uploads.iterdir():
             if directory.name not in kept:
                 shutil.rmtree(directory, ignore_errors=True)

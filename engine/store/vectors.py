@@ -67,7 +67,7 @@ class VectorRows:
         await self._library.together(write)
 
     async def pages(self, sha256s: Sequence[str]) -> AsyncIterator[list[Embedded]]:
-        """Yield the passages of files with their vectors, so many at a time."""
+        """Yield the passages of files with their vectors, a limited number at a time."""
         wanted = {**self._mine, "sha256s": json.dumps(list(sha256s)), "most": PAGE, "after": 0}
         while rows := await self._library.rows(_PAGE_OF, wanted):
             yield [as_value(Embedded, row) for row in rows]

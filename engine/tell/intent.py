@@ -49,7 +49,7 @@ _SUBJECTS = (
         r"\b(?:is|are|was|were)\s+(.{1,200}?)\s+(?:being\s+)?(?:mentioned|discussed|talked about)", re.IGNORECASE
     ),
 )
-# The clip itself, or where in it, is no subject that narrows anything.
+# The clip itself, or a place in it, is not a subject: it narrows nothing.
 _NO_SUBJECT = re.compile(
     r"(?:(?:in|at|during|on|by|to|with)\b.*|(?:it|that|this|them|anything|something|what|there)"
     r"|(?:the|this) (?:video|clip|film|recording))?",
@@ -77,7 +77,7 @@ def read_intent(prompt: str) -> Intent:
 
 
 def _subject(prompt: str) -> str:
-    """Return what somebody is asked to have spoken of; empty where nothing narrows it."""
+    """Return the subject that must have been spoken of; empty where nothing narrows it."""
     # One space at a time: with runs of them the patterns would try every way to share them out.
     plain = " ".join(prompt.split())
     for pattern in _SUBJECTS:

@@ -1,9 +1,9 @@
 """Answer a free-text prompt in prose, as the facts come in.
 
-Each function is a reader of the timeline that yields text. What is known from the
-file's headers is said first, so that nobody waits for the first words; ``[mm:ss]``
-opens each line that belongs to a time, and nothing follows the last such line, so that a
-caption reader takes no closing remark for speech.
+Each function is a reader of the timeline that yields text. The facts of the file's headers
+come first, so that the first words come at once. ``[mm:ss]`` opens each line that belongs
+to a time, and nothing follows the last such line, so that a caption reader takes no closing
+remark for speech.
 """
 
 from collections.abc import Callable, Iterator

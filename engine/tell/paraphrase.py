@@ -1,7 +1,7 @@
-"""What a prompt asks for, judged by what it is like, when none of its words settled it.
+"""What a prompt asks for, judged by its nearest example, when none of its words settled it.
 
-A prompt goes to the topic of the example that it is nearest to. Questions that nothing
-measured here can answer are examples too: nearest to one of them, a prompt stays beyond.
+A prompt goes to the topic of its nearest example. Questions that nothing measured here can
+answer are examples too: a prompt that is nearest to one of them stays beyond.
 """
 
 import asyncio
@@ -67,19 +67,19 @@ EXAMPLES: dict[Topic | None, tuple[str, ...]] = {
     ),
 }
 _TOPICS = [topic for topic, examples in EXAMPLES.items() for _ in examples]
-# Less like its nearest example than this, a prompt is like none (docs/engine.md: how it was found).
+# A prompt that is less like its nearest example is like none (docs/engine.md: how it was found).
 _ALIKE = 0.35
 
 
 class Prompts:
-    """Judge prompts beyond their words; without weights it leaves them to their words."""
+    """Judge prompts beyond their words; without weights, by their words alone."""
 
     def __init__(self, meaning: Meaning) -> None:
         self._meaning = meaning
         self._examples: asyncio.Task[Matrix] | None = None
 
     async def open(self) -> None:
-        """Have the examples' vectors made, behind the server."""
+        """Make the examples' vectors in the background."""
         if self._meaning.available:
             examples = [example for examples in EXAMPLES.values() for example in examples]
             self._examples = asyncio.create_task(self._meaning.vectors(examples))

@@ -164,7 +164,7 @@ def sound_of(section: Section) -> str:
 
 
 def quote(utterance: Utterance) -> str:
-    """Return the words of an utterance, or say in brackets that there are none to be had."""
+    """Return the words of an utterance, or say in brackets that there are none."""
     if utterance.words is None:
         return "[speech, not transcribed]"
     return capital(utterance.text) if utterance.understood else f"[{NOT_UNDERSTOOD}]"

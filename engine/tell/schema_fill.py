@@ -38,7 +38,7 @@ class Node(Protocol):
     """A value to be written.
 
     ``write`` either raises ``Lost`` before its first fragment, or writes the value whole;
-    where ``sure`` it never raises it.
+    where ``sure`` it never raises ``Lost``.
     """
 
     @property
@@ -94,7 +94,7 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The first of several values that can be had."""
+    """The first of several values that is available."""
 
     nodes: tuple[Node, ...]
 
@@ -120,7 +120,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An object; members that turn out not to be had are left out where they may be."""
+    """An object; members that turn out to be unavailable are left out where they may be."""
 
     members: tuple[tuple[str, Node, bool], ...]  # name, value, whether it is required
 
@@ -145,7 +145,7 @@ class Record:
         for name, node, required in self.members:
             key = f"{comma}{json_text(name)}:"
             if required and node.sure:
-                yield key  # the first words of an answer: the value may take its time
+                yield key  # the first words of an answer: the value may come later
                 yield from node.write(scope)
             else:
                 fragments = node.write(scope)
@@ -282,7 +282,7 @@ class Binder:
         found = find_concept(concepts, name, shape.kinds, str(node.get("description", "")))
         if found is None:
             if isinstance(node.get("const"), str):
-                return Fixed(node["const"])  # a label of the caller's, no claim about the clip
+                return Fixed(node["const"])  # the caller's own label, not a claim about the clip
             raise Ungrounded(path, "is not among what this engine measures")
         concept, unit = found
         self._check_needs(concept.needs, path)
@@ -436,7 +436,7 @@ def fill(filled: Plan, timeline: Timeline) -> Iterator[str]:
     """Yield the JSON text, as far as it was measured.
 
     Raises:
-        ApiError: a required value turned out not to be had; what was written is void.
+        ApiError: a required value turned out to be unavailable; what was written is void.
     """
     scope = Scope(timeline, filled.intent)
     try:

@@ -1,7 +1,7 @@
 """Which JSON Schemas the API takes: a subset of draft 2020-12, bounded in size.
 
-Judged before anything is spent. Keywords that the API refuses answer 422, a schema that
-is none, or refers outside itself, answers 400; each names the place.
+Schemas are judged before anything is spent. A keyword that the API refuses answers 422. What
+is not a schema, or refers outside itself, answers 400. Each error names the place.
 """
 
 import json

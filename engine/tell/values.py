@@ -149,7 +149,7 @@ class Shape:
         try:
             return re.compile(pattern) if pattern is not None else None
         except re.error:
-            return re.compile(r"(?!)")  # not ours to read: nothing is known to fit it
+            return re.compile(r"(?!)")  # not a pattern that Python reads: no value is known to fit it
 
     def _valid(self, value: Any) -> bool:
         node = self.node

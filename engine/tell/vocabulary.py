@@ -39,9 +39,9 @@ class Concept:
         names: the names it goes by, as a pattern for the whole normalised name.
         read: returns the value (text may be an iterator of fragments), or None where
             nothing was measured.
-        word: for a number, how it is called in words.
+        word: for a number, its name in words.
         needs: the examinations without which it cannot be read.
-        uses: those that add to it where they can be had.
+        uses: the examinations that add to it where they are available.
         sure: whether ``read`` always has a value, so that writing can begin before it does.
     """
 
@@ -128,7 +128,7 @@ def _summary(scope: Scope) -> Iterator[str]:
 
 
 def _answer(scope: Scope) -> Iterator[str]:
-    """Answer the prompt itself, where a member asks for nothing more definite."""
+    """Answer the prompt itself, where a member asks for nothing more specific."""
     yield from narrate.topics(scope.timeline, scope.intent)
 
 
@@ -584,7 +584,7 @@ def variants(name: str) -> Iterator[tuple[str, float]]:
     if head and tail in _UNITS:
         plain, unit = head.removesuffix("_in"), _UNITS[tail]
         yield plain, unit
-    elif head and tail in ("percent", "percentage", "pct"):  # that it is one, the value's shape sees
+    elif head and tail in ("percent", "percentage", "pct"):  # the value's shape sees that it is a percentage
         plain = head
         yield plain, unit
     while match := _DECORATION.match(plain):

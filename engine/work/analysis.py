@@ -42,7 +42,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a request comes to, once its prompt was read: all that a worker is told of it but the file."""
+    """A request after its prompt was read: all that a worker is told, except the file."""
 
     intent: Intent
     schema: dict[str, Any] | None
@@ -62,7 +62,7 @@ def read_words(asked: Asked) -> Intent:
     """Judge a request by the words of its prompt, and its schema by what can be filled at all.
 
     Raises:
-        ApiError: the schema cannot be.
+        ApiError: the schema cannot be filled.
     """
     intent = read_intent(asked.prompt)
     if asked.schema is not None:
@@ -97,7 +97,7 @@ class Run:
         """Hand the job over; returns when the worker has accepted it.
 
         Raises:
-            ApiError: it has not.
+            ApiError: the worker has not accepted it.
         """
         await self._worker.give(job)
         self.told = (await self._worker.receive())["accepted"]

@@ -21,7 +21,7 @@ from engine.work.pool import Pool
 
 log = structlog.get_logger()
 
-# Nobody holds a connection for it, so it may be longer than what is asked for at once.
+# No caller holds a connection open for it, so it may be longer than a direct analysis.
 MAX_DURATION_S = 2 * 3600.0
 
 
@@ -47,7 +47,7 @@ class AnalyzeWork:
         await self._jobs.close()
 
     async def start(self, asked: Asked) -> AnalyzeTask:
-        """Begin an analysis behind the answer.
+        """Begin an analysis that goes on after the answer.
 
         Raises:
             ApiError: its media cannot be taken.

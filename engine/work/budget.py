@@ -1,4 +1,4 @@
-"""What a text takes, and what is left of what an answer may."""
+"""How many tokens a text takes, and how many an answer has left."""
 
 # The API counts tokens of a tokenizer that it does not name: four bytes is a fair measure.
 TOKEN_BYTES = 4

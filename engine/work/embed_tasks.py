@@ -47,7 +47,7 @@ class EmbedWork:
         await self._jobs.close()
 
     async def start(self, generation: int, query: MediaQuery, upload: Incoming | None = None) -> EmbedTask:
-        """Begin an embedding behind the answer.
+        """Begin an embedding that goes on after the answer.
 
         Args:
             upload: the file that is to be embedded, where it came along as one.

@@ -29,7 +29,7 @@ from engine.work.vectors import Vectors
 _IMAGE_BYTES = 5 * 1000**2
 _IMAGE_SIDE = 128
 _IMAGE_FORMATS = ("png", "jpeg", "mjpeg", "image2")
-# A text longer than the model reads is embedded in pieces; none of so many words is.
+# A text longer than the model reads is embedded in pieces of at most so many words, which all fit.
 _WORDS_A_PIECE = 100
 
 
@@ -47,7 +47,7 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True)
 class MediaVectors:
-    """The vectors of a file, its length in seconds, and why nobody listened, if nobody could."""
+    """The vectors of a file, its length in seconds, and, if speech was not recognised, why not."""
 
     rows: list[Embedded]
     duration: float
@@ -60,7 +60,7 @@ def models_of(rows: Iterable[Embedded]) -> str:
 
 
 class Embedder:
-    """Make vectors; ``Meaning.need`` is asked before."""
+    """Make vectors; call ``Meaning.need`` first."""
 
     def __init__(
         self, store: Store, intake: Intake, pool: Pool, recorder: Recorder, meaning: Meaning, vectors: Vectors
@@ -90,7 +90,7 @@ class Embedder:
         """Embed an image: its colours and where they are.
 
         Raises:
-            ApiError: it is none, or not within the API's limits.
+            ApiError: it is not an image, or not within the API's limits.
         """
         await self._check_image(path)
         async with self._pool.probe() as worker:
@@ -106,7 +106,7 @@ class Embedder:
             sha256: of a file that the library keeps: then its record is kept too.
 
         Raises:
-            ApiError: the file cannot be used, or has not what is asked for.
+            ApiError: the file cannot be used, or lacks what is asked for.
         """
         await self._check_media(path, query, longest_s)
         if sha256 is None:
@@ -164,7 +164,7 @@ class Embedder:
         return rows
 
     async def _said(self, words: list[str]) -> Embedded:
-        """Embed words however many: the mean of the vectors of equal pieces, brought to length 1."""
+        """Embed any number of words: the mean of the vectors of equal pieces, scaled to length 1."""
         pieces = -(-len(words) // _WORDS_A_PIECE)
         size = -(-len(words) // pieces)
         texts = [" ".join(words[at : at + size]) for at in range(0, len(words), size)]
@@ -219,7 +219,7 @@ def _placed(row: Embedded, option: str, scope: str, span: Span) -> Embedded:
     return Embedded(row.vector, row.model, option, scope, round(span[0], 3), round(span[1], 3))
 
 
-# What follows imports numbers, which are loaded for the first caller who needs them.
+# What follows imports numpy, which is loaded for the first caller that needs it.
 
 
 def _looks(packed: list[bytes]) -> list[Embedded]:

@@ -1,8 +1,8 @@
 """The one function that fetches a URL for a stranger.
 
 An address is judged where the socket is made, after the name was resolved: whatever
-name, literal or redirect led there, a socket to a private address never comes to be, and
-the address that was judged is the one that is connected to.
+name, literal or redirect led there, a socket to a private address is never made, and the
+address that was judged is the one that is connected to.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class AddressRefused(PermissionError):
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the public internet, also through any of its disguises."""
+    """Whether an IP address, and any address that it carries inside, belongs to the public internet."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-# The usual constant of reciprocal rank fusion: how little the very first ranks count more.
+# The usual constant of reciprocal rank fusion: it limits how much more the very first ranks count.
 _RRF = 60
 
 

@@ -1,7 +1,7 @@
 """Videos as HTTP Live Streaming (RFC 8216): a playlist, and its pieces, made when they are fetched.
 
-For what was put into an index with ``enable_video_stream``. As with thumbnails an address
-carries its own token, since a player sends no API key; it lives a day.
+For media that were put into an index with ``enable_video_stream``. As with thumbnails an
+address carries its own token, since a player sends no API key; it lives a day.
 """
 
 import math
@@ -22,7 +22,7 @@ _STATUSES = {"ready": "COMPLETE", "failed": "ERROR"}
 
 
 class Hls:
-    """Remember who is to be streamed, make the addresses, and what they are for."""
+    """Remember which media are to be streamed; make their addresses, and what the addresses are for."""
 
     def __init__(self, store: Store, pool: Pool, thumbnails: Thumbnails) -> None:
         self._library = store.library
@@ -42,7 +42,7 @@ class Hls:
     async def told(self, base: str, row: Indexed) -> dict[str, Any]:
         """Return the ``hls`` member of media in an index; nothing where it was not asked for.
 
-        A file whose codecs do not fit is an ``ERROR``: nothing is encoded anew here.
+        A file whose codecs do not fit is an ``ERROR``: nothing is encoded again here.
         """
         if await self._streams.get(row.id) is None:
             return {}
@@ -99,7 +99,7 @@ class Hls:
         try:
             ident = self._tokens.read(token)
         except (Forged, Expired) as exc:
-            raise ApiError("resource_not_exist", "There is no such stream, or not any more.", 404) from exc
+            raise ApiError("resource_not_exist", "There is no such stream, or it has expired.", 404) from exc
         row = await self._indexed.get(ident)
         pieces = await self._pieces(row) if row is not None and row.status == "ready" else None
         if row is None or pieces is None:

@@ -1,7 +1,7 @@
 """Bring media in: from an upload, an address or base64; then judge them in a worker.
 
-An asset is answered for at once (``processing``) and judged behind the answer. An engine
-that starts again takes up what was left ``processing`` when it ended.
+The answer comes at once (``processing``), and the asset is judged after it. An engine that
+starts again takes up what was left ``processing`` when it ended.
 """
 
 import asyncio
@@ -75,7 +75,7 @@ class Intake:
         return asset
 
     async def from_url(self, url: str, filename: str | None) -> Asset:
-        """Make an asset that is fetched behind the answer."""
+        """Make an asset that is fetched after the answer."""
         name = filename or filename_of(url)
         asset = Asset(new_id(), "url", "processing", name, guess_type(name), now(), url)
         await self._assets.add(asset)
@@ -181,7 +181,7 @@ def decoded(text: str, most: int = MAX_BASE64_BYTES) -> bytes:
     """Decode base64, with or without a ``data:`` head.
 
     Raises:
-        ApiError: it is no base64, or has more than ``most`` bytes.
+        ApiError: it is not base64, or has more than ``most`` bytes.
     """
     body = text.partition(",")[2] if text.startswith("data:") else text
     try:

@@ -1,4 +1,4 @@
-"""Work behind answers: one owner for the tasks of a kind, by the id of what they work on."""
+"""Work that goes on after answers: one owner for the tasks of a kind, by the id of what they work on."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -12,7 +12,7 @@ log = structlog.get_logger()
 class Jobs:
     """Own background tasks; at most one for each id.
 
-    The coroutines write their own failures down; one that breaks is logged here, never lost.
+    The coroutines record their own failures; one that breaks is logged here, never lost.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Media that are to be embedded, as values: the request's form is behind, the work is before."""
+"""Media that are to be embedded, as values between the request's form and the work."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Worker processes: warm before they are needed, one job each, killed when nobody waits for it.
+"""Worker processes: warm before they are needed, one job each, killed when no caller waits for it.
 
 A worker decodes bytes of unknown origin, so none lives on into another's job: it is a
 process group of its own (its recognisers are in it), and ending a job, however it ends,
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 # The longest message a worker may send; it cuts its text far shorter.
 _MAX_MESSAGE = 1 << 20
-# Jobs of one tenant that may wait for a worker before its callers are told to come back.
+# Jobs of one tenant that may wait for a worker before further callers are told to try again.
 _QUEUE = 32
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,7 +67,7 @@ class Worker:
         return self._process.pid
 
     async def give(self, job: Job) -> None:
-        """Hand over the job. The pipe stays open: its end tells the worker that we are gone."""
+        """Hand over the job. The pipe stays open: its end tells the worker that the engine is gone."""
         assert self._process.stdin is not None
         self._process.stdin.write(to_line(job))
         with suppress(ConnectionError):  # a worker that died is noticed when it is read
@@ -104,7 +104,7 @@ class Worker:
 def _death(status: int) -> ApiError:
     """Say what became of a worker that ended without a word."""
     if status == -signal.SIGXCPU:
-        return ApiError("internal_error", "The media took more computing than it may.", 500)
+        return ApiError("internal_error", "The media took more CPU time than it may.", 500)
     if status == -signal.SIGKILL:  # by hand, or by a system that is short of memory
         return ApiError("internal_error", "The engine's worker was killed.", 500)
     if status < 0:
@@ -153,8 +153,8 @@ class Pool:
         """Lend a warm worker that hears; waits its turn.
 
         Args:
-            patient: wait however many wait already, and behind all who are not; for work that
-                nobody holds a connection for.
+            patient: wait, however many wait already, behind all calls that are not patient; for
+                work for which no caller holds a connection open.
 
         Raises:
             ApiError: too many are waiting.

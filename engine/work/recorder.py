@@ -19,7 +19,7 @@ class Recorder:
     """Have files measured by workers; equal bytes are never measured twice, nor at the same time.
 
     Args:
-        turns: how many files are measured at once, so that analyses find a worker too.
+        turns: the number of files measured at once, so that analyses find a worker too.
         version: what measures, and how; records of another version are measured again.
     """
 

@@ -5,7 +5,7 @@
     transcription  words against what was understood of the speech, by form and by meaning
 
 Every hit is a stretch that an examination found. Lists of different kinds are joined by
-reciprocal rank, because a match of words and a likeness of colours have no common scale.
+reciprocal rank, because matching words and similar colours have no common scale.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ class SearchPool:
 
     @property
     def by_content(self) -> dict[str, list[str]]:
-        """The ids of those that consist of the same bytes, by their hash."""
+        """The ids of media with the same bytes, by the hash of these."""
         idents: dict[str, list[str]] = {}
         for ident, row in self.rows.items():
             idents.setdefault(row.content, []).append(ident)
@@ -71,7 +71,7 @@ class SearchPool:
 
     @property
     def pictured(self) -> list[str]:
-        """The ids of those that have a picture."""
+        """The ids of media that have a picture."""
         return [ident for ident, row in self.rows.items() if row.width is not None]
 
 
@@ -95,7 +95,7 @@ class Searcher:
         """Have workers look at a query's images.
 
         Raises:
-            ApiError: one is none, or cannot be fetched.
+            ApiError: one is not an image, or cannot be fetched.
         """
         sketches = []
         for upload in uploads:
@@ -174,8 +174,8 @@ def check_index(index: Index, query: Query) -> None:
 
 
 def _likeness(images: list[bytes], packed: list[bytes]) -> list[float]:
-    """Return for each shot how far its nearest picture is from each image, in the mean."""
-    # Numbers are loaded for the first search that needs them, not while the engine starts.
+    """Return for each shot how far its nearest picture is from each image, on average."""
+    # numpy is loaded for the first search that needs it, not while the engine starts.
     from engine.facts.sketches import distances, unpack
 
     wanted = [unpack(image)[0] for image in images]

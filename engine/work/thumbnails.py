@@ -34,13 +34,13 @@ class Thumbnails:
         """Return the picture that a token is for, as JPEG.
 
         Raises:
-            ApiError: ``resource_not_exist``, 404; the token is none or too old, or the video is gone.
+            ApiError: ``resource_not_exist``, 404; the token is forged or too old, or the video is gone.
         """
         assert self._tokens is not None
         try:
             ident, _, at = self._tokens.read(token).partition("/")
         except (Forged, Expired) as exc:
-            raise ApiError("resource_not_exist", "There is no such thumbnail, or not any more.", 404) from exc
+            raise ApiError("resource_not_exist", "There is no such thumbnail, or it has expired.", 404) from exc
         row = await self._indexed.get(ident)
         if row is None or row.status != "ready":
             raise ApiError("resource_not_exist", "The video of this thumbnail is gone.", 404)

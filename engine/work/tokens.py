@@ -25,7 +25,7 @@ class Tokens:
     """Make and read tokens of one purpose.
 
     Args:
-        secret: signs; whoever has it can make tokens.
+        secret: signs the tokens; anybody who has it can make them.
         clock: seconds since 1970.
     """
 
@@ -42,7 +42,7 @@ class Tokens:
         """Return the text in a token.
 
         Raises:
-            Forged, Expired: it is not ours, or its time is over.
+            Forged, Expired: it was not made here, or its time is over.
         """
         try:
             raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)

@@ -1,8 +1,8 @@
-"""Turns at something scarce: so many at once, and who waits is served tenant by tenant.
+"""Turns at something scarce: a fixed number at once; waiting calls are served tenant by tenant.
 
 One tenant's hundred videos then do not hold up another's first question. Within a tenant
-it goes by arrival. Work that nobody holds a connection for is patient: it comes when
-nobody else waits.
+calls are served in order of arrival. Work for which no caller holds a connection open is
+patient: it gets a turn when no other call waits.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
-# Whose work this is: set for each request, and taken along by the tasks that it starts.
+# The tenant of this work: set for each request, and inherited by the tasks that it starts.
 TENANT: ContextVar[str] = ContextVar("tenant", default="")
 
 
@@ -19,7 +19,7 @@ class Turns:
     """Give turns.
 
     Args:
-        size: how many may have one at once.
+        size: the number of turns at once.
     """
 
     def __init__(self, size: int) -> None:
@@ -28,11 +28,11 @@ class Turns:
 
     @property
     def taken(self) -> bool:
-        """Whether one who comes now would have to wait."""
+        """Whether a call that comes now would have to wait."""
         return self._free == 0
 
     def waiting(self) -> int:
-        """How many of this tenant are waiting, without the patient."""
+        """How many of this tenant's calls are waiting, without the patient ones."""
         return self._pressed.waiting(TENANT.get())
 
     @asynccontextmanager
@@ -40,7 +40,7 @@ class Turns:
         """Wait for a turn, and have it while the context is open.
 
         Args:
-            patient: let all go before who are not.
+            patient: let all calls go first that are not patient.
         """
         await self._take(self._patient if patient else self._pressed)
         try:
@@ -57,7 +57,7 @@ class Turns:
             await mine
         except asyncio.CancelledError:
             if not mine.cancelled():
-                self._pass_on()  # it came in the same moment
+                self._pass_on()  # the turn came in the same moment
             raise
 
     def _pass_on(self) -> None:
@@ -68,7 +68,7 @@ class Turns:
 
 
 class _Row:
-    """Those who wait, by tenant; the tenant that is next stands first."""
+    """The waiting calls, by tenant; the tenant that is next stands first."""
 
     def __init__(self) -> None:
         self._queues: dict[str, deque[asyncio.Future[None]]] = {}
@@ -85,16 +85,16 @@ class _Row:
         return mine
 
     def next(self) -> "asyncio.Future[None] | None":
-        """Take out who is next; None when nobody waits."""
+        """Take out the next waiting call; None when none waits."""
         while self._queues:
             tenant = next(iter(self._queues))
             queue = self._queues.pop(tenant)
             first = queue.popleft()
             gone = first.cancelled()
             if queue and gone:
-                self._queues = {tenant: queue, **self._queues}  # whose turn it still is
+                self._queues = {tenant: queue, **self._queues}  # still this tenant's turn
             elif queue:
-                self._queues[tenant] = queue  # behind all others
+                self._queues[tenant] = queue  # behind all other tenants
             if not gone:
                 return first
         return None

@@ -1,7 +1,7 @@
 """Uploads in chunks: the life of a session, from its opening to the asset that it brings.
 
-A chunk may come in any order and again; its ETag proves on report that the bytes that were
-sent are the bytes that are here. When all chunks are reported they are joined behind the
+Chunks may come in any order, and more than once. The ETag in a report proves that the bytes
+here are the bytes that were sent. When all chunks are reported they are joined after the
 answer; an engine that was killed joins them at its next start.
 """
 
@@ -99,7 +99,7 @@ class UploadSessions:
     # -- addresses of chunks -------------------------------------------------
 
     def token(self, ident: str, index: int) -> str:
-        """Return what lets its bearer write a chunk for an hour."""
+        """Return a token that lets its bearer write a chunk for an hour."""
         assert self._tokens is not None
         return self._tokens.make(f"{ident}/{index}", URL_LIFETIME_S)
 
@@ -107,7 +107,7 @@ class UploadSessions:
         """Return the session and the chunk that a token lets one write.
 
         Raises:
-            Forged, Expired: the token is none, or not any more.
+            Forged, Expired: the token was not made here, or its time is over.
             ApiError: the session is over.
         """
         assert self._tokens is not None
@@ -120,7 +120,7 @@ class UploadSessions:
     # -- the end of a session ------------------------------------------------
 
     def join(self, upload: Upload) -> None:
-        """Make the asset's file of the chunks, behind the answer."""
+        """Make the asset's file of the chunks, after the answer."""
         self._jobs.start(upload.id, self._join(upload))
 
     async def expire(self) -> None:
@@ -137,7 +137,7 @@ class UploadSessions:
         return written(datetime.fromtimestamp(self._clock() + ahead_s, UTC))
 
     async def _join(self, upload: Upload) -> None:
-        """Make the asset's file of the chunks; they go when it is there."""
+        """Make the asset's file of the chunks; remove them when it is there."""
         incoming = self._library.incoming()
         try:
             await self._assets.get(upload.asset_id)  # it may have been deleted meanwhile

@@ -3,8 +3,9 @@
 Only what was said: the words for what was measured are few and fixed, and vectors put
 them in a worse order than the words themselves do (docs/engine.md).
 
-A vector is made when its media are indexed. It bears the name of the weights that made
-it: those that are given later, or others, fill in behind, passage by passage.
+A vector is made when its media are indexed. It has the name of the weights that made it.
+When weights are added later, or changed, the missing vectors are made in the background,
+passage by passage.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ class Vectors:
         self._jobs = Jobs()
 
     async def open(self) -> None:
-        """Fill in, behind the server, what was indexed without these weights."""
+        """Make, in the background, the vectors of what was indexed without these weights."""
         if self._meaning.available:
             self._jobs.start("all", self.fill(None))
 
@@ -38,7 +39,7 @@ class Vectors:
         await self._jobs.close()
 
     async def fill(self, sha256: str | None) -> None:
-        """Make the vectors that are lacking, of one media file or of all."""
+        """Make the missing vectors, of one media file or of all."""
         if not self._meaning.available:
             return
         while lacking := await self._rows.lacking(sha256, AT_ONCE):

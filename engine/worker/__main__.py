@@ -3,7 +3,7 @@
 The job comes as one line of JSON on standard input (``engine.facts.job``), the answers go
 as lines of JSON to standard output (``engine.worker.jobs``), or
 ``{"error": {"status", "code", "message"}}`` at any point. When standard input ends the
-engine is gone, and so is the worker.
+engine is gone, and the worker ends too.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main() -> None:
     wire = Wire(_own_stdout())
     ears = Ears(senses.arguments()) if options.senses and not missing_package() else None
     eyes = Eyes() if options.senses and not missing_reader() else None
-    # What costs time, before there is a job; and after the processes beside us, which warm up meanwhile.
+    # Slow imports: before there is a job, and after the companions were started, which warm up meanwhile.
     from engine.worker.jobs import OPEN_CPU_S, Means, do
 
     line = sys.stdin.buffer.readline()
@@ -76,7 +76,7 @@ def _leave_with_parent() -> None:
 
 
 def _leave() -> NoReturn:
-    """End with all that was started here: a recogniser would read on to the end of its utterance."""
+    """End, with all processes started here: a recogniser would read on to the end of its utterance."""
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(1)

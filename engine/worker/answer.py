@@ -1,4 +1,4 @@
-"""From a request to its answer: what must be examined, what can be had, and who tells it."""
+"""From a request to its answer: what must be examined, what is available, and which module tells it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,7 +83,7 @@ def answer(job: Analyze, ears: Ears | None, eyes: Eyes | None) -> Iterator[Reply
 def lacking(clip: Clip) -> dict[str, str]:
     """Say which examinations cannot tell anything about this clip.
 
-    A clip without a sound track is not among them: that nobody speaks in it is certain.
+    A clip without a sound track is not among them: it is certain that nobody speaks in it.
     """
     lacks = {"picture": "" if clip.has_picture else _NO_PICTURE, "on_screen_text": _text_lack(clip)}
     if clip.has_sound:

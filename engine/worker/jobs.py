@@ -30,19 +30,19 @@ _BYTES_PIECE = 1 << 18  # bytes a message
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What a worker has to do a job with; ``ears`` and ``eyes`` are None where nothing recognises."""
+    """What a worker does a job with; ``ears`` and ``eyes`` are None where there is no recogniser."""
 
     wire: Wire
     ears: Ears | None = None
     eyes: Eyes | None = None
 
     def grow_with(self, duration: float) -> None:
-        """Allow the computing that so many seconds of media may take."""
+        """Allow the CPU time that so many seconds of media may take."""
         allow_cpu(OPEN_CPU_S + _CPU_PER_SECOND * duration)
 
 
 def do(job: Job, means: Means) -> None:
-    """Do a job, and send what comes of it.
+    """Do a job, and send its results.
 
     Raises:
         ApiError: it cannot be done.
