@@ -5,8 +5,8 @@
 Processor time at a size and at twice that size, the best of three runs of each; linear is a ratio of 2. Inputs
 on which a parser stops at once are left out. The browser module is measured where there is a `node`.
 
-One line is worse by design: a text that is one number so far is looked at as a whole at each piece, up to 4,096
-characters, and is prose from there on.
+One line is worse by design: a text that is one number so far is read again as a whole at each piece, up to 4,096
+characters, and counts as prose from there on.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ from protocol.wire.frames import CLOSE, PING, TEXT
 from protocol.wire.websocket import WebSocketReader
 
 RUNS = 3
-WORSE = 2.3  # than this is to be explained
+WORSE = 2.3  # a ratio above this needs an explanation
 AT_ONCE_S = 5e-5
 
 Work = Callable[[], object]
@@ -55,7 +55,7 @@ CASES: dict[str, list[tuple[str, int, Callable[[int], Work]]]] = {}
 
 
 def case(parser: str, name: str, size: int) -> Callable[[Callable[[int], Work]], Callable[[int], Work]]:
-    """Note an input: a function of its size that returns what is to be timed."""
+    """Register an input: a function of its size that returns the work to be timed."""
 
     def note(make: Callable[[int], Work]) -> Callable[[int], Work]:
         CASES.setdefault(parser, []).append((name, size, make))

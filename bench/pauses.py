@@ -31,7 +31,7 @@ import orjson
 from bench.rig import ROOT, stop, wait_port
 
 KEY = "a key"
-SECONDS = 8.0  # for each attack at most
+SECONDS = 8.0  # at most, for each attack
 MASK = b"\0\0\0\0"
 
 
@@ -124,7 +124,7 @@ def frame(first: int, payload: bytes) -> bytes:
 
 
 def pushed(sock: socket.socket, data: bytes) -> int:
-    """Send as long as it is taken and the time lasts; how many bytes were."""
+    """Send until the peer takes no more or the time is over; return the bytes sent."""
     sock.settimeout(0.5)
     sent, until = 0, time.monotonic() + SECONDS
     view = memoryview(data)

@@ -12,7 +12,7 @@ STYLE = (
 
 
 def bars(path: Path, title: str, groups: Mapping[str, Mapping[str, float]], unit: str) -> None:
-    """One bar for each name in each group, longest at full width; the figure stands behind it."""
+    """One bar for each name in each group, longest at full width; the figure stands after it."""
     names = list(dict.fromkeys(name for group in groups.values() for name in group))
     most = max(value for group in groups.values() for value in group.values())
     parts, y = [f'<text x="0" y="16" font-weight="600">{escape(title)}</text>'], 36

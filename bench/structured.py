@@ -3,8 +3,8 @@
     pip install jiter ijson        # the others; those that are missing are left out
     python -m bench.structured [--svg picture.svg] [--quick]
 
-The same caption document, in fragments of four characters, is given to each contender; what it has to do at
-every fragment is have the document so far ready. Times are processor time, the best of several runs.
+The same caption document, in fragments of four characters, is given to each contender; at every fragment it must have
+the document so far ready. Times are processor time, the best of several runs.
 """
 
 import argparse
@@ -144,7 +144,7 @@ def push_by_ijson(fragments: list[str]) -> None:
 
 
 class Contender(NamedTuple):
-    """Who runs, what for, and in which colour."""
+    """A contender: its name, its work, and its colour."""
 
     name: str
     run: Callable[[list[str]], None]

@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     hosts: Names = Field((), description="further names accepted in Host, comma-separated")
     origins: Names = Field((), description="browser origins that may call, comma-separated")
     api_keys: Annotated[dict[str, str], NoDecode] = Field(
-        default_factory=dict, description="who may call: comma-separated name:sha256hex, each name a tenant"
+        default_factory=dict, description="keys of callers: comma-separated name:sha256hex, each name a tenant"
     )
     allow_open: bool = Field(False, description="listen beyond loopback without keys")
 
@@ -91,9 +91,9 @@ class Settings(BaseSettings):
     max_kept_bytes_per_tenant: Count = Field(1 << 28, description="ended streams kept of one tenant")
 
     high_water_bytes: Count = Field(
-        1 << 16, le=1 << 30, description="what a reader's socket may hold unsent before it is passed over"
+        1 << 16, le=1 << 30, description="bytes that a reader's socket may hold unsent before the reader is passed over"
     )
-    send_deadline_s: Seconds = Field(15.0, description="a reader that takes no byte for so long is closed")
+    send_deadline_s: Seconds = Field(15.0, description="a reader that takes no byte for this long is closed")
     rollup_ms: float = Field(0.0, ge=0, le=100, description="joins fragments for very large audiences")
     drain_s: Seconds = Field(20.0, description="from SIGTERM to the exit")
     header_timeout_s: Seconds = Field(10.0, description="a request's head must be there")
@@ -109,7 +109,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments win over the environment, and that over the file."""
+        """Arguments win over the environment, and the environment over the file."""
         path = os.environ.get("FANLIGHT_CONFIG")
         if not path:
             return init_settings, env_settings

@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     analyze = commands.add_parser("analyze", help="upload a video and read its analysis live")
     analyze.add_argument("video", help="a file, an http(s) address, or asset:ID")
     analyze.add_argument("--prompt", default=DEFAULT_PROMPT, help="what to ask")
-    analyze.add_argument("--schema", type=Path, help="a JSON Schema file: the answer is JSON, and judged")
+    analyze.add_argument("--schema", type=Path, help="a JSON Schema file: the answer is JSON, judged against it")
     analyze.set_defaults(run=lambda parsed: asyncio.run(_analyze(parsed)))
 
     watch = commands.add_parser("watch", help="read a stream, from its beginning to its ending")
@@ -82,7 +82,7 @@ def _config(_parsed: argparse.Namespace) -> int:
 
 
 def _sample(parsed: argparse.Namespace) -> int:
-    # The engine is a program of its own, and this is its affair.
+    # The engine is a program of its own, and renders the clip.
     code = subprocess.run([sys.executable, "-m", "engine.sample", str(parsed.path)], check=False).returncode  # noqa: S603
     if code == 0:
         print(parsed.path)
@@ -105,7 +105,7 @@ async def _analyze(parsed: argparse.Namespace) -> int:
         try:
             return await _show(client, stream, live=parsed.schema is None or sys.stdout.isatty())
         except asyncio.CancelledError:
-            # Ctrl-C: what was asked for costs nothing any longer.
+            # Ctrl-C: the stream that was asked for must cost nothing more.
             with suppress(ClientError, aiohttp.ClientError):
                 await asyncio.shield(client.cancel(stream))
             print("\ncancelled", file=sys.stderr)

@@ -12,8 +12,8 @@
                     print(status)
 
 What is yielded is exact: each delta begins where the one before it ended, and the
-ending's digest is checked against the text that was yielded. A lost connection is
-taken up again with the cursor, after a jittered pause that grows.
+ending's digest is checked against the text that was yielded. After a lost connection
+the client connects again with its cursor, after a jittered pause that grows.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 MAX_MESSAGE_BYTES = 4 << 20
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 10.0
-# Closed like this, asking again is in vain.
+# After a close with one of these codes, asking again does not help.
 FINAL_CLOSES = frozenset({1008, 4401, 4403, 4404})
 
 
@@ -53,7 +53,7 @@ class Inexact(ClientError):
 
 
 class Unreachable(ClientError):
-    """The service could not be reached for too many attempts in a row."""
+    """The service could not be reached in too many attempts in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Derived:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The ending: the stream is over, and so is the watching."""
+    """The ending: the stream is over, and nothing more is yielded."""
 
     status: str
     members: Mapping[str, Any]
@@ -148,7 +148,7 @@ class Client:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        # A stream lasts as long as it lasts; a connection must be had in time.
+        # A stream may last for any time; a connection must be made in time.
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
         self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
         return self
@@ -186,7 +186,7 @@ class Client:
         *,
         idempotency_key: str | None = None,
     ) -> str:
-        """Start a stream (or come to one that runs already); returns its id.
+        """Start a stream, or join one that runs already; returns its id.
 
         Raises:
             Refused: the service said no.
@@ -227,7 +227,7 @@ class Client:
                             _check_digest(place, message)
                         return
             except (aiohttp.ClientError, OSError, TimeoutError):
-                pass  # a lost connection is no loss: the cursor stands
+                pass  # a lost connection loses nothing: the cursor stays
             failures = 0 if place.cursor != before else failures + 1
             if failures >= self._attempts:
                 raise Unreachable(f"{self.url} could not be reached {failures} times in a row")
@@ -236,7 +236,7 @@ class Client:
             await self._sleep(pause)
 
     async def _attach(self, stream: str, place: _Place) -> AsyncIterator[Watched | float]:
-        """One connection's worth; a number is a pause that the service asks for."""
+        """Yield what one connection brings; a number is a pause that the service asks for."""
         params = {"view": place.view}
         if place.cursor is not None:
             params["cursor"] = place.cursor

@@ -32,7 +32,7 @@ END_OF = re.compile(rb'"to":(\d+)')
 
 
 class Joiner:
-    """One WebSocket reader, as plain as can be: it must not be what is measured."""
+    """One WebSocket reader, as plain as possible: its own cost must not be measured."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
