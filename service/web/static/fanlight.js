@@ -148,9 +148,11 @@ class Place {
   constructor(view, cursor) {
     this.view = view;
     this.cursor = cursor;
-    this.gen = 0;
-    this.at = 0;
-    this.shown = false;
+    // A user who brings a cursor holds what lies before it, and a snapshot would replace that.
+    const [, gen, at] = /^(\d+)\.(\d+)/.exec(cursor ?? "") ?? [null, 0, 0];
+    this.gen = Number(gen);
+    this.at = Number(at);
+    this.shown = cursor !== null;
     this.whole = cursor === null;
     this.parts = [];
     this.tree = null;
@@ -165,10 +167,11 @@ class Place {
         return [this.delta(wire)];
       case "reset":
         this.restart(wire.gen);
-        this.cursor = `${wire.gen}.0`;
+        this.cursor = `${wire.gen}.0${this.view === "raw" ? "r" : ""}`;
         return [{ kind: "reset", gen: wire.gen, reason: wire.reason }];
       case "event":
         this.cursor = `${this.gen}.${wire.n + 1}r`;
+        this.shown = true;
         return [{ ...wire, kind: "event" }];
       case "patch":
         for (const op of wire.ops) this.tree = applyOp(this.tree, op);
@@ -187,6 +190,7 @@ class Place {
 
   moved(wire) {
     this.at = wire.at;
+    this.shown = true;
     this.cursor = `${this.gen}.${wire.at}`;
     return { ...wire, kind: wire.type };
   }
