@@ -290,11 +290,17 @@ def _told(message: Mapping[str, Any], place: _Place) -> list[Watched | float]:
         case "event":
             place.cursor, place.shown = f"{place.gen}.{message['n'] + 1}r", True
             return [Derived("event", message)]
-        case "element" | "patch" | "caption":
+        case "element" | "caption" as kind:
+            if message["at"] > place.at:
+                # Messages of one place belong together, and only a later place shows that all have come.
+                place.cursor = f"{place.gen}.{place.at}"
+            place.at, place.shown = message["at"], True
+            return [Derived(kind, message)]
+        case "patch":
             place.at, place.cursor, place.shown = message["at"], f"{place.gen}.{message['at']}", True
-            for op in message.get("ops", ()):
+            for op in message["ops"]:
                 place.tree = apply_op(place.tree, op)
-            return [Derived(message["type"], message, place.tree)]
+            return [Derived("patch", message, place.tree)]
         case "violation" | "presence":
             return [Derived(message["type"], message)]
         case _:

@@ -62,12 +62,14 @@ class ScriptedService:
             return await self._refuse(request, 4404)
         connection = self._connections.pop(0)
         cursor = request.headers.get("Last-Event-ID") or request.query.get("cursor")
-        if cursor != connection["cursor"]:
-            self.faults.append(f"asked with the cursor {cursor}, not with {connection['cursor']}")
+        wanted = connection["cursor"]
+        if cursor not in (wanted if isinstance(wanted, list) else [wanted]):
+            self.faults.append(f"asked with the cursor {cursor}, not with {wanted}")
         waited_ms = (loop.time() - self._closed_at) * 1000
         if waited_ms < connection.get("not before ms", 0) * 0.95:  # clocks differ a little
             self.faults.append(f"back after {waited_ms:.0f} ms already")
-        messages = [_whole(message) for message in connection["says"]]
+        place = parse_cursor(cursor)
+        messages = [_whole(message, place.position if place else 0) for message in connection["says"]]
         last = connection.get("then") or ("close 1000" if connection["says"][-1:] and _ends(messages) else "nothing")
         code = int(last.split()[1]) if last.startswith("close") else 0
         try:
@@ -95,7 +97,7 @@ class ScriptedService:
             if message is None:
                 await socket.ping()
             else:
-                await socket.send_str(orjson.dumps(message).decode())
+                await socket.send_str(_line(message).decode())
         if code:
             await socket.close(code=code, message=CODES[code][1].encode() if code in CODES else b"")
         elif last == "cut":
@@ -113,9 +115,10 @@ class ScriptedService:
         response.enable_chunked_encoding()
         await response.prepare(request)
         gen = 0
-        for message in messages:
+        for n, message in enumerate(messages):
             gen = message.get("gen", gen) if message else gen
-            data = _event(message, gen) if events else _line(message)
+            following = messages[n + 1] if n + 1 < len(messages) else None
+            data = _event(message, gen, following) if events else _line(message)
             step = self._pieces or len(data)
             for start in range(0, len(data), step):
                 await response.write(data[start : start + step])
@@ -141,11 +144,13 @@ def _ends(messages: list[Any]) -> bool:
     return bool(messages) and messages[-1] is not None and messages[-1]["type"] == "end"
 
 
-def _whole(message: Any) -> Any:
+def _whole(message: Any, offset: int) -> Any:
     """A message with what every one has; None for a keep-alive."""
     if message == "keep-alive":
         return None
     message = {"type": message["type"], "stream": STREAM, **message}
+    if message.get("from") == "<offset>":
+        message["from"] = offset
     if message["type"] == "end":
         digest = hashlib.sha256(message.pop("text").encode()).hexdigest()
         message = {
@@ -160,17 +165,25 @@ def _whole(message: Any) -> Any:
 
 
 def _line(message: Any) -> bytes:
-    return b"\n" if message is None else orjson.dumps(message) + b"\n"
+    return b"\n" if message is None else orjson.dumps(_told(message)) + b"\n"
 
 
-def _event(message: Any, gen: int) -> bytes:
+def _told(message: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in message.items() if name != "more"}
+
+
+def _event(message: Any, gen: int, following: Any) -> bytes:
     if message is None:
         return b":\n\n"
     at = {"attached": "to", "delta": "to", "end": "to"}.get(message["type"], "at")
     head = b""
-    if at in message:
+    # Of several messages of one place only the last has an id.
+    goes_on = "more" in message or (
+        following is not None and "at" in following and following["at"] == message.get("at")
+    )
+    if at in message and not goes_on:
         suffix = ".end" if message["type"] == "end" else ""
         place = f"{gen}.{message[at]}{suffix}"
         assert parse_cursor(place) is not None
         head = b"id: %b\n" % place.encode()
-    return head + b"data: %b\n\n" % orjson.dumps(message)
+    return head + b"data: %b\n\n" % orjson.dumps(_told(message))

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import orjson
 
 PATIENCE_S = 20.0
-_READ_BYTES = 1 << 14  # small, so that who does not read soon holds the sender up
+_READ_BYTES = 1 << 14  # small, so that a reader that does not read soon holds the sender up
 
 
 class Over(Exception):

@@ -189,9 +189,12 @@ class Place {
   }
 
   moved(wire) {
+    // Messages of one place belong together, and only a later place shows that all have come. A patch is
+    // alone in its place.
+    if (wire.type === "patch") this.cursor = `${this.gen}.${wire.at}`;
+    else if (wire.at > this.at) this.cursor = `${this.gen}.${this.at}`;
     this.at = wire.at;
     this.shown = true;
-    this.cursor = `${this.gen}.${wire.at}`;
     return { ...wire, kind: wire.type };
   }
 
