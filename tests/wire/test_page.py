@@ -1,5 +1,6 @@
 """docs/wire.md: every example is played, and every code, option and limit of the page is one of the code, and back."""
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -40,17 +41,21 @@ def examples() -> list[tuple[str, str, str]]:
 
 EXAMPLES = examples()
 NAMES = [f"{section}-{n}" for n, (section, _, _) in enumerate(EXAMPLES)]
-# The examples that show a key being asked for.
-KEYS = {"anna": "b9f195c5cc7ef6afadbfbc42892ad47d3b24c6bc94bb510c4564a90a14e8b799"}
-WITH_KEYS = {"8.1"}
+# The example of a key being asked for: it is the "swordfish" of the page.
+KEYS = {hashlib.sha256(b"swordfish").hexdigest(): "anna"}
+SETTINGS = {"8.1": {"api_keys": KEYS, "origins": ("https://app.example.org",)}}
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=NAMES)
 async def test_an_example_is_what_happens(serving: Serving, example: tuple[str, str, str]):
     section, language, text = example
     assert language == "session", f"an example that nobody plays, in section {section}"
-    settings = {"api_keys": {KEYS["anna"]: "anna"}} if section in WITH_KEYS else {}
+    settings = SETTINGS.get(section, {})
     await Player(text, **settings).play(serving)
+
+
+def test_no_example_is_overlooked():
+    assert len(re.findall(r"^ *(?:```|~~~)", PAGE, re.MULTILINE)) == 2 * len(EXAMPLES) > 80
 
 
 async def test_an_example_that_is_not_what_happens_is_seen(serving: Serving):
