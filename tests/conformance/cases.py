@@ -85,19 +85,19 @@ class Script:
                 self.before[value] = said
                 steps.append(gate)
             elif kind == "repeat":
-                said += value["text"] * value["times"]
-                steps += _repeated(**value)
+                piece, pauses = text_of(value["text"]), value.get("pauses")
+                said += piece * value["times"]
+                for n in range(value["times"]):
+                    if pauses:
+                        gate = self.gates[f"{pauses} {n}"] = Gate()
+                        steps.append(gate)
+                        steps.append(upstream.text(piece))
+                if not pauses:
+                    steps.append(upstream.text(piece) * value["times"])
             else:
                 said += value if kind == "text" else ""
                 steps.append(_step(kind, value))
         self.plays.append(Play(steps, status, headers))
-
-
-def _repeated(text: str, times: int, paced: bool = False) -> list[Step]:
-    line = upstream.text(text)
-    # Many at once, but for a paced script not so many that they came as one.
-    batch = 100 if paced else times
-    return [line * min(batch, times - done) for done in range(0, times, batch)]
 
 
 def _step(kind: str, value: Any) -> Step:

@@ -101,6 +101,8 @@ class _Runner:
             case [name, "gets"]:
                 for pattern in value:
                     await self._gets(self._readers[name], self._named(pattern))
+            case [name, "takes each"]:
+                await self._takes_each(self._readers[name], value["pause"], value["deltas"])
             case [name, "is closed"]:
                 await self._closed(self._readers[name], value)
             case _:
@@ -180,6 +182,12 @@ class _Runner:
             count += 1
         assert "".join(parts) == wanted
         assert pattern.get("at least", 0) <= count <= pattern.get("at most", count), count
+
+    async def _takes_each(self, reader: _Reader, pause: str, piece: Any) -> None:
+        gates = [gate for name, gate in self._script.gates.items() if name.startswith(f"{pause} ")]
+        for gate in gates:
+            gate.open()
+            await self._deltas(reader, {"deltas": piece})
 
     async def _closed(self, reader: _Reader, code: int) -> None:
         how: Any
