@@ -31,11 +31,13 @@ class ScriptedService:
         self._pieces = pieces
         self.faults: list[str] = []
         self._closed_at = 0.0
+        self._refused = 0  # the close code that a reader was last refused with
         self.url = ""
 
     async def __aenter__(self) -> "ScriptedService":
         app = web.Application()
         app.router.add_get("/static/{name}", self._static)
+        app.router.add_get(f"/v1/streams/{STREAM}", self._resource)
         app.router.add_get(f"/v1/streams/{STREAM}/{{kind:ws|events|ndjson}}", self._serve)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
@@ -54,6 +56,12 @@ class ScriptedService:
 
     async def _static(self, request: web.Request) -> web.StreamResponse:
         return web.FileResponse(STATIC[request.match_info["name"]])
+
+    async def _resource(self, request: web.Request) -> web.StreamResponse:
+        if not self._refused:
+            return web.json_response({"id": STREAM})
+        status, word = CODES[self._refused]
+        return web.json_response({"code": word, "message": word, "retryable": False}, status=status)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         loop = asyncio.get_running_loop()
@@ -82,9 +90,9 @@ class ScriptedService:
             self._closed_at = loop.time()
 
     async def _refuse(self, request: web.Request, code: int) -> web.StreamResponse:
-        status, word = CODES[code]
+        self._refused, word = code, CODES[code][1]
         if request.match_info["kind"] != "ws":
-            return web.json_response({"code": word, "message": word, "retryable": False}, status=status)
+            return await self._resource(request)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         await socket.close(code=code, message=word.encode())

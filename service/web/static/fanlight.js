@@ -342,9 +342,10 @@ function openEvents(base, stream, place, signal) {
   const source = new EventSource(address(base, stream, "events", place));
   source.onopen = () => (connection.opened = true);
   source.onmessage = (event) => connection.push(JSON.parse(event.data));
-  source.onerror = () => {
+  source.onerror = async () => {
     // Reconnecting is ours: the place knows better than Last-Event-ID.
     source.close();
+    if (!connection.opened) connection.final = await refusal(base, stream);
     connection.finish();
   };
   connection.close = () => {
@@ -353,6 +354,16 @@ function openEvents(base, stream, place, signal) {
   };
   signal?.addEventListener("abort", connection.close, { once: true });
   return connection;
+}
+
+/** Why a stream cannot be read, null where that may pass: a page is not told the status of an EventSource. */
+async function refusal(base, stream) {
+  try {
+    const answer = await fetch(new URL(`/v1/streams/${encodeURIComponent(stream)}`, base));
+    return [401, 403, 404].includes(answer.status) ? (await answer.json()).code : null;
+  } catch {
+    return null;
+  }
 }
 
 function address(base, stream, kind, place) {
