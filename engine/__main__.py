@@ -14,11 +14,10 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from engine import weights
 from engine.app import Settings, create_app
-from engine.library import MAX_BYTES
-from engine.packages import missing_package, missing_whisper
-from engine.senses import Senses, one_a_core
+from engine.senses import Senses, missing_package, missing_whisper, one_a_core
+from engine.sentences import weights
+from engine.store.library import MAX_BYTES
 
 log = structlog.get_logger()
 
@@ -118,7 +117,7 @@ def check_whisper(directory: Path | None) -> None:
     if directory is None:
         return
     # Imported here: it brings numbers along, which the server itself has no use for.
-    from engine.whisper import lack_of
+    from engine.recognise.whisper import lack_of
 
     if package := missing_package() or missing_whisper():
         raise Unusable(f"--whisper needs the package {package}, which is not installed")
@@ -222,6 +221,7 @@ async def serve(settings: Settings, listener: socket.socket, parent_pipe: bool) 
         access_log=None,
         handle_signals=False,
         handler_cancellation=True,  # a caller who goes away takes the worker along
+        auto_decompress=False,  # encoded bodies are refused, and not inflated for that
         shutdown_timeout=SHUTDOWN_S,
     )
     await runner.setup()

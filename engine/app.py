@@ -1,41 +1,53 @@
 """The server put together: who owns what, and in which order it opens and closes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from aiohttp import web
 
-from engine.analyze import AnalyzeRoute, MediaSources
-from engine.analyze_tasks import AnalyzeTaskRoutes
-from engine.assets import AssetRoutes
-from engine.embed import EmbedRoutes
-from engine.embed_tasks import EmbedTaskRoutes
-from engine.embedder import Embedder
-from engine.entities import EntityRoutes
-from engine.fetch import Fetcher
-from engine.hls import Hls
-from engine.indexed_assets import IndexedAssetRoutes
-from engine.indexer import Indexer
-from engine.indexes import IndexRoutes
-from engine.intake import Intake
-from engine.kept import VERSION
-from engine.library import MAX_BYTES, Library
-from engine.meaning import Meaning
-from engine.multipart import MultipartRoutes
-from engine.paraphrase import Prompts
-from engine.pool import Pool
-from engine.recorder import Recorder
-from engine.search import SearchRoutes
+from engine.api.analyze import AnalyzeRoute
+from engine.api.analyze_tasks import AnalyzeTaskRoutes
+from engine.api.assets import AssetRoutes
+from engine.api.embed import EmbedRoutes
+from engine.api.embed_tasks import EmbedTaskRoutes
+from engine.api.entities import EntityRoutes
+from engine.api.hls import HlsRoutes
+from engine.api.indexed_assets import IndexedAssetRoutes
+from engine.api.indexes import IndexRoutes
+from engine.api.multipart import MultipartRoutes
+from engine.api.search import SearchRoutes
+from engine.api.tasks import TaskRoutes
+from engine.api.thumbnails import ThumbnailRoutes
+from engine.api.web import add_headers, errors_as_json, log_requests, refuse_encoded, set_tenant
+from engine.facts.kept import VERSION
 from engine.senses import Senses
-from engine.tasks import TaskRoutes
-from engine.thumbnails import Thumbnails
-from engine.vectors import Vectors
-from engine.web import add_headers, errors_as_json, log_requests, set_tenant
+from engine.sentences.meaning import Meaning
+from engine.store.library import MAX_BYTES, Library
+from engine.store.store import Store
+from engine.tell.paraphrase import Prompts
+from engine.work.analysis import MediaSources
+from engine.work.analyze_tasks import AnalyzeWork
+from engine.work.embed_tasks import EmbedWork
+from engine.work.embedder import Embedder
+from engine.work.fetch import Fetcher
+from engine.work.hls import Hls
+from engine.work.indexer import Indexer
+from engine.work.intake import Intake
+from engine.work.pool import Pool
+from engine.work.recorder import Recorder
+from engine.work.search import Searcher
+from engine.work.thumbnails import Thumbnails
+from engine.work.uploads import UploadSessions
+from engine.work.vectors import Vectors
 
 # 30 MB of media as base64, and the rest of the request.
 MAX_BODY_BYTES = 48 * 1024**2
+
+
+MIDDLEWARES = (log_requests, refuse_encoded, set_tenant, errors_as_json)
 
 
 class Part(Protocol):
@@ -65,53 +77,68 @@ class Settings:
     max_bytes: int = MAX_BYTES
 
 
+class Engine:
+    """All parts of one server; nothing is opened before it starts."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.library = library = Library(settings.data_dir, settings.max_bytes)
+        self.store = store = Store(library)
+        self.pool = pool = Pool(settings.workers, settings.senses)
+        self.fetcher = fetcher = Fetcher(settings.allow_private_urls)
+        self.meaning = meaning = Meaning(settings.meaning)
+        version = f"{VERSION}, {settings.senses.name()}"
+        self.recorder = recorder = Recorder(store, pool, max(1, settings.workers - 1), version)
+        self.vectors = vectors = Vectors(library, meaning)
+        self.prompts = prompts = Prompts(meaning)
+        self.intake = intake = Intake(store, pool, fetcher)
+        self.sessions = UploadSessions(store, intake)
+        self.indexer = indexer = Indexer(store, pool, fetcher, recorder, vectors)
+        self.thumbnails = thumbnails = Thumbnails(store, pool)
+        self.hls = Hls(store, pool, thumbnails)
+        self.embedder = embedder = Embedder(store, intake, pool, recorder, meaning, vectors)
+        self.embeddings = EmbedWork(store, embedder)
+        self.sources = sources = MediaSources(intake, indexer, recorder)
+        self.analyses = AnalyzeWork(store, sources, pool, prompts)
+        self.searches = SearchRoutes(store, Searcher(store, pool, fetcher, vectors), thumbnails, meaning)
+
+    async def lifetime(self, _: web.Application) -> AsyncIterator[None]:
+        """Open the parts, and close what is open, the last first."""
+        parts: tuple[Part, ...] = (
+            *(self.library, self.pool, self.intake, self.sessions, self.vectors, self.prompts),
+            *(self.indexer, self.embeddings, self.analyses),
+        )
+        async with AsyncExitStack() as opened:
+            opened.callback(self.meaning.close)
+            for part in parts:
+                await part.open()
+                opened.push_async_callback(part.close)
+            for addressed in (self.searches, self.thumbnails, self.hls):
+                await addressed.open()
+            yield
+
+    def routes(self) -> Iterator[web.RouteDef]:
+        """Yield all routes; uploads come before the assets, whose ids match their paths."""
+        store = self.store
+        yield from MultipartRoutes(self.library, store.uploads, self.sessions).routes()
+        yield from AssetRoutes(self.library, store.assets, self.intake).routes()
+        yield from IndexRoutes(store.indexes, self.indexer.delete_index).routes()
+        yield from IndexedAssetRoutes(store, self.indexer, self.embedder, self.hls).routes()
+        yield from TaskRoutes(store, self.indexer, self.hls).routes()
+        yield from self.searches.routes()
+        yield from ThumbnailRoutes(self.thumbnails).routes()
+        yield from HlsRoutes(self.hls).routes()
+        yield from EmbedRoutes(self.library, self.embedder).routes()
+        yield from EmbedTaskRoutes(self.library, store.embed_tasks, self.embeddings).routes()
+        yield from EntityRoutes(store.collections, store.entities, store.assets).routes()
+        yield from AnalyzeTaskRoutes(store.analyze_tasks, self.analyses).routes()
+        yield from AnalyzeRoute(self.sources, self.pool, self.prompts).routes()
+
+
 def create_app(settings: Settings) -> web.Application:
-    """Build the application; nothing is opened before it starts."""
-    library = Library(settings.data_dir, settings.max_bytes)
-    pool = Pool(settings.workers, settings.senses)
-    fetcher = Fetcher(settings.allow_private_urls)
-    intake = Intake(library, pool, fetcher)
-    recorder = Recorder(library, pool, max(1, settings.workers - 1), f"{VERSION}, {settings.senses.name()}")
-    meaning = Meaning(settings.meaning)
-    vectors = Vectors(library, meaning)
-    prompts = Prompts(meaning)
-    indexer = Indexer(library, pool, fetcher, recorder, vectors)
-    sources = MediaSources(intake, indexer, recorder)
-    uploads = MultipartRoutes(library, intake)
-    thumbnails = Thumbnails(library, pool)
-    hls = Hls(library, pool, thumbnails)
-    searches = SearchRoutes(library, pool, fetcher, thumbnails, meaning, vectors)
-    embedder = Embedder(library, intake, pool, recorder, meaning, vectors)
-    embeddings = EmbedTaskRoutes(library, embedder)
-    analyses = AnalyzeTaskRoutes(library, sources, pool, prompts)
-
-    parts: tuple[Part, ...] = (library, pool, intake, uploads, vectors, prompts, indexer, embeddings, analyses)
-
-    async def lifetime(_: web.Application) -> AsyncIterator[None]:
-        for part in parts:
-            await part.open()
-        await searches.open()
-        await thumbnails.open()
-        await hls.open()
-        yield
-        for part in reversed(parts):
-            await part.close()
-        meaning.close()
-
-    app = web.Application(middlewares=[log_requests, set_tenant, errors_as_json], client_max_size=MAX_BODY_BYTES)
-    app.cleanup_ctx.append(lifetime)
+    """Build the application."""
+    engine = Engine(settings)
+    app = web.Application(middlewares=MIDDLEWARES, client_max_size=MAX_BODY_BYTES)
+    app.cleanup_ctx.append(engine.lifetime)
     app.on_response_prepare.append(add_headers)
-    app.add_routes(uploads.routes())  # before the assets, whose ids match its paths
-    app.add_routes(AssetRoutes(library, intake).routes())
-    app.add_routes(IndexRoutes(library, indexer.delete_index).routes())
-    app.add_routes(IndexedAssetRoutes(library, indexer, embedder, hls).routes())
-    app.add_routes(TaskRoutes(library, indexer, hls).routes())
-    app.add_routes(searches.routes())
-    app.add_routes(thumbnails.routes())
-    app.add_routes(hls.routes())
-    app.add_routes(EmbedRoutes(library, embedder).routes())
-    app.add_routes(embeddings.routes())
-    app.add_routes(EntityRoutes(library).routes())
-    app.add_routes(analyses.routes())
-    app.add_routes(AnalyzeRoute(sources, pool, prompts).routes())
+    app.add_routes(engine.routes())
     return app

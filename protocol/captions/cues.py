@@ -34,7 +34,7 @@ class Cue:
 
     @property
     def id(self) -> str:
-        """Named by its place: whoever reads the text anew, cut otherwise or elsewhere, gives it the same name."""
+        """Named by its place, so that every reading of the text, however it is cut, gives it the same name."""
         return f"c{self.at}"
 
     def add(self, text: str) -> None:

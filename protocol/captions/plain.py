@@ -129,7 +129,7 @@ class PlainCues:
         self._board.final(cue, self._at(at))
 
     def _at(self, offset: int) -> int:
-        """The offset to tell: past what was there before, for who has that would not be told again."""
+        """The offset to tell: past what was there before: a reader that has that would not be told again."""
         return offset if offset > self._seen else self._head
 
     def _add_words(self, cue: Cue, text: str) -> int | None:

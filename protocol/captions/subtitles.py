@@ -54,7 +54,7 @@ class Subtitles:
         return "\n\n".join(blocks) + "\n"
 
     def srt(self) -> str:
-        """Return them as SubRip; who speaks is not told there."""
+        """Return them as SubRip, which has no place for the speaker."""
         blocks = [
             f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{_srt_text(cue.text)}\n"
             for number, cue in enumerate(self.cues, 1)

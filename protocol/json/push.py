@@ -1,14 +1,15 @@
 """The push parser: a text that grows, in which one JSON document is found and parsed as it comes.
 
-``jsonscan`` parses the document; here stands what is around it, by the rule of ``wrapping``: where it
+The scanner parses the document; here stands what is around it, by the rule of ``wrapping``: where it
 begins, what comes after it, and that the end of the text is an event too.
 """
 
 import re
 import sys
+from typing import Any
 
 from protocol.json.bounds import MAX_DEPTH
-from protocol.json.scan import IN_STRING, NUMBER, JsonListener, JsonRefused, JsonScanner, Kind
+from protocol.json.scan import JsonListener, JsonRefused, JsonScanner, Kind
 from protocol.json.wrapping import (
     CANDIDATE,
     CANDIDATE_AT_END,
@@ -30,7 +31,7 @@ _START, _SCALAR, _PROSE, _INSIDE, _AFTER, _OVER, _REFUSED = range(7)
 _BLANK = " \t\r\n"
 
 
-class JsonPush(JsonScanner):
+class JsonPush:
     """One document in one growing text. Feed it, then close it; the first refusal is the last word.
 
     Not to be used from two threads at once.
@@ -39,7 +40,6 @@ class JsonPush(JsonScanner):
         listener: told each event, or None.
         max_depth: containers inside containers; the root is the first.
         max_names: characters of all member names on the way to a value; None where few pointers are told.
-        max_bytes: of the text; None where its owner bounds it.
         in_hindsight: where a document begins is at times known a few bytes later: a `[` at the start of a text
             may be prose. Its beginning is then told with its own offset, not with that of the proof.
 
@@ -53,12 +53,16 @@ class JsonPush(JsonScanner):
         *,
         max_depth: int = MAX_DEPTH,
         max_names: int | None = None,
-        max_bytes: int | None = None,
         in_hindsight: bool = False,
     ) -> None:
-        super().__init__(listener, max_depth, max_names if max_names is not None else sys.maxsize)
+        scanner = JsonScanner(listener, max_depth, max_names if max_names is not None else sys.maxsize)
+        self._scanner = scanner
+        self._scan = scanner.scan
+        self._listener = listener
+        # What is asked for at every event is the scanner's own.
+        self.pointer = scanner.pointer
+        self.enclosing = scanner.enclosing
         self.around: tuple[str, ...] = ()
-        self._max_bytes = max_bytes if max_bytes is not None else sys.maxsize
         self._in_hindsight = in_hindsight
         self._where_in_text = _START
         self._held = ""  # the end of the text so far, while it is undecided what it is
@@ -68,24 +72,54 @@ class JsonPush(JsonScanner):
         self._fence_left = 0  # backticks still to come
 
     def __repr__(self) -> str:
-        return f"<JsonPush {self._offset} bytes, depth {self.depth}, {' '.join(self.around) or 'bare'}>"
+        return f"<JsonPush {self.offset} bytes, depth {self.depth}, {' '.join(self.around) or 'bare'}>"
 
     @property
     def offset(self) -> int:
         """Bytes fed so far."""
-        return self._offset + len(self._held.encode())
+        return self._scanner.offset + len(self._held.encode())
+
+    @property
+    def tells_growth(self) -> bool:
+        """Whether the listener is told of growing strings."""
+        return self._scanner.tells_growth
+
+    @tells_growth.setter
+    def tells_growth(self, value: bool) -> None:
+        self._scanner.tells_growth = value
+
+    @property
+    def depth(self) -> int:
+        """Containers open now."""
+        return self._scanner.depth
+
+    @property
+    def tree(self) -> Any:
+        """See `JsonScanner.tree`."""
+        return self._scanner.tree
+
+    @property
+    def innermost(self) -> Any:
+        """See `JsonScanner.innermost`."""
+        return self._scanner.innermost
+
+    @property
+    def has_tree(self) -> bool:
+        """Whether a value stands in the tree."""
+        return bool(self._scanner.root)
 
     @property
     def has_document(self) -> bool:
         """Whether an object or array has begun. A root scalar may still turn out to be prose."""
-        return self.has_tree and isinstance(self._containers[0][0], dict | list)
+        root = self._scanner.root
+        return bool(root) and isinstance(root[0], dict | list)
 
     @property
     def prose_end(self) -> int:
         """The offset up to which the text is known to be no part of a document."""
         if self.has_document:
             return self._document_at
-        return self._offset if self._where_in_text == _PROSE else 0
+        return self._scanner.offset if self._where_in_text == _PROSE else 0
 
     def feed(self, fragment: str) -> None:
         """Take the next piece of text; lone surrogates must be U+FFFD by now.
@@ -95,13 +129,6 @@ class JsonPush(JsonScanner):
         """
         if self._where_in_text != _INSIDE:
             self._advance(fragment)
-        elif self._state == IN_STRING and '"' not in fragment and "\\" not in fragment and fragment.isprintable():
-            # By far the most fragments: more of the open string and nothing else.
-            self._parts.append(fragment)
-            self._offset += len(fragment) if fragment.isascii() else len(fragment.encode())
-            self._told += 1
-            if self.tells_growth and self._listener is not None and fragment:
-                self._listener.grew(fragment, self._offset)
         else:
             try:
                 end = self._scan(fragment)
@@ -111,8 +138,6 @@ class JsonPush(JsonScanner):
                 if end < len(fragment):
                     self._where_in_text = _AFTER
                     self._work(fragment[end:])
-        if self._offset > self._max_bytes:
-            raise self._refuse_for_good(JsonRefused("size", "", self._offset, "the text is too long"))
 
     def close(self) -> None:
         """The text is over.
@@ -123,12 +148,12 @@ class JsonPush(JsonScanner):
         if self._refused is not None:
             raise self._refused
         self._settle()
-        if self._where_in_text == _INSIDE and not self.complete and not self._ends_as_number():
-            raise self._refuse_for_good(self._incomplete(self._unfinished()))
+        if self._where_in_text == _INSIDE and not self._scanner.complete and not self._ends_as_number():
+            raise self._refuse_for_good(self._incomplete(self._scanner.unfinished()))
         if self._where_in_text == _START:
             raise self._refuse_for_good(self._incomplete(""))
         if self._where_in_text == _PROSE:
-            none = JsonRefused("syntax", "", self._offset, "the text holds no JSON")
+            none = JsonRefused("syntax", "", self._scanner.offset, "the text holds no JSON")
             raise self._refuse_for_good(self._refused_start or none)
         if self._where_in_text == _AFTER and 0 < self._fence_left < 3:
             self._found_after()
@@ -147,16 +172,13 @@ class JsonPush(JsonScanner):
         self._work(text)
 
     def _ends_as_number(self) -> bool:
-        if self.depth or self._state != NUMBER:
-            return False
         try:
-            self._end_root_number()
+            return self._scanner.end()
         except JsonRefused as refusal:
             raise self._refuse_for_good(refusal) from None
-        return True
 
     def _incomplete(self, pointer: str) -> JsonRefused:
-        return JsonRefused("incomplete", pointer, self._offset, "the text ends before the JSON does")
+        return JsonRefused("incomplete", pointer, self._scanner.offset, "the text ends before the JSON does")
 
     def _refuse_for_good(self, refusal: JsonRefused) -> JsonRefused:
         self._refused = refusal
@@ -177,7 +199,7 @@ class JsonPush(JsonScanner):
 
     def _passed(self, text: str, index: int) -> str:
         """Leave what stands before ``index`` behind; return the rest."""
-        self._offset += len(text[:index].encode())
+        self._scanner.offset += len(text[:index].encode())
         return text[index:]
 
     def _hold(self, text: str) -> str:
@@ -230,9 +252,9 @@ class JsonPush(JsonScanner):
     def _enter_document(self, proof: int) -> None:
         """Here begins a container, as the bytes up to ``proof`` show."""
         self._where_in_text = _INSIDE
-        self._document_at = self._offset
+        self._document_at = self._scanner.offset
         if not self._in_hindsight:
-            self._floor = self._offset + proof
+            self._scanner.floor = self._scanner.offset + proof
 
     def _note_prose(self, passed: str) -> None:
         if not self.around and passed.strip(_BLANK):
@@ -252,7 +274,7 @@ class JsonPush(JsonScanner):
         if self.has_document:
             raise self._refuse_for_good(refusal) from None
         self._refused_start = refusal
-        return self._withdraw(text, self._stopped)
+        return self._withdraw(text, self._scanner.stopped)
 
     def _after(self, text: str) -> str:
         fence_begun = 0 < self._fence_left < 3
@@ -279,9 +301,9 @@ class JsonPush(JsonScanner):
         rest = self._passed(text, index)
         self.around = (PROSE_BEFORE,)
         self._where_in_text = _PROSE
-        self._reset()
+        self._scanner.restart()
         if self._listener is not None:
-            self._listener.withdrawn(self._offset + len(rest[:1].encode()))
+            self._listener.withdrawn(self._scanner.offset + len(rest[:1].encode()))
         return rest
 
 

@@ -11,7 +11,7 @@ after it, everything else by its own last one.
 """
 
 import re
-from collections.abc import Generator
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 import orjson
@@ -65,15 +65,33 @@ class JsonListener(Protocol):
         """The root string told so far is no document."""
 
 
-# What the next character belongs to.
-IN_STRING, _IN_NAME, _AFTER, _VALUE, _COLON, _NAME, NUMBER = range(7)
-_VALUE_OR_END, _NAME_OR_END, _WORD, _ESCAPE, _HEX, _PAIR, _PAIR_U, COMPLETE, _REFUSED = range(7, 16)
+# What the next character belongs to; a step of the scanner for each.
+(
+    _VALUE,
+    _VALUE_OR_END,
+    _NAME,
+    _NAME_OR_END,
+    _COLON,
+    _AFTER,
+    _STRING,
+    _NUMBER,
+    _WORD,
+    _ESCAPE,
+    _HEX,
+    _PAIR,
+    _PAIR_U,
+    _COMPLETE,
+    _REFUSED,
+) = range(15)
 
 _SHORT = 256
 _STOP = re.compile(r'["\\\x00-\x1f]')
 _SPACE = frozenset(" \t\r\n")
+# A member's name that has come whole, with its colon and what is blank around that.
+_WHOLE_NAME = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\r\n]*:[ \t\r\n]*')
+_SHORTEST_NAME = 5  # what remains of a shorter piece holds none; then it is not looked for
+_NUMBER_RUN = re.compile(r"[0-9+\-.eE]*")
 _NUMBER_STARTS = frozenset("-0123456789")
-_NUMBER_CHARS = "0123456789+-.eE"
 _NUMBER_FORM = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
@@ -83,49 +101,78 @@ _WORDS: dict[str, tuple[str, Kind, bool | None]] = {
     "n": ("null", "null", None),
 }
 _CONTAINER_STATES = {"{": _NAME_OR_END, "[": _VALUE_OR_END}
-_STRING_STATES = frozenset({IN_STRING, _ESCAPE, _HEX, _PAIR, _PAIR_U})
+_STRING_STATES = frozenset({_STRING, _ESCAPE, _HEX, _PAIR, _PAIR_U})
+
+# Where a step has come to, and what the character there belongs to.
+Step = tuple[int, int]
 
 
 class JsonScanner:
-    """The state of one value in progress; ``jsonpush`` feeds it.
+    """One value in progress. Its owner gives it pieces of text, and skips what is around the value.
+
+    A step reads as much as belongs together and has come: a whole name with its colon, a string to its
+    end. So there are few steps, and each may be a method of its own.
 
     Args:
         listener: told each event, or None.
         max_depth: containers inside containers; the root is the first.
         max_names: characters of all member names on the way to a value.
+
+    Attributes:
+        tells_growth: whether the listener is told of growing strings; it may switch that off and on.
+        offset: bytes of the text that are behind.
+        floor: nothing is told of as proved before this offset.
+        stopped: the character of the piece that proved a refusal.
     """
 
     def __init__(self, listener: JsonListener | None, max_depth: int, max_names: int) -> None:
         self._listener = listener
-        # Growth is the most frequent event; a listener may switch it off while it does not care.
         self.tells_growth = listener is not None
         self._max_depth = max_depth
         self._max_names = max_names
-        self._offset = 0  # bytes before the text in hand
-        self._ascii = True  # the text in hand has one byte a character
-        self._mark, self._mark_at = 0, 0  # else: a character of it, and its offset
-        self._floor = 0  # nothing is told of as proved before this offset
-        self._stopped = 0  # the character that proved a refusal
-        self._reset()
+        self.offset = 0
+        self.floor = 0
+        self.stopped = 0
+        self._base = 0  # in an ASCII piece an offset is a sum with this; else -1, and bytes are counted
+        self._mark, self._mark_at = 0, 0  # then: a character of the piece, and its offset
+        self._steps: tuple[Callable[[str, int], Step], ...] = (
+            self._value,
+            self._value_or_end,
+            self._name,
+            self._name_or_end,
+            self._colon,
+            self._after,
+            self._string,
+            self._number,
+            self._literal,
+            self._escape,
+            self._hex_digit,
+            self._pair,
+            self._pair_u,
+        )
+        self.restart()
 
-    def _reset(self) -> None:
+    def restart(self) -> None:
+        """Forget the value so far: another one begins."""
         self._state = _VALUE
         # The root stands in an array of its own, so that no step has to ask whether it is the root.
         self._containers: list[Any] = [[]]
+        self._holder: Any = self._containers[0]  # the innermost
+        self._in_object = False
         self._keys: list[Any] = [0]  # of each container, the member name or index in progress
         self._pointers: list[str | None] = [None]  # of each container, made when asked for
         self._names = [0]  # characters of the names on the way to each container
         self._parts: list[str] = []  # of the string in progress
         self._told = 0  # how many of them the listener knows
+        self._grown = 0  # past the last character of the piece that the open string has got
         self._in_name = False  # the string in progress is a member's name
         self._pieces: list[str] = []  # of the number in progress
         self._word = _WORDS["n"]
         self._matched = 0  # characters of it
         self._hex = ""
         self._high = 0  # the first half of a surrogate pair
-        scanner = self._scanner()
-        next(scanner)
-        self._scan = scanner.send
+
+    # What there is
 
     @property
     def depth(self) -> int:
@@ -135,16 +182,17 @@ class JsonScanner:
     @property
     def complete(self) -> bool:
         """Whether the root has closed."""
-        return self._state == COMPLETE
+        return self._state == _COMPLETE
 
     @property
-    def has_tree(self) -> bool:
-        """Whether a value stands in the tree."""
-        return bool(self._containers[0])
+    def root(self) -> list[Any]:
+        """The value so far, alone in a list; an empty one while there is none. A growing string is empty there."""
+        root: list[Any] = self._containers[0]
+        return root
 
     @property
     def tree(self) -> Any:
-        """The document so far, growing strings included; None while there is none. Live: not to be changed.
+        """The value so far, growing strings included; None while there is none. Live: not to be changed.
 
         Not to be asked for by a listener. Joins the open string: cheap now and then, not for every
         fragment of a long one.
@@ -152,27 +200,25 @@ class JsonScanner:
         if self._state in _STRING_STATES and not self._in_name:
             self._parts[:] = [self._join_open_string()]
             self._told = 1
-        root = self._containers[0]
-        return root[0] if root else None
+        return self.root[0] if self.root else None
 
     @property
     def innermost(self) -> Any:
         """The innermost open container; an array that holds the root, when none is open."""
-        return self._containers[-1]
+        return self._holder
 
     def _join_open_string(self) -> str:
         """Put the open string as it has grown into the tree."""
         joined = "".join(self._parts)
-        holder = self._containers[-1]
-        holder[self._keys[-1] if type(holder) is dict else -1] = joined
+        self._holder[self._keys[-1] if self._in_object else -1] = joined
         return joined
 
     def pointer(self) -> str:
         """Return the pointer of the value in progress or just told."""
         depth = len(self._containers) - 1
-        return f"{self._base(depth)}/{token(self._keys[-1])}" if depth else ""
+        return f"{self._pointer_of(depth)}/{token(self._keys[-1])}" if depth else ""
 
-    def _base(self, level: int) -> str:
+    def _pointer_of(self, level: int) -> str:
         """The pointer of the open container at ``level``, the root's being 1; each is made once."""
         known = level
         while known > 1 and self._pointers[known] is None:
@@ -184,24 +230,74 @@ class JsonScanner:
 
     def enclosing(self) -> str:
         """The pointer of the innermost open container."""
-        return self._base(len(self._containers) - 1)
+        return self._pointer_of(len(self._containers) - 1)
 
-    def _unfinished(self) -> str:
+    def unfinished(self) -> str:
         """The pointer of the value in progress, else of the innermost open container."""
-        inside = self._state in _STRING_STATES or self._state in (NUMBER, _WORD)
+        inside = self._state in _STRING_STATES or self._state in (_NUMBER, _WORD)
         return self.pointer() if inside and not self._in_name else self.enclosing()
 
-    # Offsets and refusals
+    # Pieces of text
+
+    def scan(self, text: str) -> int:
+        """Take a piece of text; return the position past the root's end, or past the piece.
+
+        Raises:
+            JsonRefused: what was told before it stands; `offset` is where the piece began.
+        """
+        size, state = len(text), self._state
+        if state == _STRING and '"' not in text and "\\" not in text and text.isprintable():
+            # By far the most pieces: more of the open string and nothing else.
+            self._parts.append(text)
+            self.offset += size if text.isascii() else len(text.encode())
+            if not self._in_name:
+                self._told += 1
+                if self.tells_growth and text:
+                    self._listener.grew(text, self.offset)  # type: ignore[union-attr]
+            return size
+        if text.isascii():
+            self._base = self.offset
+        else:
+            self._base, self._mark, self._mark_at = -1, 0, self.offset
+        steps, index = self._steps, 0
+        while index < size and state < _COMPLETE:
+            index, state = steps[state](text, index)
+        if self._told < len(self._parts) and not self._in_name:
+            self._tell_growth(self._at(text, self._grown))
+        self._state = state
+        self.offset = self._base + index if self._base >= 0 else self._at(text, index)
+        return index
+
+    def end(self) -> bool:
+        """The text is over; whether that completes a number that is the root.
+
+        Raises:
+            JsonRefused: it is none.
+        """
+        if self.depth or self._state != _NUMBER:
+            return False
+        self._base = self.offset
+        self._state = self._put(self._number_value("", 0), "", 0)
+        return True
+
+    # Offsets, growth and refusals
 
     def _at(self, text: str, index: int) -> int:
         """The offset before character ``index``; asked in nearly rising order: each byte is counted once."""
-        if self._ascii:
-            return self._offset + index
+        if self._base >= 0:
+            return self._base + index
         if index < self._mark:  # the byte that proved a number is looked at again
             return self._mark_at - len(text[index : self._mark].encode())
         self._mark_at += len(text[self._mark : index].encode())
         self._mark = index
         return self._mark_at
+
+    def _tell_growth(self, at: int) -> None:
+        """Tell what the open string has got and the listener does not know yet."""
+        if self._listener is not None and not self._in_name:
+            told, self._told = self._told, len(self._parts)
+            if self.tells_growth and told < self._told:
+                self._listener.grew("".join(self._parts[told:]), at)
 
     def _refuse(
         self,
@@ -216,276 +312,165 @@ class JsonScanner:
         if self._parts and not self._in_name:
             self._tell_growth(self._at(text, index))
             self._join_open_string()
-        self._stopped = index
+        self.stopped = index
         self._state = _REFUSED
         pointer = self.enclosing() if between or self._in_name else self.pointer()
         return JsonRefused(keyword, pointer, self._at(text, index + 1), message)
 
-    def _tell_growth(self, at: int) -> None:
-        """Tell what the open string has got and the listener does not know yet."""
-        if self._told < len(self._parts) and self._listener is not None and not self._in_name:
-            told, self._told = self._told, len(self._parts)
-            if self.tells_growth:
-                self._listener.grew("".join(self._parts[told:]), at)
+    # The steps: each is given a piece and a place in it, where there is at least one character
 
-    # The states
+    def _value_or_end(self, text: str, index: int) -> Step:
+        char = text[index]
+        if char == "]":
+            return self._leave(text, index + 1)
+        return (index + 1, _VALUE_OR_END) if char in _SPACE else self._value(text, index)
 
-    def _scanner(self) -> Generator[int, str, None]:  # noqa: PLR0912, PLR0915
-        """Be sent pieces of text; answer each with the position past the root's end, or past the piece.
+    def _value(self, text: str, index: int) -> Step:
+        char = text[index]
+        while char in _SPACE:
+            index += 1
+            if index == len(text):
+                return index, _VALUE
+            char = text[index]
+        if not self._in_object:
+            self._keys[-1] = len(self._holder)
+        if char == '"':
+            return self._begin_string(text, index + 1)
+        if char in _CONTAINER_STATES:
+            return self._enter(text, index + 1, char)
+        if char in _NUMBER_STARTS:
+            self._pieces.clear()
+            if self._listener is not None:
+                self._listener.began("number", max(self.floor, self._at(text, index + 1)))
+            return self._number(text, index)
+        if char not in _WORDS:
+            raise self._refuse(text, index)
+        self._word, self._matched = _WORDS[char], 0
+        if self._listener is not None:
+            self._listener.began(self._word[1], max(self.floor, self._at(text, index + 1)))
+        return self._literal(text, index)
 
-        One loop over the states, most frequent first. A generator, because a piece is often four
-        characters: its locals survive from one to the next, and setting them up again, or calling a
-        method for each step, would cost as much as the work (measured: twice the time).
+    def _name_or_end(self, text: str, index: int) -> Step:
+        char = text[index]
+        if char == "}":
+            return self._leave(text, index + 1)
+        return (index + 1, _NAME_OR_END) if char in _SPACE else self._name(text, index)
 
-        Raises:
-            JsonRefused: what was told before it stands.
-        """
-        state, listener, containers, keys, parts = _VALUE, self._listener, self._containers, self._keys, self._parts
-        holder: Any = containers[-1]
-        in_object = False
-        size = index = 0
-        base = self._offset
-        text = ""
-        grown = 0  # past the last character that the open string has got
-        while True:
-            if index >= size or state == COMPLETE:
-                if self._told < len(parts) and listener is not None and not self._in_name:
-                    self._tell_growth(base + grown if base >= 0 else self._at(text, grown))
-                self._offset = base + index if base >= 0 else self._at(text, index)
-                self._state = state
-                text = yield index
-                size = len(text)
-                index = grown = 0
-                # In an ASCII text an offset is a sum; else bytes must be counted.
-                if text.isascii():
-                    base = self._offset
-                else:
-                    base = -1
-                    self._mark, self._mark_at = 0, self._offset
-                self._ascii = base >= 0
-                continue
-            if state <= _IN_NAME:
-                # In a short piece it is quicker to look for the quote and then at what is before it;
-                # in a long one that would look at the same characters for every escape.
-                piece = "\\"
-                if size <= _SHORT:
-                    stop = text.find('"', index)
-                    piece = text[index:stop] if stop >= 0 else text[index:]
-                if "\\" in piece or not piece.isprintable():
-                    found = _STOP.search(text, index)
-                    stop = found.start() if found else -1
-                    piece = text[index:stop] if found else text[index:]
-                if piece:
-                    parts.append(piece)
-                if stop < 0:
-                    index = grown = size
-                    continue
-                grown = stop
-                index = stop + 1
-                char = text[stop]
-                if char == "\\":
-                    escaped = _ESCAPES.get(text[index]) if index < size else None
-                    if escaped is None:
-                        state = _ESCAPE
-                    else:
-                        parts.append(escaped)
-                        index = grown = index + 1
-                elif char != '"':
-                    raise self._refuse(text, stop, message="a control character in a string")
-                elif state == _IN_NAME:
-                    keys[-1] = name = parts[0] if len(parts) == 1 else "".join(parts)
-                    parts.clear()
-                    if len(name) + self._names[-1] > self._max_names:
-                        raise self._refuse(text, stop, "size", "the names on the way here are too long", between=True)
-                    self._in_name = False
-                    state = _COLON
-                    if listener is not None:
-                        listener.named(name, base + index if base >= 0 else self._at(text, index))
-                else:
-                    value = parts[0] if len(parts) == 1 else "".join(parts)
-                    holder[keys[-1] if in_object else -1] = value
-                    if listener is not None:
-                        at = base + index if base >= 0 else self._at(text, index)
-                        if self._told < len(parts) and self.tells_growth:
-                            listener.grew("".join(parts[self._told :]), at - 1)
-                        listener.closed(value, at)
-                    parts.clear()
-                    self._told = 0
-                    state = _AFTER if len(containers) > 1 else COMPLETE
-            elif state == _AFTER:
-                char = text[index]
-                index += 1
-                if char == ",":
-                    if in_object:
-                        state = _NAME
-                    else:
-                        state = _VALUE
-                        if listener is not None:
-                            listener.more(base + index if base >= 0 else self._at(text, index))
-                elif char == ("}" if in_object else "]"):
-                    state = self._leave(text, index)
-                    holder = containers[-1]
-                    in_object = type(holder) is dict
-                elif char not in _SPACE:
-                    raise self._refuse(text, index - 1, between=True)
-            elif state == NUMBER:
-                # Slices are bounded: of a megabyte in hand, a number must not copy all.
-                window = text[index : index + 24]
-                run = len(window) - len(window.lstrip(_NUMBER_CHARS))
-                self._pieces.append(window[:run])
-                index += run
-                if index == size or run == 24:
-                    continue
-                try:
-                    value = orjson.loads("".join(self._pieces))
-                except orjson.JSONDecodeError:
-                    raise self._refuse_number(text, index) from None
-                if in_object:
-                    holder[keys[-1]] = value
-                else:
-                    holder.append(value)
-                state = _AFTER if len(containers) > 1 else COMPLETE
-                if listener is not None:
-                    at = base + index + 1 if base >= 0 else self._at(text, index + 1)
-                    listener.closed(value, at)
-            elif state >= _WORD:
-                index, state = self._rest(text, index, state)
-                grown = index if state <= _IN_NAME else grown
-            elif (char := text[index]) in _SPACE:
-                index += 1
-            elif state == _COLON:
-                if char != ":":
-                    raise self._refuse(text, index)
-                state = _VALUE
-                index += 1
-            elif state in (_NAME, _NAME_OR_END):
-                index += 1
-                if char == '"':
-                    self._in_name = True
-                    state = _IN_NAME
-                    grown = index
-                elif char == "}" and state == _NAME_OR_END:
-                    state = self._leave(text, index)
-                    holder = containers[-1]
-                    in_object = type(holder) is dict
-                else:
-                    raise self._refuse(text, index - 1, between=True)
-            elif char == "]" and state == _VALUE_OR_END:
-                index += 1
-                state = self._leave(text, index)
-                holder = containers[-1]
-                in_object = type(holder) is dict
-            else:  # a value begins
-                if not in_object:
-                    keys[-1] = len(holder)
-                if char == '"':
-                    if in_object:
-                        holder[keys[-1]] = ""
-                    else:
-                        holder.append("")
-                    state = IN_STRING
-                    index = grown = index + 1
-                    if listener is not None:
-                        at = base + index if base >= 0 else self._at(text, index)
-                        listener.began("string", at if at > self._floor else self._floor)
-                elif char in _CONTAINER_STATES:
-                    index += 1
-                    state = self._enter(text, index, char)
-                    holder = containers[-1]
-                    in_object = char == "{"
-                elif char in _NUMBER_STARTS:
-                    self._pieces.clear()
-                    state = NUMBER
-                    if listener is not None:
-                        at = base + index + 1 if base >= 0 else self._at(text, index + 1)
-                        listener.began("number", at if at > self._floor else self._floor)
-                else:
-                    state = self._begin_word(text, index, char)
+    def _name(self, text: str, index: int) -> Step:
+        while text[index] in _SPACE:
+            index += 1
+            if index == len(text):
+                return index, _NAME
+        if len(text) - index > _SHORTEST_NAME and (whole := _WHOLE_NAME.match(text, index)):
+            self._named(text, whole.end(1), whole[1])
+            return whole.end(), _VALUE
+        if text[index] != '"':
+            raise self._refuse(text, index, between=True)
+        self._in_name = True
+        return index + 1, _STRING
 
-    def _enter(self, text: str, index: int, char: str) -> int:
+    def _named(self, text: str, quote: int, name: str) -> None:
+        """A name is complete, as the quote shows."""
+        self._keys[-1] = name
+        if len(name) + self._names[-1] > self._max_names:
+            raise self._refuse(text, quote, "size", "the names on the way here are too long", between=True)
+        if self._listener is not None:
+            self._listener.named(name, self._at(text, quote + 1))
+
+    def _colon(self, text: str, index: int) -> Step:
+        if text[index] == ":":
+            return index + 1, _VALUE
+        if text[index] not in _SPACE:
+            raise self._refuse(text, index)
+        return index + 1, _COLON
+
+    def _after(self, text: str, index: int) -> Step:
+        char = text[index]
+        while char in _SPACE:
+            index += 1
+            if index == len(text):
+                return index, _AFTER
+            char = text[index]
+        index += 1
+        if char == ",":
+            if self._in_object:
+                return self._name(text, index) if index < len(text) else (index, _NAME)
+            if self._listener is not None:
+                self._listener.more(self._at(text, index))
+            return index, _VALUE
+        if char != ("}" if self._in_object else "]"):
+            raise self._refuse(text, index - 1, between=True)
+        return self._leave(text, index)
+
+    def _enter(self, text: str, index: int, char: str) -> Step:
         """The bracket before ``index`` opens a container."""
         if len(self._containers) > self._max_depth:
             raise self._refuse(text, index - 1, "depth", f"nested deeper than {self._max_depth}")
         name = self._keys[-1]
         names = self._names[-1] + (len(name) if type(name) is str else 0)
-        value: Any = {} if char == "{" else []
-        holder = self._containers[-1]
-        if type(holder) is dict:
-            holder[self._keys[-1]] = value
-        else:
-            holder.append(value)
+        in_object = char == "{"
+        value: Any = {} if in_object else []
+        self._hold(value)
         if self._listener is not None:
-            kind: Kind = "object" if char == "{" else "array"
-            self._listener.began(kind, max(self._floor, self._at(text, index)))
+            self._listener.began("object" if in_object else "array", max(self.floor, self._at(text, index)))
         self._containers.append(value)
+        self._holder, self._in_object = value, in_object
         self._keys.append(None)
         self._pointers.append(None)
         self._names.append(names)
-        return _CONTAINER_STATES[char]
+        return index, _CONTAINER_STATES[char]
 
-    def _leave(self, text: str, index: int) -> int:
+    def _leave(self, text: str, index: int) -> Step:
         """The bracket before ``index`` closes the innermost container."""
         value = self._containers.pop()
         self._keys.pop()
         self._pointers.pop()
         self._names.pop()
+        self._holder = self._containers[-1]
+        self._in_object = type(self._holder) is dict
         if self._listener is not None:
             self._listener.closed(value, self._at(text, index))
-        return _AFTER if len(self._containers) > 1 else COMPLETE
+        return index, self._next
 
-    def _begin_word(self, text: str, index: int, char: str) -> int:
-        """A literal begins with ``char``, which is left to its state."""
-        if char not in _WORDS:
-            raise self._refuse(text, index)
-        self._word, self._matched = _WORDS[char], 0
-        if self._listener is not None:
-            self._listener.began(self._word[1], max(self._floor, self._at(text, index + 1)))
-        return _WORD
+    @property
+    def _next(self) -> int:
+        """What comes behind a value that is complete."""
+        return _AFTER if len(self._containers) > 1 else _COMPLETE
 
-    def _end_root_number(self) -> None:
-        """The end of the text ends the number, which is the root."""
-        try:
-            value = orjson.loads("".join(self._pieces))
-        except orjson.JSONDecodeError:
-            raise self._refuse_number("", 0) from None
-        self._state = self._put(value, "", 0)
-
-    def _refuse_number(self, text: str, index: int) -> JsonRefused:
-        """The refusal of the number that ends before ``index``, as the character there proves."""
-        proof = min(index, len(text) - 1)
-        if _NUMBER_FORM.fullmatch("".join(self._pieces)):
-            return self._refuse(text, proof, "number", "the number is too large")
-        return self._refuse(text, proof)
+    def _hold(self, value: Any) -> None:
+        """Put a value where it belongs."""
+        if self._in_object:
+            self._holder[self._keys[-1]] = value
+        else:
+            self._holder.append(value)
 
     def _put(self, value: Any, text: str, index: int) -> int:
-        """A literal or root number is complete, as the character before ``index`` proves."""
-        holder = self._containers[-1]
-        if type(holder) is dict:
-            holder[self._keys[-1]] = value
-        else:
-            holder.append(value)
+        """A scalar is complete, as the character before ``index`` proves."""
+        self._hold(value)
         if self._listener is not None:
-            self._listener.closed(value, max(self._floor, self._at(text, index)))
-        return _AFTER if len(self._containers) > 1 else COMPLETE
+            self._listener.closed(value, max(self.floor, self._at(text, index)))
+        return self._next
 
-    def _rest(self, text: str, index: int, state: int) -> tuple[int, int]:
-        """What is rare: literals, and escapes that are cut or are not a single character."""
-        if state == _WORD:
-            return self._literal(text, index)
-        if state == _HEX:
-            return self._hex_digit(text, index)
-        char = text[index]
-        if state == _ESCAPE and char != "u":
-            if char not in _ESCAPES:
-                raise self._refuse(text, index, message="an unknown escape in a string")
-            self._parts.append(_ESCAPES[char])
-            return index + 1, self._string_state()
-        if char != ("\\" if state == _PAIR else "u"):
-            raise self._refuse(text, index, "surrogate", "half of a surrogate pair")
-        self._hex = ""
-        return index + 1, _PAIR_U if state == _PAIR else _HEX
+    def _number(self, text: str, index: int) -> Step:
+        end = _NUMBER_RUN.match(text, index).end()  # type: ignore[union-attr]
+        self._pieces.append(text[index:end])
+        if end == len(text):
+            return end, _NUMBER
+        # The character behind it proves it, and is looked at again.
+        return end, self._put(self._number_value(text, end), text, end + 1)
 
-    def _literal(self, text: str, index: int) -> tuple[int, int]:
+    def _number_value(self, text: str, index: int) -> Any:
+        """The number that ends before ``index``."""
+        number = "".join(self._pieces)
+        try:
+            return orjson.loads(number)
+        except orjson.JSONDecodeError:
+            proof = min(index, len(text) - 1)
+            if _NUMBER_FORM.fullmatch(number):
+                raise self._refuse(text, proof, "number", "the number is too large") from None
+            raise self._refuse(text, proof) from None
+
+    def _literal(self, text: str, index: int) -> Step:
         word, _, value = self._word
         while index < len(text) and self._matched < len(word):
             if text[index] != word[self._matched]:
@@ -496,7 +481,91 @@ class JsonScanner:
             return index, _WORD
         return index, self._put(value, text, index)
 
-    def _hex_digit(self, text: str, index: int) -> tuple[int, int]:
+    # Strings
+
+    def _begin_string(self, text: str, index: int) -> Step:
+        """The quote before ``index`` begins a value."""
+        self._hold("")
+        self._grown = index
+        if self._listener is not None:
+            self._listener.began("string", max(self.floor, self._at(text, index)))
+        return self._string(text, index) if index < len(text) else (index, _STRING)
+
+    def _string(self, text: str, index: int) -> Step:
+        """More of a string or name, up to its end, to what must be looked at closely, or to the end of the piece."""
+        size, parts = len(text), self._parts
+        while True:
+            # In a short piece it is quicker to look for the quote and then at what is before it;
+            # in a long one that would look at the same characters for every escape.
+            piece = "\\"
+            if size <= _SHORT:
+                stop = text.find('"', index)
+                piece = text[index:stop] if stop >= 0 else text[index:]
+            if "\\" in piece or not piece.isprintable():
+                found = _STOP.search(text, index)
+                stop = found.start() if found else -1
+                piece = text[index:stop] if found else text[index:]
+            if piece:
+                parts.append(piece)
+            if stop < 0:
+                self._grown = size
+                return size, _STRING
+            self._grown = stop
+            if text[stop] == '"':
+                return self._end_string(text, stop + 1)
+            if text[stop] != "\\":
+                raise self._refuse(text, stop, message="a control character in a string")
+            index = stop + 1
+            escaped = _ESCAPES.get(text[index]) if index < size else None
+            if escaped is None:
+                return index, _ESCAPE
+            parts.append(escaped)
+            self._grown = index = index + 1
+
+    def _end_string(self, text: str, index: int) -> Step:
+        """The quote before ``index`` ends the string."""
+        parts = self._parts
+        value = parts[0] if len(parts) == 1 else "".join(parts)
+        if self._in_name:
+            parts.clear()
+            self._named(text, index - 1, value)
+            self._in_name = False
+            return index, _COLON
+        self._holder[self._keys[-1] if self._in_object else -1] = value
+        if self._listener is not None:
+            at = self._at(text, index)
+            if self._told < len(parts) and self.tells_growth:
+                self._listener.grew("".join(parts[self._told :]), at - 1)
+            self._listener.closed(value, at)
+        parts.clear()
+        self._told = 0
+        return index, self._next
+
+    def _escape(self, text: str, index: int) -> Step:
+        """The character behind a backslash, where it comes with the next piece or is a ``u``."""
+        char = text[index]
+        if char == "u":
+            self._hex = ""
+            return index + 1, _HEX
+        if char not in _ESCAPES:
+            raise self._refuse(text, index, message="an unknown escape in a string")
+        self._parts.append(_ESCAPES[char])
+        self._grown = index + 1
+        return index + 1, _STRING
+
+    def _pair(self, text: str, index: int) -> Step:
+        """Behind the first half of a surrogate pair: another escape."""
+        if text[index] != "\\":
+            raise self._refuse(text, index, "surrogate", "half of a surrogate pair")
+        return index + 1, _PAIR_U
+
+    def _pair_u(self, text: str, index: int) -> Step:
+        if text[index] != "u":
+            raise self._refuse(text, index, "surrogate", "half of a surrogate pair")
+        self._hex = ""
+        return index + 1, _HEX
+
+    def _hex_digit(self, text: str, index: int) -> Step:
         if text[index] not in _HEX_DIGITS:
             raise self._refuse(text, index, message="an unknown escape in a string")
         self._hex += text[index]
@@ -513,7 +582,5 @@ class JsonScanner:
             code += 0x10000 - 0xDC00 + ((self._high - 0xD800) << 10)
             self._high = 0
         self._parts.append(chr(code))
-        return index + 1, self._string_state()
-
-    def _string_state(self) -> int:
-        return _IN_NAME if self._in_name else IN_STRING
+        self._grown = index + 1
+        return index + 1, _STRING

@@ -5,14 +5,17 @@ receive each event one for one.
 """
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import orjson
 
-from protocol.json.bounds import MAX_STRUCTURE, too_much_structure
+from protocol.json.bounds import MAX_STRUCTURE, nesting, too_much_structure
 
 Members = dict[str, Any]
+# Containers inside containers: what the writer of deep ones can tell again, wherever it is called from.
+MAX_EVENT_DEPTH = 700
 # How a plain fragment begins, as compact JSON, up to its text's opening quote.
 _PLAIN = b'{"event_type":"text_generation","text":"'
 
@@ -109,12 +112,14 @@ def parse_event(line: bytes) -> Event:
         raise RemoteProtocolError("an event is not a JSON object")
     kind = members.get("event_type")
     if kind != "text_generation":
+        _check_depth(line)
         return _other(kind, members)
     text = members.get("text", "")
     if type(text) is not str:
         raise RemoteProtocolError("the text of an event is not a string")
     if len(members) == 2 and "text" in members and next(iter(members)) == "event_type" and _is_scalar(text):
         return text
+    _check_depth(line)
     return Fragment(members, text)
 
 
@@ -152,6 +157,16 @@ def event_of(members: Members) -> Event:
     return text if plain else Fragment(members, text)
 
 
+def _check_depth(line: bytes) -> None:
+    """Refuse what can be read and not be written again.
+
+    Raises:
+        RemoteProtocolError: nested too deep.
+    """
+    if line.count(b"[") + line.count(b"{") > MAX_EVENT_DEPTH and nesting(line) > MAX_EVENT_DEPTH:
+        raise RemoteProtocolError(f"an event is nested deeper than {MAX_EVENT_DEPTH}")
+
+
 def _other(kind: object, members: Members) -> Event:
     if kind == "stream_start":
         return StreamStart(members)
@@ -182,10 +197,17 @@ def _loads_with_surrogates(line: bytes) -> object:
         raise RemoteProtocolError("a line is not JSON")
     try:
         # Strict UTF-8, unlike orjson's callers we decode ourselves; strict JSON
-        # but for NaN and its kin, which the hook refuses.
-        return json.loads(line.decode(), parse_constant=_refuse_constant)
+        # but for NaN and its kin and numbers past a float, which the hooks refuse.
+        return json.loads(line.decode(), parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as exc:
         raise RemoteProtocolError("a line is not JSON") from exc
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError("a number is too large")
+    return value
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -25,7 +25,7 @@ class _Command(BaseModel):
     @field_validator("ref")
     @classmethod
     def _short(cls, value: Any) -> Any:
-        if len(orjson.dumps(value)) > MAX_REF_BYTES:
+        if not _is_short(value):
             raise ValueError(f"ref is longer than {MAX_REF_BYTES} bytes")
         return value
 
@@ -106,4 +106,12 @@ def parse_command(value: Any) -> Command:
 def usable_ref(value: Any) -> Any:
     """The ``ref`` to echo in the error that answers a message, None where it has none."""
     ref = value.get("ref") if isinstance(value, dict) else None
-    return ref if len(orjson.dumps(ref)) <= MAX_REF_BYTES else None
+    return ref if _is_short(ref) else None
+
+
+def _is_short(ref: Any) -> bool:
+    try:
+        return len(orjson.dumps(ref)) <= MAX_REF_BYTES
+    except TypeError:
+        # What orjson reads may be nested deeper than it writes, and is then long as well.
+        return False

@@ -15,7 +15,7 @@ class Framing(Protocol):
     name: str
 
     def message(self, payload: bytes, cursor: str | None) -> bytes:
-        """Frame one message; ``cursor`` is where a reader resumes who has seen it, or None."""
+        """Frame one message; ``cursor`` is where a reader that has seen it resumes, or None."""
 
     def body(self, framed: bytes) -> bytes:
         """Wrap framed messages that leave together."""

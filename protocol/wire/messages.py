@@ -1,4 +1,4 @@
-"""Messages from the server, as JSON bytes, encoded once for all who receive them.
+"""Messages from the server, as JSON bytes, encoded once for all readers.
 
 Shapes: wire contract, section 3. A message is a line without its newline; framing
 for a transport is the business of `protocol.wire.frames`.

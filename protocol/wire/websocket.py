@@ -89,7 +89,7 @@ class WebSocketReader:
     def waiting(self) -> bool:
         """Whether `take` may find more without more being fed.
 
-        Who pauses reading because much is buffered does so only while this holds: what is
+        Pause reading because much is buffered only while this holds: what is
         left otherwise is the beginning of a frame, which needs the rest.
         """
         return self._waiting

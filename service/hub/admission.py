@@ -1,4 +1,4 @@
-"""Who may start one more run: counted while they run, in all and by tenant."""
+"""Whether one more run may start: they are counted while they run, in all and by tenant."""
 
 from collections import Counter
 

@@ -6,7 +6,7 @@ task, no await and no allocation for each. A pass over a huge row gives the even
 back between slices; what the stream grows by meanwhile is the next pass, as one delta.
 
 Those who are elsewhere stand apart, each with a place of its own: the slow, whose
-outlet is full, until it drains; and who joined while a pass was under way. They are
+outlet is full, until it drains; and those that joined while a pass was under way. They are
 served by the same rule (everything past the cursor) and step into the row when they
 have come to its place. Replay and live are one rule, so there is no seam.
 """
@@ -108,7 +108,7 @@ class Audience:
         """Move one out of the row, keeping its place; idempotent."""
         seat = subscriber.index
         if seat < 0 or (self._fate is not None and seat < self._next_seat):
-            return  # who has been told the ending has nothing left to wait for
+            return  # a reader that was told the ending has nothing left to wait for
         subscriber.gen, subscriber.position = self.place_of(subscriber)
         self._apart.add(subscriber)
         self._vacate(subscriber)
@@ -257,7 +257,7 @@ class Audience:
         return _Step(body + framing.last if fate else body, run.gen, after, fate)
 
     def beat(self) -> None:
-        """Say that the stream lives, to all who can take it."""
+        """Say that the stream lives, to all outlets that can take it."""
         if self._frame is not None or not self.framing.keep_alive:
             return
         for write in self._writes:

@@ -1,8 +1,8 @@
 """Views that are projections of the text: elements, patches, captions. Computed once per run and view.
 
 The position of a reader is the ordinal of the message it wants next. Messages are kept
-for a while, encoded; who is further behind than that is told what stands there now, out
-of the projection itself: so the memory for a view is bounded, whoever reads slowly.
+for a while, encoded; a reader further behind is told what stands there now, out
+of the projection itself: so the memory for a view is bounded, however slow its readers are.
 """
 
 from array import array
@@ -53,7 +53,7 @@ class DerivedView(MessageBase):
     def catch_up(self, most: int) -> bool:
         """Read what stands there before the first reader comes, about ``most`` bytes of it; whether that was all.
 
-        To readers it is told as state. Whoever comes after the end holds what only the end proves, too.
+        To readers it is told as state. A reader that comes after the end holds what only the end proves, too.
         """
         log = self.run.log
         if self._log is not log:
@@ -171,7 +171,7 @@ class ElementView(DerivedView):
 
 
 class CaptionView(DerivedView):
-    """``caption``: cues as they grow; who falls behind gets the latest state of each."""
+    """``caption``: cues as they grow; a reader that falls behind gets the latest state of each."""
 
     name = "captions"
     kind = "caption"
@@ -183,7 +183,7 @@ class CaptionView(DerivedView):
 
 
 class PatchView(DerivedView):
-    """``patch``: the tree in operations; who falls behind gets them joined."""
+    """``patch``: the tree in operations; a reader that falls behind gets them joined."""
 
     name = "patch"
     kind = "patch"

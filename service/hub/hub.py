@@ -1,4 +1,4 @@
-"""The hub: every stream there is, who may have it, and the one task that pumps each.
+"""The hub: every stream there is, its tenant, and the one task that pumps each.
 
 Admission, single-flight and idempotency are decided in plain functions without an
 await between check and set; then the pump does the I/O.

@@ -1,8 +1,8 @@
-"""A run: what is known of one analysis, from its request to its ending, whoever watches it.
+"""A run: what is known of one analysis, from its request to its ending, whether anybody watches or not.
 
 Plain state with the rules that keep it whole; it starts no task and waits for nothing.
-Somebody fills it (the pump of an upstream call, a replay), views show it, and whoever
-keeps its readers is told when it has changed.
+The pump of an upstream call fills it, or a replay; views show it, and the keeper of its
+readers is told when it has changed.
 """
 
 import asyncio

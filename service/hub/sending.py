@@ -3,7 +3,7 @@
 Its law:
 
 * a seat is a socket's descriptor, or -1 for a reader without one that may be used;
-* whoever asks knows that nothing waits in a seat's transport: what is written here would
+* the caller knows that nothing waits in a seat's transport: what is written here would
   overtake it. Nothing waits, and nothing raises: what a socket did not take is told as
   (seat, bytes taken), in the order of the seats, and its transport is given the rest;
 * a socket that is broken took nothing: its transport finds out by itself.

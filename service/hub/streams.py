@@ -225,7 +225,7 @@ class Stream:
                 return
             if name not in self._views:
                 self._add_view(name, view)
-        except Exception:  # then whoever asks for it meets it, and can say so
+        except Exception:  # then the call that asks for it meets it, and can say so
             log.exception("view_failed", stream=self.id, view=name)
         for then in self._preparing.pop(name):
             then()

@@ -1,12 +1,12 @@
 """What each view shows of a run.
 
-A view is a deterministic projection of the run, computed once for all who see it.
+A view is a deterministic projection of the run, computed once for all its readers.
 Its contract:
 
 * a position is an integer that only grows within a generation; `head` is the newest;
 * `since` tells what lies past a position, at most about one message's size at a time, and
   the position after it; at the head it tells nothing. Messages come with the cursor at
-  which a reader resumes who has seen them, or None inside a group that belongs together;
+  which a reader that has seen them resumes, or None inside a group that belongs together;
 * `end` and `reset` tell the ending and a new generation; None where the view has no words
   for them, so that its readers' connections can only be broken off.
 
@@ -54,7 +54,7 @@ class MessageView(View, Protocol):
     """A view that speaks in the messages of the wire contract, section 3."""
 
     def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int, str]:
-        """The ``attached`` message, the position after it, and the cursor for who has seen it."""
+        """The ``attached`` message, the position after it, and the cursor of a reader that has seen it."""
 
 
 def text_place(run: "Run", cursor: Cursor | None) -> tuple[Mode, int]:
@@ -133,7 +133,7 @@ class TextView(MessageBase):
     def _text(self, start: int) -> tuple[bytes, int]:
         """The text from ``start`` as JSON, as much as fits a message; and where it stops.
 
-        The last answer is kept: who stands at the same place shares the same bytes.
+        The last answer is kept: readers at the same place share the same bytes.
         """
         log = self.run.log
         size = log.size

@@ -25,7 +25,7 @@ class Guard:
         hosts: names accepted in ``Host`` besides loopback names, lower case, without port.
         origins: browser origins accepted besides the same origin.
         keys: SHA-256 (hex) of each API key to the tenant's name; empty admits everybody.
-        forward_keys: callers bring the upstream's own key, and a tenant is who has one.
+        forward_keys: callers bring the upstream's own key, and each key is a tenant.
     """
 
     hosts: frozenset[str]

@@ -1,4 +1,4 @@
-"""``/livez``, ``/readyz`` and ``/metrics``: for whoever runs the service."""
+"""``/livez``, ``/readyz`` and ``/metrics``: for the operator."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,6 +1,6 @@
 """aiohttp's server as this service runs it: no byte inflated, and its errors in our words.
 
-Bodies are left as they were sent: whoever may have one inflates it (`service.web.bodies`),
+Bodies are left as they were sent: the handler that may have one inflates it (`service.web.bodies`),
 and what is passed through arrives as it came. What aiohttp says of a request that it cannot
 read quotes the request, a key or a ticket among it; here that is neither told nor logged.
 """

@@ -1,7 +1,7 @@
 """What those who send may have done in one turn of the loop, one by one and all together.
 
-Whoever sends much is served a little at a time, in the order of asking; between two turns the
-loop does everything else. So neither a flood nor a thousand of them makes anybody wait.
+A sender with much to do is served a little at a time, in the order of asking; between two turns
+the loop does everything else. So neither a flood nor a thousand of them makes anybody wait.
 """
 
 import asyncio

@@ -1,7 +1,6 @@
 """WebSockets: the handshake, what clients say, and how a socket ends (wire contract, sections 4 and 5)."""
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -81,11 +80,11 @@ class WebSocketConnection(Connection):
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)
         self._reader = WebSocketReader(MAX_COMMAND_BYTES)
-        self._inbox: deque[Incoming] = deque()
+        self._inbox: list[Incoming] = []  # read and not handled yet
         self._broken: WebSocketError | None = None
         self._ping: bytes | None = None  # not answered yet
         self.held = False  # what comes next has to wait for what came last
-        self._faults: deque[float] = deque()
+        self._faults: list[float] = []  # when
         self._closing: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -106,10 +105,7 @@ class WebSocketConnection(Connection):
         if self._transport is None:
             return False
         if not self._inbox:
-            read, error = self._reader.take(FRAMES, FRAME_BYTES)
-            self._inbox.extend(read)
-            if error is not None:
-                self._broken = error
+            self._inbox, self._broken = self._reader.take(FRAMES, FRAME_BYTES)
         self._handle()
         if self._broken is not None and not self._inbox:
             self.close_with(self._broken.code, self._broken.reason)
@@ -123,7 +119,7 @@ class WebSocketConnection(Connection):
     def _handle(self) -> None:
         """Take messages in order, for as long as the peer also takes the answers."""
         while self._inbox and not self.paused and not self.held and self._closing is None:
-            message = self._inbox.popleft()
+            message = self._inbox.pop(0)
             if message.opcode == CLOSE:
                 self._closed_by_peer(message.payload)
             elif message.opcode == PING:
@@ -143,7 +139,7 @@ class WebSocketConnection(Connection):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._transport is not None:
-            # Who does not read the answers asks no further questions.
+            # A peer that does not read the answers asks no further questions.
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
@@ -176,9 +172,7 @@ class WebSocketConnection(Connection):
 
     def _fault(self) -> None:
         now = self._loop.time()
-        self._faults.append(now)
-        while self._faults[0] < now - FAULTS_WINDOW_S:
-            self._faults.popleft()
+        self._faults = [*(when for when in self._faults if when >= now - FAULTS_WINDOW_S), now]
         if len(self._faults) > MAX_FAULTS:
             self.close_with(1008, "invalid_request")
 
@@ -197,7 +191,7 @@ class WebSocketConnection(Connection):
     # -- how it ends
 
     def close_with(self, code: int, reason: str) -> None:
-        """Begin the closing handshake; whoever does not answer it in time is aborted."""
+        """Begin the closing handshake; a peer that does not answer it in time is aborted."""
         if self._closing is not None or self._transport is None:
             return
         self.leave_all()

@@ -6,7 +6,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -16,8 +18,22 @@ import pytest
 
 from config.settings import default_meaning_dir
 from engine import sample
-from engine.facts import KINDS, Clip, Colour, Examination, Fact, Heard, Look, Read, Seen, Shot, Utterance, Word, Writing
-from engine.timeline import Timeline
+from engine.facts.facts import (
+    KINDS,
+    Clip,
+    Colour,
+    Examination,
+    Fact,
+    Heard,
+    Look,
+    Read,
+    Seen,
+    Shot,
+    Utterance,
+    Word,
+    Writing,
+)
+from engine.facts.timeline import Timeline
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "media"
@@ -75,6 +91,26 @@ def scripted(*facts: Fact, clip: Clip = CLIP, **outcomes: str) -> Timeline:
     return Timeline(clip, examinations, iter([*facts, Seen(float("inf")), Heard(float("inf")), Read(float("inf"))]))
 
 
+PATIENCE_S = 120.0
+_PACE_S = 0.02
+
+
+class TooLong(AssertionError):
+    """What had to come did not."""
+
+
+def until(
+    ask: Callable[[], Any], good: Callable[[Any], bool] = bool, why: str = "", within_s: float = PATIENCE_S
+) -> Any:
+    """Ask over and over, at a pace that leaves the engine its cores; return the first good answer."""
+    end, pace = time.monotonic() + within_s, threading.Event()
+    while not good(answer := ask()):
+        if time.monotonic() > end:
+            raise TooLong(why or f"never came to be: {answer}")
+        pace.wait(_PACE_S)
+    return answer
+
+
 @dataclass
 class RunningEngine:
     """An engine in a process of its own, as the gateway starts it."""
@@ -113,6 +149,13 @@ class RunningEngine:
         """Return an asset once it is ready or failed. An analysis waits for that, so ask for one."""
         self.call("POST", "/analyze", {"video_id": asset_id, "prompt": "sound", "stream": False})
         return dict(self.call("GET", f"/assets/{asset_id}")[1])
+
+    def over(self, path: str) -> dict[str, Any]:
+        """Return what is at a path once it is ready or failed."""
+        told = until(
+            lambda: self.call("GET", path)[1], lambda one: one["status"] in ("ready", "failed"), f"{path} stuck"
+        )
+        return dict(told)
 
     def stream(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         """Stream an analysis; return its events."""
@@ -163,18 +206,28 @@ def start_engine(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     return process
 
 
+@contextmanager
+def running_engine(home: Path, *arguments: str) -> Iterator[RunningEngine]:
+    """Run an engine on a socket in a directory, unless it is told where else to listen."""
+    where = () if "--host" in arguments else ("--socket", str(home / "s"))
+    process = start_engine(*where, "--data-dir", str(home / "data"), *arguments)
+    assert process.stderr is not None
+    # Its log is read, or the pipe would fill and stop it.
+    reader = threading.Thread(target=process.stderr.read, daemon=True)
+    reader.start()
+    try:
+        yield RunningEngine(process, home / "s", home / "data")
+    finally:
+        process.terminate()
+        process.wait(10)
+        reader.join()
+        process.stderr.close()
+
+
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
-    home = tmp_path_factory.mktemp("engine")
-    process = start_engine("--socket", str(home / "s"), "--data-dir", str(home / "data"))
-    # Its log is read, or the pipe would fill and stop it.
-    reader = threading.Thread(target=process.stderr.read, daemon=True)  # type: ignore[union-attr]
-    reader.start()
-    yield RunningEngine(process, home / "s", home / "data")
-    process.terminate()
-    process.wait(10)
-    reader.join()
-    process.stderr.close()  # type: ignore[union-attr]
+    with running_engine(tmp_path_factory.mktemp("engine")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

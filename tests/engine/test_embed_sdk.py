@@ -26,11 +26,12 @@ from twelvelabs.types import (
     VideoSegmentationFixedFixed,
 )
 
-from engine import sample, sketch
+from engine import sample
 from engine.app import Settings, create_app
-from engine.weights import MODEL
-from tests.engine.conftest import shared_clip
-from tests.engine.test_sdk import UNKNOWN, png, refused, until
+from engine.facts import sketches
+from engine.sentences.weights import MODEL
+from tests.engine.conftest import shared_clip, until
+from tests.engine.test_sdk import UNKNOWN, png, refused
 from tests.engine.tiny import DIMENSIONS, write_model
 
 MARENGO = "marengo3.0"
@@ -123,11 +124,11 @@ def test_an_image_has_a_vector_in_the_space_of_pictures(client: TwelveLabs) -> N
         image=ImageInputRequest(media_source=MediaSource(base_64_string=content)),
     )
     [row] = answer.data
-    assert len(row.embedding) == sketch.SIZE
-    assert row.model_name == sketch.MODEL  # type: ignore[attr-defined]
+    assert len(row.embedding) == sketches.SIZE
+    assert row.model_name == sketches.MODEL  # type: ignore[attr-defined]
     assert answer.metadata.input_type == "image"  # type: ignore[union-attr]
     first = client.embed.create(model_name=MARENGO, image_file=("ball.png", png(3.0), "image/png"))
-    assert first.model_name == sketch.MODEL
+    assert first.model_name == sketches.MODEL
     assert first.image_embedding.segments[0].float_ == row.embedding  # type: ignore[union-attr,index]
     assert first.image_embedding.metadata.input_filename == "ball.png"  # type: ignore[union-attr]
 
@@ -157,7 +158,7 @@ def test_a_video_has_vectors_of_its_pictures_along_the_shots(client: TwelveLabs,
         ("visual", "clip", second, 8.0),
         ("visual", "asset", 0.0, 8.0),
     ]
-    assert {len(row.embedding) for row in answer.data} == {sketch.SIZE}
+    assert {len(row.embedding) for row in answer.data} == {sketches.SIZE}
     metadata = answer.metadata
     assert (metadata.input_type, metadata.duration) == ("video", 8.0)  # type: ignore[union-attr]
     assert metadata.embedding_options == ["visual", "transcription"]  # type: ignore[union-attr]
@@ -188,7 +189,7 @@ def test_a_picture_is_nearest_to_the_stretch_it_was_taken_from(client: TwelveLab
     for scene in sample.SCENES:
         picture = client.embed.create(model_name=MARENGO, image_file=("q.png", png(scene.start + 1.0), "image/png"))
         wanted = np.array(picture.image_embedding.segments[0].float_)  # type: ignore[union-attr,index]
-        near = [float(sketch.distances(wanted, np.array([row.embedding]))[0]) for row in rows]
+        near = [float(sketches.distances(wanted, np.array([row.embedding]))[0]) for row in rows]
         start = rows[int(np.argmin(near))].start_sec
         assert start is not None
         assert start <= scene.start + 1.0 < start + 2.4
@@ -236,7 +237,7 @@ def test_several_inputs_are_one_vector_only_when_they_are_one(client: TwelveLabs
     one = client.embed.v_2.create(
         input_type="multi_input", model_name=MARENGO, multi_input=MultiInputRequest(media_sources=[image])
     )
-    assert [len(row.embedding) for row in one.data] == [sketch.SIZE]
+    assert [len(row.embedding) for row in one.data] == [sketches.SIZE]
     for parts in (
         MultiInputRequest(media_sources=[image, image]),
         MultiInputRequest(media_sources=[image], input_text="ball"),
@@ -293,14 +294,14 @@ def test_a_task_of_the_first_generation_from_a_file_to_its_segments(client: Twel
     )
     ident = str(made.id)
     done = until(lambda: tasks.status(ident), lambda one: one.status != "processing")
-    assert (done.status, done.model_name) == ("ready", sketch.MODEL)
+    assert (done.status, done.model_name) == ("ready", sketches.MODEL)
     assert done.video_embedding.metadata.duration == 8.0
     task = tasks.retrieve(ident, embedding_option=["visual"])
     segments = task.video_embedding.segments or []  # type: ignore[union-attr]
     assert [(one.start_offset_sec, one.end_offset_sec, one.embedding_scope) for one in segments] == [
         (0, 3, "clip"), (3, 6, "clip"), (6, 8, "clip"), (0, 8, "video"),
     ]  # fmt: skip
-    assert {len(one.float_ or []) for one in segments} == {sketch.SIZE}
+    assert {len(one.float_ or []) for one in segments} == {sketches.SIZE}
     assert not tasks.retrieve(ident, embedding_option=["transcription"]).video_embedding.segments  # type: ignore[union-attr]
     with refused(400, "parameter_invalid"):
         tasks.retrieve(ident, embedding_option=["audio"])
@@ -347,8 +348,8 @@ def test_an_indexed_asset_tells_the_vectors_that_are_kept_of_it(client: TwelveLa
     assert [(one.embedding_option, one.embedding_scope) for one in segments] == [("visual", "clip")] * len(
         sample.SCENES
     )
-    assert {len(one.float_ or []) for one in segments} == {sketch.SIZE}
-    assert row.embedding.model_name == sketch.MODEL  # type: ignore[union-attr]
+    assert {len(one.float_ or []) for one in segments} == {sketches.SIZE}
+    assert row.embedding.model_name == sketches.MODEL  # type: ignore[union-attr]
     video = client.indexes.videos.retrieve(index, ident, embedding_option=["visual"])
     assert video.embedding.video_embedding.segments == segments  # type: ignore[union-attr]
     assert rows.retrieve(index, ident).embedding is None

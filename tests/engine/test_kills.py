@@ -28,9 +28,9 @@ from typing import Any
 
 import pytest
 
-from engine.packages import missing_package, missing_reader
-from engine.tables import REFERENCES
-from tests.engine.conftest import ROOT, clean_environment, form, shared_clip
+from engine.senses import missing_package, missing_reader
+from engine.store.tables import REFERENCES
+from tests.engine.conftest import PATIENCE_S, ROOT, TooLong, clean_environment, form, shared_clip, until
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes through /proc")
 
@@ -42,25 +42,10 @@ WORKS = (
 )  # fmt: skip
 FINAL = ("ready", "failed")
 CHUNK = 8 * 1024**2
-PATIENCE_S = 120.0
 
 
 class Broken(Exception):
     """The connection broke before the answer was whole: the call is told, and nothing is promised."""
-
-
-class TooLong(AssertionError):
-    """What had to come did not."""
-
-
-def until(good: Callable[[], Any], why: str, within_s: float = PATIENCE_S) -> Any:
-    """Ask over and over, at a pace that leaves the engine its cores."""
-    end, pace = time.monotonic() + within_s, threading.Event()
-    while not (answer := good()):
-        if time.monotonic() > end:
-            raise TooLong(why)
-        pace.wait(0.02)
-    return answer
 
 
 def padded(clip: bytes, number: int, size: int = 8) -> bytes:
@@ -98,7 +83,7 @@ class UnderFire:
             self.process = subprocess.Popen(command, cwd=ROOT, stderr=log, env=self._environment)
 
     def wait_until_up(self) -> None:
-        until(self._answers, "the engine does not start")
+        until(self._answers, why="the engine does not start")
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, self._log.read_text()[-2000:]
@@ -135,7 +120,7 @@ class UnderFire:
             with suppress(OSError, IndexError):
                 if self._mark in (entry / "environ").read_bytes():
                     words = (entry / "cmdline").read_bytes().split(b"\0")
-                    name = next((word for word in words if word.startswith(b"engine.")), b".").partition(b".")[2]
+                    name = next((word for word in words if word.startswith(b"engine.")), b".").rpartition(b".")[2]
                     parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
                     yield int(entry.name), (name.decode(), int(parent))
 
@@ -411,7 +396,7 @@ class Clients:
         while True:
             process = self.engine.process
             try:
-                until(lambda: self.ledger.look(path, self.engine.ask_again), f"{path} is stuck")
+                until(lambda: self.ledger.look(path, self.engine.ask_again), why=f"{path} is stuck")
                 break
             except TooLong:
                 if self.engine.process is process:
@@ -469,7 +454,9 @@ def check_answers(clients: Clients) -> None:
 def check_files(engine: UnderFire, leftover: set[str]) -> None:
     """Files and rows belong to each other; what was on its way in is gone; the database is sound."""
     assert not leftover & set(os.listdir(engine.data / "incoming"))
-    until(lambda: files(engine) == {row[0] for row in engine.rows(REFERENCES)}, "files and rows differ", 20)
+    until(
+        lambda: files(engine) == {row[0] for row in engine.rows(REFERENCES)}, why="files and rows differ", within_s=20
+    )
     assert engine.rows("PRAGMA integrity_check") == [("ok",)]
     assert engine.rows("PRAGMA foreign_key_check") == []
 
@@ -500,11 +487,11 @@ def check_ends(clients: Clients) -> None:
         query = stuck.format(table)
         # Also what was written and never answered; an upload in chunks that nobody goes on with waits for its day.
         query += " AND id NOT IN (SELECT asset_id FROM uploads WHERE status = 'active')" if table == "assets" else ""
-        until(lambda query=query: not engine.rows(query), f"stuck in {table}")  # type: ignore[misc]
+        until(lambda query=query: not engine.rows(query), why=f"stuck in {table}")  # type: ignore[misc]
     active = {row[0] for row in engine.rows("SELECT id FROM uploads WHERE status = 'active'")}
-    until(lambda: set(os.listdir(engine.data / "uploads")) <= active, "chunks are left over", 20)
-    until(lambda: not os.listdir(engine.data / "incoming"), "bytes are left on their way", 20)
-    until(lambda: not engine.zombies(), "the engine leaves zombies", 20)
+    until(lambda: set(os.listdir(engine.data / "uploads")) <= active, why="chunks are left over", within_s=20)
+    until(lambda: not os.listdir(engine.data / "incoming"), why="bytes are left on their way", within_s=20)
+    until(lambda: not engine.zombies(), why="the engine leaves zombies", within_s=20)
     broke = [line for line in engine.log() if line["event"].endswith("_broke") and line["level"] == "error"]
     assert not broke, broke
 
@@ -536,7 +523,7 @@ def kill_engine(clients: Clients, chance: random.Random) -> None:
 def kill_below(clients: Clients, kind: str, chance: random.Random) -> None:
     """Kill one of a kind; where there is none just now, wait for one."""
     while True:
-        pid = chance.choice(until(lambda: clients.engine.below()[kind], f"there is no {kind}"))
+        pid = chance.choice(until(lambda: clients.engine.below()[kind], why=f"there is no {kind}"))
         with suppress(ProcessLookupError):
             os.kill(pid, 9)
             return

@@ -10,18 +10,10 @@ from tests.engine.test_sdk import png
 UNKNOWN = "0" * 24
 
 
-def until_over(engine: RunningEngine, path: str) -> dict[str, Any]:
-    for _ in range(200_000):
-        told = dict(engine.call("GET", path)[1])
-        if told["status"] in ("ready", "failed"):
-            return told
-    raise AssertionError(f"{path} never came to be")
-
-
 def test_an_indexed_asset_is_made_with_its_metadata_and_found_by_its_asset(
     engine: RunningEngine, sample_asset: str
 ) -> None:
-    until_over(engine, f"/assets/{sample_asset}")
+    engine.over(f"/assets/{sample_asset}")
     made = engine.call("POST", "/indexes", {"index_name": "newer", "models": [{"model_name": "marengo3.0"}]})[1]
     path = f"/indexes/{made['_id']}/indexed-assets"
     status, item = engine.call("POST", path, {"asset_id": sample_asset, "user_metadata": {"year": 2026}})
@@ -33,13 +25,13 @@ def test_an_indexed_asset_is_made_with_its_metadata_and_found_by_its_asset(
     refused = {"asset_id": sample_asset, "user_metadata": {"list": [1]}}
     assert engine.call("POST", path, refused)[1]["code"] == "parameter_invalid"
     assert engine.call("GET", f"/assets/{UNKNOWN}/indexed-assets")[0] == 404
-    until_over(engine, f"{path}/{item['_id']}")
+    engine.over(f"{path}/{item['_id']}")
     engine.call("DELETE", f"/indexes/{made['_id']}")
 
 
 def test_entities_are_found_by_their_asset(engine: RunningEngine) -> None:
     image = engine.call("POST", "/assets", *form({"method": "direct"}, ("p.png", png(3.0))))[1]["_id"]
-    until_over(engine, f"/assets/{image}")
+    engine.over(f"/assets/{image}")
     cast = engine.call("POST", "/entity-collections", {"name": "newer"})[1]["_id"]
     engine.call("POST", f"/entity-collections/{cast}/entities", {"name": "ball", "asset_ids": [image]})
     page = engine.call("GET", f"/assets/{image}/entities")[1]

@@ -7,12 +7,12 @@ from functools import cache
 
 import pytest
 
-from engine.examine import Order, examine
-from engine.facts import Clip, Fact, Recognised, Shot, Utterance, Writing
-from engine.media import open_media, read_clip
-from engine.packages import missing_package, missing_reader
-from engine.sight import Eyes
-from engine.speech import Ears
+from engine.facts.facts import Clip, Fact, Recognised, Shot, Utterance, Writing
+from engine.measure.examine import Order, examine
+from engine.measure.media import open_media, read_clip
+from engine.recognise.sight import Eyes
+from engine.recognise.speech import Ears
+from engine.senses import missing_package, missing_reader
 from tests.engine.conftest import shared_clip
 
 pytestmark = pytest.mark.slow

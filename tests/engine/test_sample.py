@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from engine import sample
-from engine.examine import Order, examine
-from engine.facts import Motion, Shot, Silence, Tone
-from engine.media import open_media, probe, read_clip
+from engine.facts.facts import Motion, Shot, Silence, Tone
+from engine.measure.examine import Order, examine
+from engine.measure.media import open_media, probe, read_clip
 
 
 def test_it_is_the_same_every_time(sample_clip: Path, tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ is being indexed, so nothing sleeps.
 import io
 import json
 import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from twelvelabs.types import (
 )
 
 from engine import sample
-from tests.engine.conftest import start_engine
+from tests.engine.conftest import running_engine, until
 
 UNKNOWN = "0" * 24
 
@@ -42,30 +41,14 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port()
-    data = tmp_path_factory.mktemp("sdk") / "data"
-    process = start_engine("--host", "127.0.0.1", "--port", str(port), "--data-dir", str(data))
-    reader = threading.Thread(target=process.stderr.read, daemon=True)  # type: ignore[union-attr]
-    reader.start()
-    yield f"http://127.0.0.1:{port}/v1.3"
-    process.terminate()
-    process.wait(10)
-    reader.join()
-    process.stderr.close()  # type: ignore[union-attr]
+    with running_engine(tmp_path_factory.mktemp("sdk"), "--host", "127.0.0.1", "--port", str(port)):
+        yield f"http://127.0.0.1:{port}/v1.3"
 
 
 @pytest.fixture(scope="module")
 def client(base: str) -> Iterator[TwelveLabs]:
     with httpx.Client(timeout=60) as http:
         yield TwelveLabs(api_key="any", base_url=base, httpx_client=http)
-
-
-def until(ask: Callable[[], Any], good: Callable[[Any], bool]) -> Any:
-    """Ask over and over; each answer takes a turn of the server."""
-    for _ in range(200_000):
-        answer = ask()
-        if good(answer):
-            return answer
-    raise AssertionError(f"never came to be: {answer}")
 
 
 @contextmanager

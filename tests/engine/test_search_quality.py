@@ -1,7 +1,6 @@
 """What comes first when real clips are searched; which clip and, to half a second, which stretch should."""
 
 import io
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,7 @@ from typing import Any
 import av
 import pytest
 
-from tests.engine.conftest import RunningEngine, shared_clip, start_engine, true_weights
-from tests.engine.test_resume import until_over
+from tests.engine.conftest import RunningEngine, running_engine, shared_clip, true_weights
 
 CLIPS = ("reel.mp4", "bunny.mp4", "webb.mp4", "flower.mp4", "jfk.flac")
 WORDS = [
@@ -96,7 +94,7 @@ class Searched:
             task = engine.call("POST", "/tasks", body, headers)[1]
             tasks.append(task["_id"])
             self._names[task["video_id"]] = clip
-        assert [until_over(engine, f"/tasks/{task}")["status"] for task in tasks] == ["ready"] * len(CLIPS)
+        assert [engine.over(f"/tasks/{task}")["status"] for task in tasks] == ["ready"] * len(CLIPS)
 
     def first(self, fields: list[tuple[str, str]], file: tuple[str, bytes] | None = None) -> tuple[str, float] | None:
         form = multipart([("index_id", self._index), *fields], file)
@@ -136,16 +134,8 @@ def test_what_should_come_first_nearly_always_does(engine: RunningEngine) -> Non
 @pytest.fixture(scope="module")
 def knowing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
     """An engine with the true weights."""
-    home = tmp_path_factory.mktemp("knowing")
-    where = ("--socket", str(home / "s"), "--data-dir", str(home / "data"), "--meaning", str(true_weights()))
-    process = start_engine(*where)
-    reader = threading.Thread(target=process.stderr.read, daemon=True)  # type: ignore[union-attr]
-    reader.start()
-    yield RunningEngine(process, home / "s", home / "data")
-    process.terminate()
-    process.wait(10)
-    reader.join()
-    process.stderr.close()  # type: ignore[union-attr]
+    with running_engine(tmp_path_factory.mktemp("knowing"), "--meaning", str(true_weights())) as running:
+        yield running
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from engine.packages import missing_reader
+from engine.senses import missing_reader
 from tests.engine.conftest import RunningEngine, form, shared_clip
 
 SCHEMA = {
@@ -349,3 +349,24 @@ def test_half_a_character_is_refused_wherever_it_would_be_kept(engine: RunningEn
     ):
         status, error = engine.call("POST", path, body)
         assert (status, error["code"]) == (400, "parameter_invalid")
+
+
+def test_an_encoded_body_is_refused_and_not_inflated(engine: RunningEngine) -> None:
+    for encoding in ("gzip", "br", "gzip, gzip"):
+        headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
+        status, told = engine.call("POST", "/indexes", b"no gzip at all", headers)
+        assert (status, told["code"]) == (400, "parameter_invalid")
+        assert "Content-Encoding" in told["message"]
+    plain = {"Content-Type": "application/json", "Content-Encoding": "identity"}
+    assert engine.call("POST", "/indexes", b"{}", plain)[1]["code"] == "parameter_not_provided"
+
+
+def test_a_report_of_more_chunks_than_an_upload_can_have_is_refused(engine: RunningEngine) -> None:
+    one = {"chunk_index": 1, "proof": "0" * 32, "proof_type": "etag", "chunk_size": 1}
+    _, upload = engine.call(
+        "POST", "/assets/multipart-uploads", {"filename": "a.mp4", "type": "video", "total_size": 9}
+    )
+    path = f"/assets/multipart-uploads/{upload['upload_id']}"
+    status, told = engine.call("POST", path, {"completed_chunks": [one] * 10_001})
+    assert (status, told["code"]) == (400, "parameter_invalid")
+    assert "10,000" in told["message"]

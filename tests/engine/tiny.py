@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.weights import TENSORS, VOCABULARY
+from engine.sentences.weights import TENSORS, VOCABULARY
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "green", "ball", "roll", "##s", "##ing", "!", "cafe", "漢"]
 DIMENSIONS, WIDE, PLACES = 24, 32, 256  # as many heads and places as the true ones have

@@ -12,6 +12,7 @@ from config.settings import CLOUD, Settings
 from service.web import keys
 from tests.fakes.service import Serving
 from tests.fakes.upstream import Hang, Play, end, start, text
+from tests.fakes.waiting import until
 
 PARTS = [start(), text("one"), end()]
 
@@ -121,8 +122,7 @@ async def test_callers_keys_are_passed_on_where_the_setting_says_so(serving: Ser
             async with service.http.post(service.url + "/v1/streams", json={}, headers={"x-api-key": key}) as answer:
                 assert answer.headers["Fanlight-Join"] == "leader"
                 tenants.add((await answer.json())["tenant"])
-        while len(service.upstream.seen) < 2:
-            await asyncio.sleep(0)
+        await until(lambda: len(service.upstream.seen) == 2)
         assert len(tenants) == 2
         assert "mine" not in str(tenants)
         assert {dict(seen.headers)["x-api-key"] for seen in service.upstream.seen} == {"mine", "theirs"}

@@ -9,6 +9,7 @@ import pytest
 
 from tests.fakes.service import Service, Serving
 from tests.fakes.upstream import Cut, Gate, Hang, Play, end, start, text
+from tests.fakes.waiting import until
 
 STORY = "A car drives – 🎬 – and leaves."
 PARTS = [start(), text("A car drives"), text(" – 🎬 – "), text("and leaves."), end()]
@@ -290,8 +291,7 @@ async def test_a_dialect_caller_that_leaves_takes_its_upstream_call_along(servin
             b"POST /v1.3/analyze HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
         )
-        while not service.upstream.open:
-            await asyncio.sleep(0)
+        await until(lambda: service.upstream.open)
         if len(steps) > 1:
             await reader.readuntil(b"stream_start")
         writer.transport.abort()

@@ -16,6 +16,7 @@ import pytest
 from service.web import keys
 from tests.fakes.service import Service, Serving
 from tests.fakes.upstream import Cut, Play, end, start, text
+from tests.fakes.waiting import until
 
 KINDS = ("whole", "whole", "whole", "cut", "truncated", "junk", "error", "refused")
 
@@ -119,8 +120,7 @@ async def soak(service: Service, count: int, at_once: int) -> None:
         client = replace(service, http=http)
         await asyncio.gather(*(bounded(client, seed) for seed in range(count)))
     async with asyncio.timeout(10):
-        while service.hub.running or service.upstream.open or len(service.app[keys.CONNECTIONS]):
-            await asyncio.sleep(0.01)
+        await until(lambda: not (service.hub.running or service.upstream.open or len(service.app[keys.CONNECTIONS])))
     pumps = [task for task in asyncio.all_tasks() if task.get_name().startswith("pump")]
     assert not pumps
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.fakes.service import Service, Serving
 from tests.fakes.upstream import Gate, Hang, Play, end, start, text
+from tests.fakes.waiting import until
 
 PARTS = [start(), text("one "), text("two"), end()]
 
@@ -264,8 +265,7 @@ async def test_a_client_that_floods_without_reading_is_asked_no_more_and_then_cl
 
         connections = service.app[keys.CONNECTIONS]
         async with asyncio.timeout(20):
-            while not len(connections):
-                await asyncio.sleep(0.01)
+            await until(lambda: len(connections))
             (connection,) = connections.open()
             most = 0
             while len(connections):

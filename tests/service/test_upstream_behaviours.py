@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from tests.fakes.service import Service, Serving
+from tests.fakes.waiting import until
 from tests.service.behaviours import CASES, Case
 
 
@@ -49,6 +50,5 @@ async def test_an_upstream_that_does_this_ends_as_the_contract_says(serving: Ser
             assert case.seen == "…" or grown(messages) == case.seen
         assert close_code == 1000
         async with asyncio.timeout(5):
-            while service.hub.running:
-                await asyncio.sleep(0)
+            await until(lambda: not service.hub.running)
             await service.upstream.idle.wait()

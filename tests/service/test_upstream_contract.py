@@ -10,6 +10,7 @@ from service.upstream.address import parse_address
 from service.upstream.contract import Answer, Broken, Upstream
 from service.upstream.http import HttpUpstream
 from tests.fakes.upstream import Cut, Gate, Hang, Play, ScriptedServer, ScriptedUpstream
+from tests.fakes.waiting import until
 
 Opened = Callable[..., AbstractAsyncContextManager[Upstream]]
 
@@ -79,8 +80,7 @@ async def test_bytes_are_delivered_while_more_are_still_to_come(opened: Opened):
     async with answered(opened, Play([b"early", gate, b"late"])) as answer:
         taker = Taker()
         reading = asyncio.ensure_future(answer.deliver(taker))
-        while not taker.got:
-            await asyncio.sleep(0)
+        await until(lambda: taker.got)
         assert (taker.got, reading.done()) == (b"early", False)
         gate.open()
         await reading
@@ -136,8 +136,7 @@ async def test_a_cancelled_delivery_takes_nothing_more(opened: Opened):
     async with answered(opened, Play([b"early", gate, b"late"])) as answer:
         taker = Taker()
         reading = asyncio.ensure_future(answer.deliver(taker))
-        while not taker.got:
-            await asyncio.sleep(0)
+        await until(lambda: taker.got)
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading

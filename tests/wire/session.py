@@ -24,6 +24,7 @@ import orjson
 from service.app import drain
 from tests.fakes.service import Service, Serving
 from tests.fakes.upstream import Cut, Gate, Play, Step
+from tests.fakes.waiting import until
 from tests.fakes.wire import PATIENCE_S, Over, SocketReader, Wire
 
 ID = re.compile(r"st_[A-Za-z0-9_-]{24}")
@@ -191,14 +192,14 @@ class Player:
         self._events += upstream.counts[self._groups]
         self._groups += 1
 
-        def runs() -> list[Any]:
-            return [stream.run for tenant in hub._tenants for stream in hub.list(tenant)]
+        if self._at < len(self._lines) and self._lines[self._at].kind == "<":
+            return  # what comes of it says that it was heard
 
-        for _ in range(100):  # until the service has heard it
-            found = runs()
-            if found and all(run.ending is not None or run.log.count >= self._events for run in found):
-                return
-            await asyncio.sleep(0.01)
+        def was_heard() -> bool:
+            runs = [stream.run for tenant in hub._tenants for stream in hub.list(tenant)]
+            return bool(runs) and all(run.ending is not None or run.log.count >= self._events for run in runs)
+
+        await until(was_heard)
 
     def _group(self, line: Line) -> list[str]:
         """The lines from here on that are of the same kind and connection."""

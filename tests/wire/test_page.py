@@ -11,6 +11,7 @@ from protocol.captions import timing
 from protocol.errors import ANSWERS
 from protocol.json.bounds import MAX_DEPTH, MAX_STRUCTURE
 from protocol.schema import bounds, expansion, verdict
+from protocol.upstream.events import MAX_EVENT_DEPTH
 from protocol.views.projections import MAX_NAMES
 from protocol.wire import messages
 from protocol.wire.commands import MAX_COMMAND_BYTES, MAX_COMMAND_STRUCTURE, MAX_REF_BYTES, VIEWS, Command
@@ -162,6 +163,7 @@ def test_the_limits_are_those_of_the_code():
         "a message from the server, encoded": f"{messages.MAX_MESSAGE_BYTES // mib} MiB",
         "a line of the upstream": f"{defaults.max_line_bytes // mib} MiB (FANLIGHT_MAX_LINE_BYTES)",
         "brackets, commas and colons outside strings in an upstream event": f"{MAX_STRUCTURE:,}",
+        "the depth of an upstream event": f"{MAX_EVENT_DEPTH}",
         "events of one upstream call": f"{defaults.max_events_per_s:,} a second (FANLIGHT_MAX_EVENTS_PER_S)",
         "a text": f"{defaults.max_text_bytes // mib} MiB (FANLIGHT_MAX_TEXT_BYTES)",
         "member names on the way to a value, in derived views": f"{MAX_NAMES:,} characters",

@@ -149,7 +149,7 @@ def test_any_json_object_is_an_event_or_the_one_protocol_error(members):
     "line",
     [b"nul", b"[1]", b'"text"', b"3", b'{"a":NaN}', b'{"a":Infinity}', b'{"a":"\xff"}', b'{"a":1}}', b'{"a":01}',
      b'{"event_type":"text_generation","text":null}', b'{"event_type":"text_generation","text":["a"]}',
-     b'{"a":"\\ud800","b":NaN}', b"[" * 100_000, b'{"\\ud800":' + b"[" * 50_000, b"\x00"],
+     b'{"a":"\\ud800","b":NaN}', b'{"a":"\\ud800","b":1e999}', b"[" * 100_000, b'{"\\ud800":' + b"[" * 50_000, b"\x00"],
 )  # fmt: skip
 def test_what_is_not_a_strict_json_object_is_the_protocol_error(line):
     with pytest.raises(RemoteProtocolError):
@@ -210,3 +210,11 @@ def test_an_event_whose_brackets_would_take_long_is_junk_before_it_is_parsed():
     text = orjson.dumps({"event_type": "text_generation", "text": '{"a":[' + "[]," * 40_000}) + b"\n"
     events, error = Decoder(1 << 20).feed(text)
     assert (len(events), error) == (1, None)
+
+
+@pytest.mark.parametrize("kind", ["x", "text_generation", "stream_end"])
+def test_an_event_that_is_nested_too_deep_to_be_told_again_is_junk(kind: str):
+    for depth, is_junk in ((600, False), (800, True), (5000, True)):
+        line = b'{"event_type":"%b","text":"a","b":%b%b}\n' % (kind.encode(), b"[" * depth, b"]" * depth)
+        events, error = Decoder(1 << 20).feed(line)
+        assert (len(events), error is not None) == (0 if is_junk else 1, is_junk)

@@ -124,3 +124,11 @@ def test_a_message_whose_brackets_would_take_long_is_refused_before_it_is_parsed
         read_message(b'{"type":"start","request":{"a":[' + b",".join([b"[]"] * 5000) + b"]}}")
     # What is inside strings costs nothing.
     read_message(orjson.dumps({"type": "start", "request": {"prompt": ",[]{}:" * 3000}}))
+
+
+@pytest.mark.parametrize("depth", [200, 300, 1000])
+def test_a_ref_nested_without_end_is_too_long_and_no_more(depth):
+    message = read_message(b'{"type":"ping","ref":' + b"[" * depth + b"]" * depth + b"}")
+    with pytest.raises(Refusal):
+        parse_command(message)
+    assert usable_ref(message) is None

@@ -17,6 +17,7 @@ from service.hub.retention import RetentionLimits
 from service.hub.streams import Limits, Stream
 from service.upstream.contract import Broken, Unreachable
 from tests.fakes.upstream import Cut, Hang, Play, ScriptedUpstream, end, start, text
+from tests.fakes.waiting import until
 
 WHOLE = [start(), text("abc"), end()]
 
@@ -168,8 +169,7 @@ async def test_the_oldest_ended_streams_make_room_for_new_ones():
         streams = [begin(hub, str(n)) for n in range(4)]
         for stream in streams:
             await stream.run.ended()
-        while hub.running:
-            await asyncio.sleep(0)
+        await until(lambda: not hub.running)
         assert hub.list("t") == streams[:1:-1]
         with pytest.raises(Refusal):
             hub.find("t", streams[0].id)
@@ -180,8 +180,7 @@ async def test_after_its_time_a_stream_is_as_unknown_as_one_that_never_was():
         asked = ask({"prompt": "p"}, parse_options({"ttl_s": 0}))
         stream = hub.start("t", asked, NATIVE, idempotency_key="k").stream
         await stream.run.ended()
-        while hub.list("t"):
-            await asyncio.sleep(0)
+        await until(lambda: not hub.list("t"))
         again = hub.start("t", asked, NATIVE, idempotency_key="k")
         assert again.stream is not stream
         assert again.join == "leader"

@@ -15,6 +15,7 @@ from protocol.wire.frames import NDJSON
 from service.hub import audience, sending
 from service.web.connection import BodyConnection, Connections
 from tests.fakes.outlets import FakeLoop, make_stream
+from tests.fakes.waiting import until
 
 PURE = sending.send_row is sending.send_row_in_python
 LOOPS = [
@@ -204,8 +205,7 @@ async def test_who_leaves_is_never_written_again(send_row, monkeypatch):
         stream.attach(outlet, "text", None)
     stream.run.take(["a"])
     leaver.drop()
-    while leaver in connections.open():
-        await asyncio.sleep(0)
+    await until(lambda: leaver not in connections.open())
     # Its descriptor may be another's by now.
     assert leaver.fd == -1
     stream.run.take(["b"])

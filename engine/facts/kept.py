@@ -1,0 +1,78 @@
+"""A record as the library keeps it: facts as JSON, and back again. Nothing here opens media."""
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from engine.facts.facts import (
+    Clip,
+    Colour,
+    Examinations,
+    Fact,
+    Heard,
+    Level,
+    Look,
+    Motion,
+    Read,
+    Recognised,
+    Seen,
+    Shot,
+    Silence,
+    Tone,
+    Utterance,
+    Word,
+    Writing,
+)
+from engine.facts.timeline import Timeline
+
+# Raised when something is measured differently: older records are measured again.
+VERSION = 2
+_KINDS: dict[str, type[Any]] = {
+    "shot": Shot, "motion": Motion, "level": Level, "silence": Silence, "tone": Tone, "utterance": Utterance,
+    "writing": Writing,
+}  # fmt: skip
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+
+
+def to_wire(fact: Fact) -> list[Any]:
+    return [_NAMES[type(fact)], asdict(fact)]
+
+
+def from_wire(wire: list[Any]) -> Fact:
+    kind, members = wire
+    if kind == "shot":
+        return Shot(**{**members, "look": _look(members["look"])})
+    if kind == "utterance":
+        words = members["words"]
+        return Utterance(
+            members["start"], members["end"], None if words is None else tuple(Word(**word) for word in words)
+        )
+    if kind == "writing":
+        return Writing(**{**members, "box": tuple(members["box"])})
+    fact: Fact = _KINDS[kind](**members)
+    return fact
+
+
+def _look(wire: dict[str, Any]) -> Look:
+    return Look(tuple(Colour(**one) for one in wire["colours"]), wire["light"], wire["saturation"])
+
+
+def facts_of(kept: dict[str, Any]) -> list[Fact]:
+    """Return the facts of a kept record, in the order in which they were told."""
+    return [from_wire(wire) for wire in kept["facts"]]
+
+
+def clip_of(kept: dict[str, Any]) -> Clip:
+    return Clip(**kept["clip"])
+
+
+def replayed(kept: dict[str, Any], examinations: Examinations, span: tuple[float, float]) -> Timeline:
+    """Return a timeline that tells a kept record again, without decoding anything."""
+    start, end = span
+    facts = [fact for fact in facts_of(kept) if not isinstance(fact, Seen | Heard | Read)]
+    within = [fact for fact in facts if fact.end > start and fact.start < end]
+    seen = [fact for fact in within if not isinstance(fact, Recognised)]
+    heard = [fact for fact in within if isinstance(fact, Utterance)]
+    written = [fact for fact in within if isinstance(fact, Writing)]
+    row: list[Fact] = [*seen, Seen(math.inf), *heard, Heard(math.inf), *written, Read(math.inf)]
+    return Timeline(clip_of(kept), examinations, iter(row), span)

@@ -1,0 +1,137 @@
+"""A video in pieces that a player can fetch one by one: MPEG-TS, without encoding anything anew.
+
+HTTP Live Streaming (RFC 8216, section 3.2) wants each piece to begin with a picture that
+needs none before it. So pieces begin at such pictures of the file itself, and its
+packets are only wrapped anew: that is exact, and costs next to nothing.
+"""
+
+import io
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
+
+from engine.errors import ApiError
+from engine.measure.media import audio_of, broken, open_media, video_of
+
+# Pieces are cut at the first fitting picture after that.
+PIECE_S = 6.0
+# A file with few such pictures has long pieces; one of more is not served.
+MAX_PIECE_BYTES = 256 * 1024**2
+# What MPEG-TS carries, and browsers' players read.
+_CODECS = {"video": {"h264", "hevc"}, "audio": {"aac", "mp3"}}
+
+
+def plan(path: Path) -> list[tuple[float, float]]:
+    """Return begin and end of each piece, in seconds of the clip.
+
+    Raises:
+        ApiError: ``video_file_broken``; ``parameter_invalid``, its codecs do not fit.
+    """
+    with open_media(path) as container:
+        leading = _streams(container)[0]
+        begins: list[float] = []
+        end = 0.0
+        for packet in _packets(container, [leading]):
+            begin = _seconds(packet, packet.pts)
+            end = max(end, begin + _seconds(packet, packet.duration or 0))
+            if packet.is_keyframe and (not begins or begin - begins[-1] >= PIECE_S):
+                begins.append(begin)
+    if not begins:
+        raise broken("there is nothing in it to begin with")
+    first = begins[0]
+    places = [round(begin - first, 6) for begin in begins]
+    return list(zip(places, [*places[1:], round(max(end - first, places[-1] + 0.001), 6)], strict=True))
+
+
+def piece(path: Path, begin: float | None, end: float | None) -> bytes:
+    """Return what lies between two places of the plan as MPEG-TS; times go on from piece to piece.
+
+    Args:
+        begin, end: None for the first piece's begin and the last one's end, so that sound
+            that begins before the picture or ends after it is there.
+
+    Raises:
+        ApiError: ``video_file_broken``.
+    """
+    sink = io.BytesIO()
+    with open_media(path) as container:
+        streams = _streams(container)
+        # The numbers of packets start anew in each piece, and that is to be said.
+        options = {"mpegts_flags": "initial_discontinuity"}
+        with av.open(sink, "w", format="mpegts", options=options) as out:
+            copies = {stream.index: out.add_stream_from_template(stream) for stream in streams}
+            size = 0
+            for packet in _between(container, streams, begin, end):
+                size += packet.size
+                if size > MAX_PIECE_BYTES:
+                    raise broken("a piece of it is larger than a player should fetch")
+                packet.stream = copies[packet.stream.index]
+                out.mux(packet)
+    return sink.getvalue()
+
+
+def _streams(container: InputContainer) -> list[Stream]:
+    """The streams that are served, the one that is cut by first."""
+    streams = [stream for stream in (video_of(container), audio_of(container)) if stream is not None]
+    fitting: list[Stream] = [s for s in streams if s.codec_context.name in _CODECS[s.type]]
+    if not fitting or fitting[0] is not streams[0]:
+        raise ApiError(
+            "parameter_invalid", f"A video in {streams[0].codec_context.name} cannot be streamed without encoding it."
+        )
+    return fitting
+
+
+def _packets(container: InputContainer, streams: list[Stream]) -> Iterator["Packet[Stream]"]:
+    try:
+        for packet in container.demux(*streams):
+            if packet.pts is not None and packet.dts is not None:
+                yield packet
+    except av.FFmpegError as exc:
+        raise broken("it cannot be read to its end") from exc
+
+
+def _between(
+    container: InputContainer, streams: list[Stream], begin: float | None, end: float | None
+) -> Iterator["Packet[Stream]"]:
+    """The packets of a piece, in the order of the file."""
+    leading = streams[0]
+    offset = _first_time(container, leading) - 1e-6
+    assert leading.time_base is not None
+    container.seek(int(((begin or 0.0) + offset) / leading.time_base), stream=leading, backward=True)
+    begin = -math.inf if begin is None else begin + offset
+    end = math.inf if end is None else end + offset
+    inside = False
+    over: set[int] = set()
+    for packet in _packets(container, streams):
+        at = _seconds(packet, packet.pts)
+        if packet.stream is leading:
+            if packet.is_keyframe:
+                inside = begin <= at < end
+            if at >= end and packet.is_keyframe:
+                over.add(packet.stream.index)
+            if inside:
+                yield packet
+        elif at >= end:
+            over.add(packet.stream.index)
+        elif at >= begin:
+            yield packet
+        if len(over) == len(streams):
+            return
+
+
+def _first_time(container: InputContainer, leading: Stream) -> float:
+    """When the leading stream's first piece begins, in the file's own time."""
+    for packet in _packets(container, [leading]):
+        if packet.is_keyframe:
+            return _seconds(packet, packet.pts)
+    raise broken("there is nothing in it to begin with")
+
+
+def _seconds(packet: "Packet[Stream]", ticks: int | None) -> float:
+    return float((ticks or 0) * (packet.time_base or Fraction(1, 90_000)))

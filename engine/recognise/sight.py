@@ -1,0 +1,76 @@
+"""What is written on the screen: the near end of the pipe to ``engine.recognise.reader``.
+
+Eyes are made only where the extra ``ocr`` is installed (``engine.senses``).
+"""
+
+from typing import cast
+
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+from engine.facts.facts import Read, Writing
+from engine.recognise.companion import Companion
+from engine.recognise.reader import HEAD
+from engine.recognise.sightings import Line, Sightings
+
+_STEP_S = 1.0
+_LONGEST_SIDE = 1280  # pixels: what is too small to be read at that size is not read
+_WAITING_PICTURES = 16  # of 2.8 MB at most
+
+
+class Eyes:
+    """A reader process, warming up from the moment it is made; good for one clip."""
+
+    def __init__(self) -> None:
+        self._reader = Companion("engine.recognise.reader", (), "reader of on-screen text", _WAITING_PICTURES)
+        self._scale = VideoReformatter()
+        self._sightings = Sightings()
+        self._lines: list[Line] = []
+        self._next = 0.0
+        self._end = 0.0
+        self.done = False
+
+    @property
+    def pid(self) -> int:
+        return self._reader.pid
+
+    def look(self, frame: VideoFrame, time: float) -> None:
+        """Have a picture read, at most one a second; waits while too many are unread."""
+        if time < self._next:
+            return
+        self._next = time + _STEP_S
+        shrink = max(1.0, max(frame.width, frame.height) / _LONGEST_SIDE)
+        width, height = round(frame.width / shrink), round(frame.height / shrink)
+        small = self._scale.reformat(frame, width=width, height=height, format="bgr24", interpolation="AREA")
+        picture = cast(NDArray[np.uint8], small.to_ndarray())
+        self._reader.give(HEAD.pack(time, width, height) + picture.tobytes())
+
+    def finish(self, end: float) -> None:
+        """No more pictures will come; the last one stands until ``end``."""
+        self._end = end
+        self._reader.give(b"")
+
+    def read(self, wait: bool = False) -> list[Writing | Read]:
+        """Return the texts that are gone since the last call; with ``wait``, all that are left.
+
+        Raises:
+            ApiError: the reader died.
+        """
+        gone: list[Writing | Read] = []
+        while not self.done and (message := self._reader.take(wait)) is not None:
+            if "done" in message:
+                self.done = True
+                gone += self._sightings.finish(self._end)
+                continue
+            if "seen" in message:
+                time, lines = message["seen"]
+                self._lines = [Line(text, (box[0], box[1], box[2], box[3]), sure) for text, box, sure in lines]
+            else:
+                time = message["same"]
+            gone += self._sightings.look(time, self._lines)
+        return gone
+
+    def close(self) -> None:
+        self._reader.close()

@@ -1,0 +1,67 @@
+"""English out of an utterance, with faster-whisper and a model that lies on this machine.
+
+Nothing is ever fetched: the directory must hold all that faster-whisper 1.2 reads, its
+tokenizer too, which it would otherwise look for on the network. There are no weights in
+this project; what a model makes of speech was not measured here.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.facts.samples import Samples
+from engine.recognise.crew import Reader
+from engine.recognise.sphinx import Words
+
+_NEEDED = ("model.bin", "config.json", "tokenizer.json")
+_VOCABULARIES = ("vocabulary.json", "vocabulary.txt")  # the latter in older models
+
+
+def lack_of(directory: Path) -> str:
+    """Say what keeps a directory from being a CTranslate2 Whisper model; empty if nothing does."""
+    if not directory.is_dir():
+        return f"{directory} is no directory"
+    absent = [name for name in _NEEDED if not (directory / name).is_file()]
+    if not any((directory / name).is_file() for name in _VOCABULARIES):
+        absent.append(_VOCABULARIES[0])
+    return f"{directory} lacks {', '.join(absent)}" if absent else ""
+
+
+def memory_of(directory: Path) -> int:
+    """Return how many bytes a loaded model may take: its weights, once more while they are converted."""
+    return 2 * (directory / "model.bin").stat().st_size
+
+
+def reader_of(directory: Path, threads: int) -> Reader:
+    """Load a model; one utterance is read at a time, by so many threads.
+
+    Raises:
+        RuntimeError: the files are no model.
+    """
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    from faster_whisper import WhisperModel
+
+    model = WhisperModel(str(directory), device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True)
+    return lambda samples: read_words(model, samples)
+
+
+def read_words(model: Any, samples: Samples) -> Words:
+    """Return the words of an utterance, in English; times and confidence are the model's own word timestamps.
+
+    Each utterance stands for itself: text that was read before must not lead the model on.
+    """
+    segments, _ = model.transcribe(
+        samples.astype(np.float32) / 32768.0,
+        language="en",
+        word_timestamps=True,
+        condition_on_previous_text=False,
+        vad_filter=False,  # voice was found already
+    )
+    return [
+        (text, float(word.start), float(word.end), min(1.0, max(0.0, float(word.probability))))
+        for segment in segments
+        for word in segment.words or ()
+        if (text := word.word.strip())
+    ]

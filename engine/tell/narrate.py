@@ -1,0 +1,200 @@
+"""Answer a free-text prompt in prose, as the facts come in.
+
+Each function is a reader of the timeline that yields text. What is known from the
+file's headers is said first, so that nobody waits for the first words; ``[mm:ss]``
+opens each line that belongs to a time, and nothing follows the last such line, so that a
+caption reader takes no closing remark for speech.
+"""
+
+from collections.abc import Callable, Iterator
+
+from engine.facts.intent import Intent, Topic
+from engine.facts.timeline import Timeline, mean_look, weighed
+from engine.sentences.weights import MODEL as SENTENCES
+from engine.tell.phrases import (
+    LIMITS,
+    about_clip,
+    capital,
+    colours_in,
+    counted,
+    examined,
+    length,
+    light_word,
+    listed,
+    loudness_word,
+    mark,
+    motion_of,
+    motion_word,
+    quote,
+    said,
+    seen,
+    shown,
+    title_of,
+)
+from engine.tell.retrieval import About, Encode
+
+# What must be examined for each topic.
+NEEDS: dict[Topic, frozenset[str]] = {
+    "summary": frozenset({"picture", "sound", "speech", "on_screen_text"}),
+    "chapters": frozenset({"picture", "sound", "speech"}),
+    "moment": frozenset({"picture", "sound", "speech", "on_screen_text"}),
+    "transcript": frozenset({"speech"}),
+    "look": frozenset({"picture"}),
+    "sound": frozenset({"sound"}),
+    "text": frozenset({"on_screen_text"}),
+}
+
+
+def narrate(timeline: Timeline, intent: Intent, encode: Encode | None = None) -> Iterator[str]:
+    """Yield the answer to a prompt in fragments.
+
+    Args:
+        encode: texts to vectors, where there are weights: then subjects are found by meaning too.
+    """
+    yield f"{LIMITS} {examined(timeline.examinations)}\n\n"
+    if intent.beyond:
+        yield (
+            "The question asks for more than that: it would take a model that recognises what is shown. "
+            "What was measured is this.\n\n"
+        )
+    yield from topics(timeline, intent, encode)
+
+
+def topics(timeline: Timeline, intent: Intent, encode: Encode | None = None) -> Iterator[str]:
+    """Yield the answer itself, topic by topic."""
+    if intent.about:
+        yield from _said_about(timeline, About(intent.about, encode))
+        return
+    for index, topic in enumerate(intent.topics):
+        yield "\n" if index else ""
+        yield from _TOLD[topic](timeline)
+
+
+def _summary(timeline: Timeline) -> Iterator[str]:
+    yield about_clip(timeline.clip) + "\n"
+    for section in timeline.sections():
+        yield f"\n[{mark(section.start)}] {seen(section)}"
+        yield from said(timeline.said_in(section))
+    yield "\n"
+    yield from _written(timeline)
+
+
+def _chapters(timeline: Timeline) -> Iterator[str]:
+    yield about_clip(timeline.clip) + "\n"
+    for section in timeline.sections():
+        utterances = list(timeline.said_in(section))
+        yield f"\n[{mark(section.start)}] {title_of(section, utterances)} "
+        yield f"({length(section.end - section.start)}). {seen(section)}"
+        yield from said(utterances)
+    yield "\n"
+
+
+def _said_about(timeline: Timeline, about: About) -> Iterator[str]:
+    if timeline.examinations["speech"].outcome != "made":
+        yield f"There is no transcript: {timeline.examinations['speech'].reason}.\n"
+        return
+    how = f"its words and its meaning ({SENTENCES})" if about.by_meaning else "its words alone"
+    yield f'What was said was searched for "{about.subject}" by {how}.\n'
+    found = False
+    for utterance in timeline.utterances():
+        if utterance.understood and about.fits(utterance.text):
+            found = True
+            yield f"[{mark(utterance.start)}] {quote(utterance)}\n"
+    if not found:
+        yield "Nothing that was understood fits it.\n"
+
+
+def _transcript(timeline: Timeline) -> Iterator[str]:
+    if timeline.examinations["speech"].outcome != "made":
+        yield f"There is no transcript: {timeline.examinations['speech'].reason}.\n"
+        return
+    heard = False
+    for utterance in timeline.utterances():
+        heard = True
+        yield f"[{mark(utterance.start)}] {quote(utterance)}\n"
+    if not heard:
+        yield "No speech was found in this clip.\n"
+
+
+def _moment(timeline: Timeline) -> Iterator[str]:
+    section = timeline.whole()
+    if timeline.start >= timeline.clip.duration:
+        yield f"The clip lasts only {length(timeline.clip.duration)}: there is nothing at that time.\n"
+        return
+    yield f"[{mark(section.start)}] What was measured up to {mark(section.end)}: "
+    if section.shots:
+        yield f"{_changes(len(section.shots) - 1)} "
+    yield seen(section)
+    yield from said(timeline.utterances())
+    yield "\n"
+    yield from _written(timeline)
+
+
+def _changes(number: int) -> str:
+    return "one shot, without a change." if number <= 0 else f"{counted(number, 'change')} of shot."
+
+
+def _look(timeline: Timeline) -> Iterator[str]:
+    if timeline.examinations["picture"].outcome != "made":
+        yield f"Nothing can be said of the picture: {timeline.examinations['picture'].reason}.\n"
+        return
+    yield about_clip(timeline.clip) + "\n"
+    for section in timeline.sections():
+        look = mean_look(section.shots)
+        colours = listed([f"{colour.name} {colour.hex} ({colour.share:.0%})" for colour in look.colours])
+        motion = motion_word(weighed(section.shots, lambda shot: shot.motion))
+        yield f"\n[{mark(section.start)}] {capital(light_word(look.light))} and {motion}: {colours}. "
+        yield motion_of(section.motions)
+    whole = mean_look(timeline.whole().shots)
+    yield f"\n\nOver the whole clip the picture is {light_word(whole.light)}, {colours_in(whole)}.\n"
+
+
+def _sound(timeline: Timeline) -> Iterator[str]:
+    if timeline.examinations["sound"].outcome != "made":
+        yield f"Nothing can be said of the sound: {timeline.examinations['sound'].reason}.\n"
+        return
+    whole = timeline.whole()
+    if not whole.levels:
+        yield "The sound track holds no samples.\n"
+        return
+    loudest = max(whole.levels, key=lambda level: level.dbfs)
+    silent = sum(silence.end - silence.start for silence in whole.silences)
+    yield (
+        f"At its loudest, near {mark(loudest.start)}, the sound is {loudness_word(loudest.dbfs)} "
+        f"({-loudest.dbfs:.0f} dB below full scale). "
+    )
+    yield f"It is silent for {length(silent)} of {length(timeline.clip.duration)}.\n"
+    for silence in whole.silences[:20]:
+        yield f"[{mark(silence.start)}] Silence until {mark(silence.end)}.\n"
+    for tone in whole.tones[:20]:
+        yield f"[{mark(tone.start)}] A steady tone of {tone.hz:.0f} Hz until {mark(tone.end)}.\n"
+
+
+def _text(timeline: Timeline) -> Iterator[str]:
+    examination = timeline.examinations["on_screen_text"]
+    if examination.outcome != "made":
+        yield f"Nothing can be said of text on the screen: {examination.reason}.\n"
+        return
+    nothing = True
+    for line in _written(timeline):
+        nothing = False
+        yield line
+    if nothing:
+        yield "No text was read on the screen.\n"
+
+
+def _written(timeline: Timeline) -> Iterator[str]:
+    """Tell the texts on the screen, a line each: they end when they are gone, and so come last."""
+    for writing in timeline.writings():
+        yield f"[{mark(writing.start)}] {shown(writing)}\n"
+
+
+_TOLD: dict[Topic, Callable[[Timeline], Iterator[str]]] = {
+    "summary": _summary,
+    "chapters": _chapters,
+    "transcript": _transcript,
+    "moment": _moment,
+    "look": _look,
+    "sound": _sound,
+    "text": _text,
+}

@@ -1,0 +1,100 @@
+"""How each kind of job is done: a table, and a function a row.
+
+Probe       -> {"clip", "format"}
+Measure     -> {"head"}, {"fact"}..., {"sketch"}..., {"end"}
+Sketch      -> {"sketch"}
+Thumbnail   -> {"image"}
+FindPieces  -> {"pieces"}
+CutPiece    -> {"size", "bytes"}..., {"end"}
+Analyze     -> {"accepted"}, {"text"}..., {"end"}
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from engine.confine import allow_cpu
+from engine.facts.job import Analyze, CutPiece, FindPieces, Job, Measure, Probe, Sketch, Thumbnail
+from engine.measure import media, remux
+from engine.recognise.sight import Eyes
+from engine.recognise.speech import Ears
+from engine.worker.answer import answer
+from engine.worker.record import record
+from engine.worker.wire import Wire
+
+# Kernel limits on CPU time: to open a file, and for each second of a clip.
+OPEN_CPU_S = 60
+_CPU_PER_SECOND = 8
+_BYTES_PIECE = 1 << 18  # bytes a message
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a worker has to do a job with; ``ears`` and ``eyes`` are None where nothing recognises."""
+
+    wire: Wire
+    ears: Ears | None = None
+    eyes: Eyes | None = None
+
+    def grow_with(self, duration: float) -> None:
+        """Allow the computing that so many seconds of media may take."""
+        allow_cpu(OPEN_CPU_S + _CPU_PER_SECOND * duration)
+
+
+def do(job: Job, means: Means) -> None:
+    """Do a job, and send what comes of it.
+
+    Raises:
+        ApiError: it cannot be done.
+    """
+    _HOW[type(job)](job, means)
+
+
+def _probe(job: Probe, means: Means) -> None:
+    clip, container = media.probe(job.path)
+    means.wire.send({"clip": asdict(clip), "format": container})
+
+
+def _measure(job: Measure, means: Means) -> None:
+    for message in record(job.path, means.ears, means.eyes):
+        if "head" in message:
+            means.grow_with(message["head"]["clip"]["duration"])
+        means.wire.send(message)
+
+
+def _sketch(job: Sketch, means: Means) -> None:
+    means.wire.send({"sketch": media.still_sketch(job.path).hex()})
+
+
+def _draw(job: Thumbnail, means: Means) -> None:
+    means.wire.send({"image": media.thumbnail(job.path, job.at).hex()})
+
+
+def _find_pieces(job: FindPieces, means: Means) -> None:
+    means.wire.send({"pieces": remux.plan(job.path)})
+
+
+def _cut_piece(job: CutPiece, means: Means) -> None:
+    whole = remux.piece(job.path, job.begin, job.end)
+    for at in range(0, len(whole), _BYTES_PIECE):
+        means.wire.send({"size": len(whole), "bytes": whole[at : at + _BYTES_PIECE].hex()})
+    means.wire.send({"end": {}})
+
+
+def _analyze(job: Analyze, means: Means) -> None:
+    with answer(job, means.ears, means.eyes) as reply:
+        means.grow_with(reply.clip.duration)
+        means.wire.send({"accepted": reply.told()})
+        means.wire.text(reply.fragments)
+        means.wire.send({"end": {"damaged_packets": reply.damage.packets} if reply.damage.packets else {}})
+
+
+_HOW: dict[type[Job], Callable[[Any, Means], None]] = {
+    Probe: _probe,
+    Measure: _measure,
+    Sketch: _sketch,
+    Thumbnail: _draw,
+    FindPieces: _find_pieces,
+    CutPiece: _cut_piece,
+    Analyze: _analyze,
+}

@@ -1,0 +1,48 @@
+"""Measure all of a media file, for the library to keep. Runs in a worker."""
+
+import base64
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from engine.facts.facts import KINDS, Heard, Read, Seen
+from engine.facts.kept import to_wire
+from engine.measure.examine import Damage, Order, examine
+from engine.measure.media import MAX_ASSET_DURATION_S, check_limits, open_media, read_clip
+from engine.measure.sketch import Sketcher
+from engine.recognise.sight import Eyes
+from engine.recognise.speech import Ears
+from engine.worker.answer import examinations_of
+
+_PART_S = 60.0
+
+
+def record(path: Path, ears: Ears | None, eyes: Eyes | None) -> Iterator[dict[str, Any]]:
+    """Measure a whole file; yields messages for the engine: the head, facts as they come, sketches, the end.
+
+    Raises:
+        ApiError: the file cannot be used.
+    """
+    with open_media(path) as container:
+        clip = read_clip(container)
+        check_limits(clip, MAX_ASSET_DURATION_S)
+        examinations = examinations_of(clip, frozenset(KINDS))
+        sketcher = Sketcher()
+        damage = Damage()
+        order = Order(
+            picture=clip.has_picture,
+            sound=clip.has_sound,
+            ears=ears if examinations["speech"].outcome == "made" else None,
+            eyes=eyes if examinations["on_screen_text"].outcome == "made" else None,
+            part_s=_PART_S,
+            damage=damage,
+            sketcher=sketcher,
+        )
+        yield {"head": {"clip": asdict(clip), "examinations": {k: asdict(e) for k, e in examinations.items()}}}
+        for fact in examine(container, clip, order):
+            if not isinstance(fact, Seen | Heard | Read):
+                yield {"fact": to_wire(fact)}
+        for at, sketch in sketcher.taken:
+            yield {"sketch": [at, base64.b64encode(sketch).decode()]}
+        yield {"end": {"damaged_packets": damage.packets}}

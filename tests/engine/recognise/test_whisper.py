@@ -1,0 +1,197 @@
+"""Whisper in the recogniser's place: what is refused at the start, and the real library on random weights.
+
+The weights are made here, a thousandth of the smallest model's: they show that the
+library takes what it is given, and say nothing about what a trained model would read.
+"""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.__main__ import Unusable, check_whisper
+from engine.errors import ApiError
+from engine.facts.facts import Utterance
+from engine.facts.samples import Samples
+from engine.recognise import whisper
+from engine.recognise.speech import Ears
+from engine.senses import Senses, missing_package, missing_whisper
+from tests.engine.conftest import Spawn, shared_clip
+from tests.engine.recognise.test_crew import sound_of
+
+SPECIAL = ["<|endoftext|>", "<|startoftranscript|>", "<|translate|>", "<|transcribe|>", "<|startoflm|>",
+           "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]  # fmt: skip
+WIDTH, MELS, HEARD, TOLD = 16, 80, 1500, 448
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.__main__.missing_package", lambda: None)
+    monkeypatch.setattr("engine.__main__.missing_whisper", lambda: None)
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_path_that_is_no_model_is_refused_with_what_it_lacks(tmp_path: Path) -> None:
+    with pytest.raises(Unusable, match="no directory"):
+        check_whisper(tmp_path / "nowhere")
+    (tmp_path / "model.bin").write_bytes(b"")
+    with pytest.raises(Unusable, match=r"lacks config\.json, tokenizer\.json, vocabulary\.json"):
+        check_whisper(tmp_path)
+
+
+def test_without_the_extra_a_model_is_refused_by_the_packages_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.__main__.missing_package", lambda: None)
+    monkeypatch.setattr("engine.__main__.missing_whisper", lambda: "faster_whisper")
+    with pytest.raises(Unusable, match="needs the package faster_whisper, which is not installed"):
+        check_whisper(tmp_path)
+
+
+def test_the_engine_does_not_start_with_a_path_that_is_no_model(tmp_path: Path, spawn: Spawn) -> None:
+    engine = spawn("--socket", f"{tmp_path}/s", "--data-dir", f"{tmp_path}/d", "--whisper", f"{tmp_path}/nowhere")
+    assert engine.returncode == 2
+    assert "engine: --whisper" in engine.said  # type: ignore[attr-defined]
+
+
+def test_no_model_is_no_error() -> None:
+    check_whisper(None)
+
+
+def test_records_by_another_recogniser_are_others() -> None:
+    if missing_package():
+        pytest.skip("no speech packages are installed")
+    assert Senses(1).name() == Senses(4).name() != Senses(1, Path("somewhere/base.en")).name()
+
+
+def test_words_are_taken_with_their_times_and_confidence() -> None:
+    word = SimpleNamespace(word=" hello", start=0.5, end=np.float32(0.75), probability=1.0000001)
+    blank = SimpleNamespace(word=" ", start=0.8, end=0.9, probability=0.5)
+    asked: dict[str, Any] = {}
+
+    class Model:
+        def transcribe(self, audio: Any, **options: Any) -> Any:
+            asked.update(options, audio=audio)
+            return iter([SimpleNamespace(words=[word, blank]), SimpleNamespace(words=None)]), None
+
+    assert whisper.read_words(Model(), np.array([16384, -32768], dtype=np.int16)) == [("hello", 0.5, 0.75, 1.0)]
+    assert asked["audio"].tolist() == [0.5, -1.0]
+    assert (asked["language"], asked["word_timestamps"]) == ("en", True)
+
+
+def make_model(directory: Path) -> None:
+    """Write a tiny English Whisper model of random weights, with its tokenizer."""
+    from ctranslate2.specs import WhisperSpec
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [*alphabet, *SPECIAL, *(f"<|{step / 50:.2f}|>" for step in range(1501))]
+    tokenizer = Tokenizer(models.BPE({token: index for index, token in enumerate(tokens)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(tokens[len(alphabet) :])
+    tokenizer.save(str(directory / "tokenizer.json"))
+
+    spec = WhisperSpec(1, 2, 1, 2)
+    spec.register_vocabulary(tokens)
+    spec.config.alignment_heads = [(0, 0)]
+    spec.config.suppress_ids, spec.config.suppress_ids_begin, spec.config.lang_ids = [], [], []
+    _fill(spec, len(tokens))
+    spec.validate()
+    spec.optimize()
+    spec.save(str(directory))
+
+
+def _fill(spec: Any, tokens: int) -> None:
+    """Give every weight a random value of its shape."""
+    random = np.random.default_rng(6)
+
+    def weights(*shape: int) -> Any:
+        return random.normal(0, 0.5, shape).astype(np.float32)
+
+    def linear(layer: Any, outputs: int, inputs: int) -> None:
+        layer.weight, layer.bias = weights(outputs, inputs), weights(outputs)
+
+    def norm(layer: Any) -> None:
+        layer.gamma, layer.beta = np.ones(WIDTH, dtype=np.float32), np.zeros(WIDTH, dtype=np.float32)
+
+    def block(layer: Any) -> None:
+        norm(layer.self_attention.layer_norm)
+        linear(layer.self_attention.linear[0], 3 * WIDTH, WIDTH)
+        linear(layer.self_attention.linear[1], WIDTH, WIDTH)
+        norm(layer.ffn.layer_norm)
+        linear(layer.ffn.linear_0, 2 * WIDTH, WIDTH)
+        linear(layer.ffn.linear_1, WIDTH, 2 * WIDTH)
+
+    spec.encoder.conv1.weight, spec.encoder.conv1.bias = weights(WIDTH, MELS, 3), weights(WIDTH)
+    spec.encoder.conv2.weight, spec.encoder.conv2.bias = weights(WIDTH, WIDTH, 3), weights(WIDTH)
+    spec.encoder.position_encodings.encodings = weights(HEARD, WIDTH)
+    norm(spec.encoder.layer_norm)
+    block(spec.encoder.layer[0])
+    spec.decoder.embeddings.weight = weights(tokens, WIDTH)
+    spec.decoder.position_encodings.encodings = weights(TOLD, WIDTH)
+    norm(spec.decoder.layer_norm)
+    spec.decoder.projection.weight = spec.decoder.embeddings.weight
+    layer = spec.decoder.layer[0]
+    block(layer)
+    norm(layer.attention.layer_norm)
+    linear(layer.attention.linear[0], WIDTH, WIDTH)
+    linear(layer.attention.linear[1], 2 * WIDTH, WIDTH)
+    linear(layer.attention.linear[2], WIDTH, WIDTH)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if missing := missing_whisper():
+        pytest.skip(f"the package {missing} (extra whisper) is not installed")
+    directory = tmp_path_factory.mktemp("whisper")
+    make_model(directory)
+    return directory
+
+
+def noise(seconds: float) -> Samples:
+    return np.random.default_rng(1).normal(0, 3000, int(16_000 * seconds)).astype(np.int16)
+
+
+def test_a_model_of_random_weights_is_loaded_and_asked(model: Path) -> None:
+    check_whisper(model)
+    read = whisper.reader_of(model, 1)
+    words = read(noise(2.0))
+    assert words
+    for word, start, end, sure in words:
+        assert word.strip() == word
+        assert 0 <= start <= end <= 30
+        assert 0 <= sure <= 1
+
+
+def test_a_listener_reads_with_the_model_it_is_given(model: Path) -> None:
+    if missing := missing_package():
+        pytest.skip(f"the package {missing} is not installed")
+    ears = Ears(Senses(1, model).arguments())
+    try:
+        ears.begin(0.0)
+        ears.hear(sound_of(shared_clip("jfk.flac")))
+        ears.finish()
+        facts = []
+        while not ears.done:
+            facts += ears.read(wait=True)
+    finally:
+        ears.close()
+    assert any(fact.words for fact in facts if isinstance(fact, Utterance))
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_job_with_a_reason(tmp_path: Path) -> None:
+    if missing := missing_whisper() or missing_package():
+        pytest.skip(f"the package {missing} is not installed")
+    for name in ("model.bin", "config.json", "tokenizer.json", "vocabulary.json"):
+        (tmp_path / name).write_text(json.dumps({}))
+    assert whisper.lack_of(tmp_path) == ""
+    ears = Ears(Senses(1, tmp_path).arguments())
+    try:
+        with pytest.raises(ApiError, match="speech recogniser ended unexpectedly"):
+            ears.read(wait=True)
+    finally:
+        ears.close()

@@ -1,0 +1,74 @@
+"""What can be had of a clip, and what is said of the rest."""
+
+import pytest
+
+from engine.facts.facts import Clip
+from engine.worker.answer import examinations_of, lacking
+
+ALL = frozenset({"picture", "sound", "speech"})
+FILM = Clip(10.0, 640, 360, 25.0, "h264", "aac", 1, 44100)
+MUTE = Clip(10.0, 640, 360, 25.0, "h264")
+RECORD = Clip(10.0, audio_codec="flac")
+
+
+def outcomes(clip: Clip, needs: frozenset[str] = ALL) -> dict[str, str]:
+    return {kind: exam.outcome for kind, exam in examinations_of(clip, needs).items()}
+
+
+@pytest.fixture
+def no_speech_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.worker.answer.missing_package", lambda: "pocketsphinx")
+
+
+@pytest.fixture
+def no_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.worker.answer.missing_reader", lambda: "rapidocr")
+
+
+@pytest.fixture
+def a_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.worker.answer.missing_reader", lambda: None)
+
+
+@pytest.mark.usefixtures("no_reader")
+def test_what_is_needed_and_can_be_had_is_made() -> None:
+    assert outcomes(FILM) == {
+        "picture": "made", "sound": "made", "speech": "made", "on_screen_text": "not_available",
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("a_reader")
+def test_text_on_the_screen_is_read_where_a_reader_is_installed_and_asked_for() -> None:
+    assert outcomes(FILM)["on_screen_text"] == "not_needed"
+    assert outcomes(FILM, frozenset({"on_screen_text"}))["on_screen_text"] == "made"
+    assert "on_screen_text" not in lacking(FILM)
+
+
+@pytest.mark.usefixtures("a_reader")
+def test_a_recording_of_sound_shows_no_text() -> None:
+    assert examinations_of(RECORD, frozenset({"on_screen_text"}))["on_screen_text"].reason == "the file has no picture"
+
+
+@pytest.mark.usefixtures("no_reader")
+def test_a_missing_reader_is_said_with_the_extra_that_brings_it() -> None:
+    assert lacking(FILM)["on_screen_text"] == "the package rapidocr is not installed (extra ocr)"
+
+
+def test_what_nobody_asked_for_is_not_made() -> None:
+    assert outcomes(FILM, frozenset({"picture"}))["speech"] == "not_needed"
+
+
+def test_a_file_without_sound_or_picture_says_so() -> None:
+    assert examinations_of(MUTE, ALL)["speech"].reason == "the file has no sound track"
+    assert examinations_of(RECORD, ALL)["picture"].reason == "the file has no picture"
+
+
+@pytest.mark.usefixtures("no_speech_packages")
+def test_a_missing_package_is_said_and_is_no_error() -> None:
+    assert examinations_of(FILM, ALL)["speech"].reason == "the package pocketsphinx is not installed"
+    assert lacking(FILM)["speech"] == "the package pocketsphinx is not installed"
+
+
+@pytest.mark.usefixtures("no_speech_packages")
+def test_without_a_sound_track_no_package_is_missed() -> None:
+    assert "speech" not in lacking(MUTE)
