@@ -27,6 +27,8 @@ from typing import Any, Self
 import aiohttp
 import orjson
 
+from protocol.wire.cursors import parse_cursor
+
 DEFAULT_URL = "http://127.0.0.1:8080"
 MAX_MESSAGE_BYTES = 4 << 20
 FIRST_PAUSE_S = 0.2
@@ -109,18 +111,33 @@ Watched = Delta | Reset | Derived | Ending
 
 @dataclass(slots=True)
 class _Place:
-    """How far a reader has come."""
+    """How far a reader has come.
+
+    Attributes:
+        shown: whether the user holds something that a snapshot would replace.
+        whole: whether the text was yielded from its beginning, so that its digest can be checked.
+    """
 
     view: str
     cursor: str | None = None
     gen: int = 0
     at: int = 0
     shown: bool = False
+    whole: bool = True
     digest: Any = field(default_factory=hashlib.sha256)
     tree: Any = None
 
+    @classmethod
+    def of(cls, view: str, cursor: str | None) -> Self:
+        """The place of a user with a cursor, who holds what lies before it."""
+        place = cls(view, cursor, shown=cursor is not None, whole=cursor is None)
+        if (parsed := parse_cursor(cursor)) is not None:
+            place.gen, place.at = parsed.gen, parsed.position
+        return place
+
     def restart(self, gen: int) -> None:
-        self.gen, self.at, self.shown, self.digest, self.tree = gen, 0, False, hashlib.sha256(), None
+        self.gen, self.at, self.shown, self.whole = gen, 0, False, True
+        self.digest, self.tree = hashlib.sha256(), None
 
 
 class Client:
@@ -203,15 +220,15 @@ class Client:
         """Yield what a stream tells, in order and without gap, up to its `Ending`.
 
         Args:
-            cursor: where to resume; what lies before it is not yielded, nor checked.
+            cursor: where to resume; what lies before it is not yielded, nor checked. Where the service
+                does not know it, the first thing yielded is a `Reset`.
 
         Raises:
             Refused: there is no such stream, or it is not ours.
             Inexact: what came does not join up, or the digest differs.
             Unreachable: too many attempts in a row made no progress.
         """
-        place = _Place(view, cursor)
-        checked = cursor is None
+        place = _Place.of(view, cursor)
         failures = 0
         while True:
             before = place.cursor
@@ -223,7 +240,7 @@ class Client:
                         continue
                     yield message
                     if isinstance(message, Ending):
-                        if checked and view == "text":
+                        if place.whole and view == "text":
                             _check_digest(place, message)
                         return
             except (aiohttp.ClientError, OSError, TimeoutError):
@@ -264,20 +281,26 @@ def _told(message: Mapping[str, Any], place: _Place) -> list[Watched | float]:
             return [_delta(message, place)]
         case "reset":
             place.restart(message["gen"])
-            place.cursor = f"{place.gen}.0"
+            place.cursor = f"{place.gen}.0{'r' if place.view == 'raw' else ''}"
             return [Reset(message["gen"], message["reason"])]
         case "end":
             return [Ending(message["status"], message)]
         case "draining":
             return [message["retry_after_ms"] / 1000]
         case "event":
-            place.cursor = f"{place.gen}.{message['n'] + 1}r"
+            place.cursor, place.shown = f"{place.gen}.{message['n'] + 1}r", True
             return [Derived("event", message)]
-        case "element" | "patch" | "caption":
-            place.at, place.cursor = message["at"], f"{place.gen}.{message['at']}"
-            for op in message.get("ops", ()):
+        case "element" | "caption" as kind:
+            if message["at"] > place.at:
+                # Messages of one place belong together, and only a later place shows that all have come.
+                place.cursor = f"{place.gen}.{place.at}"
+            place.at, place.shown = message["at"], True
+            return [Derived(kind, message)]
+        case "patch":
+            place.at, place.cursor, place.shown = message["at"], f"{place.gen}.{message['at']}", True
+            for op in message["ops"]:
                 place.tree = apply_op(place.tree, op)
-            return [Derived(message["type"], message, place.tree)]
+            return [Derived("patch", message, place.tree)]
         case "violation" | "presence":
             return [Derived(message["type"], message)]
         case _:

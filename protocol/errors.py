@@ -1,4 +1,7 @@
-"""What the service answers when it does not serve: one table for HTTP, WebSocket and messages."""
+"""What the service answers when it does not serve: one table for HTTP, WebSocket and messages.
+
+Wire contract, section 2.6; the close codes are in section 5.1.
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How streams end: the table "what the upstream did, and what the ending says", whole.
+"""How streams end: the table of endings (wire contract, section 3.4), whole.
 
 The ending is state, written once, and given to late joiners as well. ``message`` is
 the service's own words; whether trying again helps is fixed by the code alone.

@@ -59,18 +59,19 @@ class Service:
 Serving = Callable[..., AbstractAsyncContextManager[Service]]
 
 
+@asynccontextmanager
+async def open_service(*plays: Play, raw: bool = False, **settings: Any) -> AsyncIterator[Service]:
+    """The service in front of an upstream that plays a script."""
+    async with ScriptedServer(*plays, raw=raw) as upstream:
+        settings.setdefault("upstream_url", upstream.url)
+        async with (
+            served(Settings(port=0, **settings)) as (app, url),
+            aiohttp.ClientSession() as http,
+        ):
+            yield Service(url, http, app, upstream)
+
+
 @pytest.fixture
 def serving() -> Serving:
     """`async with serving(Play(…), …, setting=value) as service`."""
-
-    @asynccontextmanager
-    async def open_service(*plays: Play, raw: bool = False, **settings: Any) -> AsyncIterator[Service]:
-        async with ScriptedServer(*plays, raw=raw) as upstream:
-            settings.setdefault("upstream_url", upstream.url)
-            async with (
-                served(Settings(port=0, **settings)) as (app, url),
-                aiohttp.ClientSession() as http,
-            ):
-                yield Service(url, http, app, upstream)
-
     return open_service

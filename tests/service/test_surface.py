@@ -101,7 +101,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "tasks.transfers.get_status": {"integration_id": "x"},
     "tasks.transfers.get_logs": {"integration_id": "x"},
 }
-# What the service says of its own: docs/wire.md, section 9.
+# What the service says of its own: docs/wire.md, section 1.2.
 OURS = {"host", "connection", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
 
 

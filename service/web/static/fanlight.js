@@ -148,9 +148,11 @@ class Place {
   constructor(view, cursor) {
     this.view = view;
     this.cursor = cursor;
-    this.gen = 0;
-    this.at = 0;
-    this.shown = false;
+    // A user who brings a cursor holds what lies before it, and a snapshot would replace that.
+    const [, gen, at] = /^(\d+)\.(\d+)/.exec(cursor ?? "") ?? [null, 0, 0];
+    this.gen = Number(gen);
+    this.at = Number(at);
+    this.shown = cursor !== null;
     this.whole = cursor === null;
     this.parts = [];
     this.tree = null;
@@ -165,10 +167,11 @@ class Place {
         return [this.delta(wire)];
       case "reset":
         this.restart(wire.gen);
-        this.cursor = `${wire.gen}.0`;
+        this.cursor = `${wire.gen}.0${this.view === "raw" ? "r" : ""}`;
         return [{ kind: "reset", gen: wire.gen, reason: wire.reason }];
       case "event":
         this.cursor = `${this.gen}.${wire.n + 1}r`;
+        this.shown = true;
         return [{ ...wire, kind: "event" }];
       case "patch":
         for (const op of wire.ops) this.tree = applyOp(this.tree, op);
@@ -186,8 +189,12 @@ class Place {
   }
 
   moved(wire) {
+    // Messages of one place belong together, and only a later place shows that all have come. A patch is
+    // alone in its place.
+    if (wire.type === "patch") this.cursor = `${this.gen}.${wire.at}`;
+    else if (wire.at > this.at) this.cursor = `${this.gen}.${this.at}`;
     this.at = wire.at;
-    this.cursor = `${this.gen}.${wire.at}`;
+    this.shown = true;
     return { ...wire, kind: wire.type };
   }
 
@@ -335,9 +342,10 @@ function openEvents(base, stream, place, signal) {
   const source = new EventSource(address(base, stream, "events", place));
   source.onopen = () => (connection.opened = true);
   source.onmessage = (event) => connection.push(JSON.parse(event.data));
-  source.onerror = () => {
+  source.onerror = async () => {
     // Reconnecting is ours: the place knows better than Last-Event-ID.
     source.close();
+    if (!connection.opened) connection.final = await refusal(base, stream);
     connection.finish();
   };
   connection.close = () => {
@@ -346,6 +354,16 @@ function openEvents(base, stream, place, signal) {
   };
   signal?.addEventListener("abort", connection.close, { once: true });
   return connection;
+}
+
+/** Why a stream cannot be read, null where that may pass: a page is not told the status of an EventSource. */
+async function refusal(base, stream) {
+  try {
+    const answer = await fetch(new URL(`/v1/streams/${encodeURIComponent(stream)}`, base));
+    return [401, 403, 404].includes(answer.status) ? (await answer.json()).code : null;
+  } catch {
+    return null;
+  }
 }
 
 function address(base, stream, kind, place) {

@@ -1,0 +1,197 @@
+"""A service whose every message is the case's: for clients, which must be exact or loud whatever they are told."""
+
+import asyncio
+import hashlib
+from typing import Any
+
+import orjson
+from aiohttp import WSMsgType, web
+
+from protocol.errors import ANSWERS
+from protocol.wire.cursors import parse_cursor
+from service.web.operations import STATIC
+
+STREAM = "st_conformance0123456789ab"
+CODES = {form.close: (form.status, code) for code, form in reversed(ANSWERS.items())}
+
+
+class ScriptedService:
+    """Plays the connections of a case, one after the other, over whichever transport the client asks for.
+
+    Args:
+        connections: as they stand in the case.
+        pieces: bytes of a body that are sent at a time; 0 for whole messages.
+
+    Attributes:
+        faults: what the client did that the case does not say.
+    """
+
+    def __init__(self, connections: list[dict[str, Any]], pieces: int = 0) -> None:
+        self._connections = list(connections)
+        self._pieces = pieces
+        self.faults: list[str] = []
+        self._closed_at = 0.0
+        self._refused = 0  # the close code that a reader was last refused with
+        self.url = ""
+
+    async def __aenter__(self) -> "ScriptedService":
+        app = web.Application()
+        app.router.add_get("/static/{name}", self._static)
+        app.router.add_get(f"/v1/streams/{STREAM}", self._resource)
+        app.router.add_get(f"/v1/streams/{STREAM}/{{kind:ws|events|ndjson}}", self._serve)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._runner.cleanup()
+
+    @property
+    def left(self) -> int:
+        """Connections that nobody has asked for."""
+        return len(self._connections)
+
+    async def _static(self, request: web.Request) -> web.StreamResponse:
+        return web.FileResponse(STATIC[request.match_info["name"]])
+
+    async def _resource(self, request: web.Request) -> web.StreamResponse:
+        if not self._refused:
+            return web.json_response({"id": STREAM})
+        status, word = CODES[self._refused]
+        return web.json_response({"code": word, "message": word, "retryable": False}, status=status)
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        loop = asyncio.get_running_loop()
+        if not self._connections:
+            self.faults.append("asked once more")
+            return await self._refuse(request, 4404)
+        connection = self._connections.pop(0)
+        cursor = request.headers.get("Last-Event-ID") or request.query.get("cursor")
+        wanted = connection["cursor"]
+        if cursor not in (wanted if isinstance(wanted, list) else [wanted]):
+            self.faults.append(f"asked with the cursor {cursor}, not with {wanted}")
+        waited_ms = (loop.time() - self._closed_at) * 1000
+        if waited_ms < connection.get("not before ms", 0) * 0.95:  # clocks differ a little
+            self.faults.append(f"back after {waited_ms:.0f} ms already")
+        place = parse_cursor(cursor)
+        messages = [_whole(message, place.position if place else 0) for message in connection["says"]]
+        last = connection.get("then") or ("close 1000" if connection["says"][-1:] and _ends(messages) else "nothing")
+        code = int(last.split()[1]) if last.startswith("close") else 0
+        try:
+            if not messages and code in CODES:
+                return await self._refuse(request, code)
+            if request.match_info["kind"] == "ws":
+                return await self._socket(request, messages, last, code)
+            return await self._body(request, messages, last, code)
+        finally:
+            self._closed_at = loop.time()
+
+    async def _refuse(self, request: web.Request, code: int) -> web.StreamResponse:
+        self._refused, word = code, CODES[code][1]
+        if request.match_info["kind"] != "ws":
+            return await self._resource(request)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.close(code=code, message=word.encode())
+        return socket
+
+    async def _socket(self, request: web.Request, messages: list[Any], last: str, code: int) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        for message in messages:
+            if message is None:
+                await socket.ping()
+            else:
+                await socket.send_str(_line(message).decode())
+        if code:
+            await socket.close(code=code, message=CODES[code][1].encode() if code in CODES else b"")
+        elif last == "cut":
+            await _cut(request)
+        else:
+            while (await socket.receive()).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.CLOSING):
+                pass
+        return socket
+
+    async def _body(self, request: web.Request, messages: list[Any], last: str, code: int) -> web.StreamResponse:
+        events = request.match_info["kind"] == "events"
+        response = web.StreamResponse()
+        response.content_type = "text/event-stream" if events else "application/x-ndjson"
+        response.headers["Keep-Alive"] = "timeout=0"
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        gen = 0
+        for n, message in enumerate(messages):
+            gen = message.get("gen", gen) if message else gen
+            following = messages[n + 1] if n + 1 < len(messages) else None
+            data = _event(message, gen, following) if events else _line(message)
+            step = self._pieces or len(data)
+            for start in range(0, len(data), step):
+                await response.write(data[start : start + step])
+                await asyncio.sleep(0)
+        if code == 1000:
+            await response.write_eof()
+            response.force_close()
+        elif last == "nothing":
+            await asyncio.Event().wait()  # until the client has left
+        else:
+            await _cut(request)
+        return response
+
+
+async def _cut(request: web.Request) -> None:
+    """Close without a word, once what was said has left."""
+    await asyncio.sleep(0.02)
+    if request.transport is not None:
+        request.transport.close()
+
+
+def _ends(messages: list[Any]) -> bool:
+    return bool(messages) and messages[-1] is not None and messages[-1]["type"] == "end"
+
+
+def _whole(message: Any, offset: int) -> Any:
+    """A message with what every one has; None for a keep-alive."""
+    if message == "keep-alive":
+        return None
+    message = {"type": message["type"], "stream": STREAM, **message}
+    if message.get("from") == "<offset>":
+        message["from"] = offset
+    if message["type"] == "end":
+        digest = hashlib.sha256(message.pop("text").encode()).hexdigest()
+        message = {
+            "finish_reason": "stop",
+            "usage": None,
+            "validation": None,
+            "sha256": digest,
+            "error": None,
+            **message,
+        }
+    return message
+
+
+def _line(message: Any) -> bytes:
+    return b"\n" if message is None else orjson.dumps(_told(message)) + b"\n"
+
+
+def _told(message: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in message.items() if name != "more"}
+
+
+def _event(message: Any, gen: int, following: Any) -> bytes:
+    if message is None:
+        return b":\n\n"
+    at = {"attached": "to", "delta": "to", "end": "to"}.get(message["type"], "at")
+    head = b""
+    # Of several messages of one place only the last has an id.
+    goes_on = "more" in message or (
+        following is not None and "at" in following and following["at"] == message.get("at")
+    )
+    if at in message and not goes_on:
+        suffix = ".end" if message["type"] == "end" else ""
+        place = f"{gen}.{message[at]}{suffix}"
+        assert parse_cursor(place) is not None
+        head = b"id: %b\n" % place.encode()
+    return head + b"data: %b\n\n" % orjson.dumps(_told(message))
