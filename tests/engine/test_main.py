@@ -81,7 +81,7 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_not(tmp_path: Path) -> Non
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "s"
     path.write_text("precious")
-    with pytest.raises(Unusable, match="no socket"):
+    with pytest.raises(Unusable, match="not a socket"):
         listen(path, None, 0)
     assert path.read_text() == "precious"
 

@@ -35,7 +35,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("installed")
 def test_a_path_that_is_no_model_is_refused_with_what_it_lacks(tmp_path: Path) -> None:
-    with pytest.raises(Unusable, match="no directory"):
+    with pytest.raises(Unusable, match="not a directory"):
         check_whisper(tmp_path / "nowhere")
     (tmp_path / "model.bin").write_bytes(b"")
     with pytest.raises(Unusable, match=r"lacks config\.json, tokenizer\.json, vocabulary\.json"):
