@@ -1,0 +1,144 @@
+"""The journal: what every stream of a process has to say, kept before it is shown.
+
+While one commit is under way the next one gathers, so that after a silence the first change goes
+at once, and under load batches grow by themselves. Where the store fails the show goes on: what
+waits is let through, and the streams that it belongs to are written anew, whole, once the store is
+back.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from service.store.contract import Change, Store, StoreFailed
+
+log = structlog.get_logger()
+# How often a store that fails is tried again, and how long one commit may take.
+RETRY_S = 1.0
+COMMIT_S = 3.0
+
+Then = Callable[[], None]
+
+
+def _nothing() -> None:
+    """What follows from a change that nobody waits for."""
+
+
+class Journal:
+    """One writer for all streams of a process. An async context manager: on leaving, what waits is written.
+
+    Args:
+        store: an open one.
+        window_s: how long the first change of a commit waits for others.
+        anew: gives the changes that write a stream whole, as it stands now; none where it is unknown.
+
+    Attributes:
+        up: whether the last commit went well.
+        backlog: changes that wait for a commit.
+    """
+
+    def __init__(
+        self, store: Store, *, window_s: float = 0.0, anew: Callable[[str], list[Change]], retry_s: float = RETRY_S
+    ) -> None:
+        self.store = store
+        self.up = True
+        self.commits = 0
+        self._window_s = window_s
+        self._anew = anew
+        self._retry_s = retry_s
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[tuple[Change | None, Then]] = []
+        self._unkept: set[str] = set()  # streams of which something was shown and not kept
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+
+    async def __aenter__(self) -> Self:
+        if self.store.durable:
+            self._task = self._loop.create_task(self._work(), name="journal")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+
+    @property
+    def backlog(self) -> int:
+        return len(self._waiting)
+
+    def is_kept(self, stream: str) -> bool:
+        """Whether everything that was shown of a stream is kept."""
+        return self.store.durable and stream not in self._unkept
+
+    def add(self, change: Change | None, then: Then = _nothing) -> None:
+        """Keep a change, then call ``then``, in the order of calls; None only keeps the order."""
+        if self._task is None:
+            then()
+            return
+        self._waiting.append((change, then))
+        self._wake.set()
+
+    async def flushed(self) -> None:
+        """Wait until what was added so far has been kept, or let through."""
+        if self._task is not None:
+            done = asyncio.Event()
+            self.add(None, done.set)
+            await done.wait()
+
+    async def _work(self) -> None:
+        while True:
+            if not self._waiting:
+                if self._closing:
+                    return
+                self._wake.clear()
+                if not await self._woken():
+                    continue
+            if self._window_s and not self._closing:
+                await asyncio.sleep(self._window_s)
+            batch, self._waiting = self._waiting, []
+            changes = [change for change, _ in batch if change is not None]
+            if changes:
+                await self._commit(changes)
+            for _, then in batch:
+                then()
+
+    async def _woken(self) -> bool:
+        """Wait for something to do; while the store fails, not for ever: then it is tried again."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if self.up else self._retry_s):
+                await self._wake.wait()
+                return True
+        await self._commit([])
+        return False
+
+    async def _commit(self, changes: list[Change]) -> None:
+        streams = dict.fromkeys(change.stream for change in changes)
+        try:
+            async with asyncio.timeout(COMMIT_S):
+                if self._unkept:
+                    # What is written anew comes first, and holds all that was shown; the changes then grow it.
+                    await self.store.commit(self._all_anew(self._unkept))
+                if changes:
+                    await self.store.commit(changes)
+        except (StoreFailed, TimeoutError) as exc:
+            self._unkept.update(streams)
+            if self.up:
+                log.error("store_failed", fault=str(exc) or type(exc).__name__, streams=len(self._unkept))
+            self.up = False
+            return
+        self.commits += 1
+        if not self.up:
+            log.info("store_back", streams=len(self._unkept))
+        self.up = True
+        self._unkept.clear()
+
+    def _all_anew(self, streams: Iterable[str]) -> list[Change]:
+        return [change for stream in streams for change in self._anew(stream)]
