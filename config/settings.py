@@ -90,6 +90,16 @@ class Settings(BaseSettings):
     max_kept_bytes: Count = Field(1 << 29, description="ended streams kept, in all")
     max_kept_bytes_per_tenant: Count = Field(1 << 28, description="ended streams kept of one tenant")
 
+    store: str = Field(
+        "sqlite",
+        description="where streams are kept: memory, sqlite (streams.db in the data directory) or sqlite:/a/path.db",
+    )
+    store_keep_bytes: Count = Field(8 << 30, description="ended streams kept in the store, in all")
+    store_window_ms: float = Field(0.0, ge=0, le=1000, description="how long a commit waits for others")
+    node: str | None = Field(
+        None, max_length=128, description="name of this process in resources; unset: host, process id, a random part"
+    )
+
     high_water_bytes: Count = Field(
         1 << 16, le=1 << 30, description="bytes that a reader's socket may hold unsent before the reader is passed over"
     )
@@ -168,6 +178,20 @@ class Settings(BaseSettings):
                 " FANLIGHT_ALLOW_OPEN=1 says that this is meant"
             )
         return self
+
+    @field_validator("store")
+    @classmethod
+    def _is_a_store(cls, value: str) -> str:
+        if value not in ("memory", "sqlite") and not value.startswith("sqlite:/"):
+            raise ValueError("memory, sqlite, or sqlite:/a/path.db")
+        return value
+
+    @property
+    def store_path(self) -> Path | None:
+        """The file that streams are kept in; None for memory."""
+        if self.store == "memory":
+            return None
+        return self.data_dir / "streams.db" if self.store == "sqlite" else Path(self.store.removeprefix("sqlite:"))
 
     @property
     def upstream(self) -> str:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from config.settings import Settings
 from service import logs
 from service.app import serve
+from service.store.contract import StoreRefused
 
 
 def main() -> int:
@@ -22,6 +23,9 @@ def main() -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings))
+    except StoreRefused as exc:
+        print(f"fanlight: {exc}", file=sys.stderr)  # noqa: T201
+        return 2
     except OSError as exc:
         print(f"fanlight: cannot listen on {settings.host}:{settings.port}: {exc.strerror}", file=sys.stderr)  # noqa: T201
         return 1

@@ -1,8 +1,11 @@
 """Composition: the one place that names concrete parts, opened in order and closed in reverse."""
 
 import asyncio
+import os
 import random
+import secrets
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
@@ -16,6 +19,9 @@ from service.hub.hub import Hub, HubLimits
 from service.hub.pump import PumpLimits
 from service.hub.retention import RetentionLimits
 from service.hub.streams import Limits
+from service.store.contract import Store
+from service.store.memory import MemoryStore
+from service.store.sqlite import SqliteStore
 from service.upstream.address import Address, parse_address
 from service.upstream.embedded import EmbeddedEngine
 from service.upstream.http import HttpUpstream
@@ -41,6 +47,8 @@ def hub_limits(settings: Settings) -> HubLimits:
             settings.max_events_per_s,
         ),
         kept=RetentionLimits(settings.max_kept_bytes, settings.max_kept_bytes_per_tenant),
+        max_stored_bytes=settings.store_keep_bytes,
+        store_window_s=settings.store_window_ms / 1000,
         max_streams=settings.max_streams,
         max_streams_per_tenant=settings.max_streams_per_tenant,
     )
@@ -93,7 +101,11 @@ async def application(settings: Settings) -> AsyncIterator[web.Application]:
         connections = Connections(settings.high_water_bytes, settings.send_deadline_s)
         connections.start()
         stack.push_async_callback(connections.close)
-        hub = await stack.enter_async_context(Hub(upstream, hub_limits(settings)))
+        store: Store = MemoryStore() if settings.store_path is None else SqliteStore(settings.store_path)
+        await store.open()
+        stack.push_async_callback(store.close)
+        node = settings.node or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        hub = await stack.enter_async_context(Hub(upstream, hub_limits(settings), store=store, node=node))
         app = web.Application(middlewares=[gate(guard_of(settings))], client_max_size=settings.max_body_bytes)
         app[keys.HUB] = hub
         app[keys.UPSTREAM] = upstream

@@ -23,9 +23,10 @@ MAY_IMPORT = {
     "protocol.wire": TEXT,
     "config": set[str](),
     "service.upstream": PROTOCOL,
-    "service.hub": PROTOCOL | {"service.upstream"},
-    "service.web": PROTOCOL | {"service.hub", "service.upstream"},
-    "service": PROTOCOL | {"service.web", "service.hub", "service.upstream", "config"},
+    "service.store": PROTOCOL,
+    "service.hub": PROTOCOL | {"service.upstream", "service.store"},
+    "service.web": PROTOCOL | {"service.hub", "service.upstream", "service.store"},
+    "service": PROTOCOL | {"service.web", "service.hub", "service.upstream", "service.store", "config"},
     "fanlight": PROTOCOL,
     # `fanlight serve` and `fanlight config` are the composition root's own doors.
     "fanlight.__main__": PROTOCOL | {"fanlight", "service", "config"},

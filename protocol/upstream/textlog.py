@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import cast
 
 from protocol.ndjson import dumps, string
-from protocol.upstream.events import EndOfBytes, ErrorObject, Event, Fragment, Members
+from protocol.upstream.events import EndOfBytes, ErrorObject, Event, Fragment, Members, StreamEnd
 
 # Room for events beside even the smallest text.
 BESIDE_BYTES = 1 << 20
@@ -122,6 +122,10 @@ class TextLog:
         self._others.update({n: members for n, members in other._others.items() if begin <= n < count})
         self._beside = other._beside
         self.pending = other.pending if last else ""
+
+    def fits(self, event: StreamEnd) -> bool:
+        """Whether there is room for what stands beside the text of one more event."""
+        return self._beside + len(dumps(event.members)) <= self._max_beside
 
     def finish(self) -> None:
         """Give up waiting for the pair of a surrogate: it becomes U+FFFD."""

@@ -82,6 +82,12 @@ class Clocks:
         """The upstream has said all: what is done with it is not its time."""
         self._timer.cancel()
 
+    def interrupt(self, code: str) -> None:
+        """End the attempt now, with a code of the caller's."""
+        self._timer.cancel()
+        self._code = code
+        self._timeout.reschedule(self._loop.time())
+
     def _set(self, code: str, due: float) -> None:
         self._code, self._due = ("upstream_timeout_total", self._total_at) if due >= self._total_at else (code, due)
         # Events put the deadline off, and most often nothing need be done: the

@@ -8,7 +8,8 @@ import asyncio
 import secrets
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -22,16 +23,22 @@ from protocol.wire.options import Options
 from service.hub.admission import Admission
 from service.hub.breaker import Breaker
 from service.hub.channels import Channel, Listener
+from service.hub.keeping import Keeping
 from service.hub.pump import Pump, PumpLimits
 from service.hub.replay import replay, shadow_of
-from service.hub.requests import Asked
+from service.hub.requests import Asked, may_run_again
 from service.hub.retention import Retention, RetentionLimits
+from service.hub.shelf import ID, MOST_SCANNED, Shelf, call_from, call_of, meta_of, stored_status
 from service.hub.streams import Limits, Stream, Terms
+from service.store.contract import Begun, Change, Kept, Keyed, Noted, Store, StoreFailed
+from service.store.journal import Journal
+from service.store.memory import MemoryStore
 from service.upstream.contract import Upstream
 
 log = structlog.get_logger()
 
 TICK_S = 1.0
+PRUNE_TICKS = 10  # between looks for what has expired in the store
 SILENCE_S = 15.0  # then readers over HTTP are told that the stream lives
 FIRST_READER_GRACE_S = 30.0  # a start without a reader waits this long for its first
 
@@ -61,6 +68,8 @@ class HubLimits:
     pump: PumpLimits
     kept: RetentionLimits = field(default_factory=RetentionLimits)
     max_streams: int = 2000
+    max_stored_bytes: int = 8 << 30
+    store_window_s: float = 0.0
     max_streams_per_tenant: int = 1000
 
 
@@ -77,8 +86,9 @@ class _Record:
     """What the hub knows of a stream besides the stream."""
 
     identity: bytes
-    pump: Pump
-    task: asyncio.Task[None]
+    keeping: Keeping
+    pump: Pump | None = None  # none for a stream that was loaded with its ending
+    task: asyncio.Task[None] | None = None
     idle_timer: asyncio.TimerHandle | None = None
     keys: list[str] = field(default_factory=list)  # idempotency keys that lead here
 
@@ -109,8 +119,17 @@ class Hub:
     An async context manager: on leaving, running streams end as ``interrupted``.
     """
 
-    def __init__(self, upstream: Upstream, limits: HubLimits, *, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        limits: HubLimits,
+        *,
+        store: Store | None = None,
+        node: str = "",
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._upstream = upstream
+        self.node = node
         self._limits = limits
         self._wall = wall
         self._loop = asyncio.get_running_loop()
@@ -119,6 +138,10 @@ class Hub:
         self._ended: dict[Stream, _Record] = {}
         self._admission = Admission(limits.max_streams, limits.max_streams_per_tenant)
         self.kept = Retention(limits.kept, self._loop, self._forget)
+        self.journal = Journal(store or MemoryStore(), window_s=limits.store_window_s, anew=self._anew)
+        self._shelf = Shelf(self.journal.store, limits.stream, self._loop, self._idle)
+        self._recovered = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._ticker: asyncio.TimerHandle | None = None
         self._ticks = 0
         self.tally = Tally()
@@ -127,7 +150,19 @@ class Hub:
 
     async def __aenter__(self) -> Self:
         self._ticker = self._loop.call_later(TICK_S, self._tick)
+        store = self.journal.store
+        # Asked before anything is begun here: what runs now is what another process left behind.
+        left = await store.running() if store.durable else []
+        await self.journal.__aenter__()
+        self._own(self._recover(left))
         return self
+
+    def _own(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Begin something that ends with the hub at the latest."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
@@ -135,11 +170,12 @@ class Hub:
         self.drain()
         if self._ticker is not None:
             self._ticker.cancel()
-        tasks = [*(record.task for record in self._running.values()), *self._replays]
+        tasks = [*(record.task for record in self._running.values() if record.task), *self._replays, *self._tasks]
         for task in tasks:
             task.cancel()
         # Cancelling only asks; a pump writes its stream's ending on the way out.
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.journal.__aexit__(None, None, None)
 
     def drain(self) -> None:
         """Begin nothing new."""
@@ -179,6 +215,7 @@ class Hub:
         if idempotency_key is not None:
             space.keys[idempotency_key] = (asked.identity, joined.stream)
             self._record(joined.stream).keys.append(idempotency_key)
+            self.journal.add(Keyed(joined.stream.id, tenant, idempotency_key, asked.identity))
         self._announce(space, asked.options.channel, joined)
         self.tally.joins[joined.join] += 1
         return joined
@@ -202,6 +239,7 @@ class Hub:
         stream = space.joinable.get(asked.identity)
         if stream is not None and stream.run.ending is None:
             stream.terms.join(terms)
+            self._note(stream)
             return Started(stream, "joined")
         if join != "replay":
             return None
@@ -210,6 +248,8 @@ class Hub:
         return Started(kept, "replayed") if kept is not None and kept.run.status is Status.COMPLETED else None
 
     def _lead(self, tenant: str, space: _Tenant, asked: Asked, terms: Terms, headers: Mapping[str, str]) -> Stream:
+        if not self.journal.up:
+            raise Refusal("overloaded", "what is shown cannot be kept now", retry_after_s=1)
         self._admission.admit(tenant)
         self._tenants[tenant] = space
         stream = Stream(
@@ -224,18 +264,11 @@ class Hub:
             loop=self._loop,
             on_idle=self._idle,
         )
-        pump = Pump(
-            stream.run,
-            self._upstream,
-            self.breaker,
-            body=asked.body,
-            headers=headers,
-            limits=self._limits.pump,
-            wall=self._wall,
-        )
-        task = self._loop.create_task(pump.run(), name=f"pump {stream.id}")
-        record = self._running[stream] = _Record(asked.identity, pump, task)
-        task.add_done_callback(lambda _task: self._done(stream))
+        stream.node = self.node
+        if self.journal.store.durable:
+            call = call_of(headers, asked.body) if may_run_again(asked) else None
+            self.journal.add(Begun(stream.id, tenant, stream.run.times.created, meta_of(stream, asked.identity), call))
+        record = self._pump(stream, asked.identity, asked.body, headers, asked.options.restart)
         space.streams[stream.id] = stream
         if asked.options.join != "never":
             space.joinable[asked.identity] = stream
@@ -244,9 +277,45 @@ class Hub:
             record.idle_timer = self._loop.call_later(grace_s, self._abandon, stream)
         return stream
 
+    def _pump(self, stream: Stream, identity: bytes, body: bytes, headers: Mapping[str, str], restarts: int) -> _Record:
+        """Begin the one task that pumps a stream."""
+        keeping = Keeping(stream.run, self.journal, identity=identity, ttl_s=lambda: stream.terms.ttl_s)
+        pump = Pump(
+            stream.run,
+            keeping,
+            self._upstream,
+            self.breaker,
+            body=body,
+            headers=headers,
+            limits=self._limits.pump,
+            wall=self._wall,
+            restarts=restarts,
+        )
+        task = self._loop.create_task(pump.run(), name=f"pump {stream.id}")
+        record = self._running[stream] = _Record(identity, keeping, pump, task)
+        task.add_done_callback(lambda _task: self._done(stream))
+        return record
+
+    def _note(self, stream: Stream) -> None:
+        """What is known of a stream has changed."""
+        if self.journal.store.durable and stream.run.ending is None:
+            self.journal.add(Noted(stream.id, meta_of(stream, self._record(stream).identity)))
+
+    def _anew(self, stream_id: str) -> list[Change]:
+        """The changes that write a stream whole, for a store that has missed some."""
+        for stream, record in (*self._running.items(), *self._ended.items()):
+            if stream.id == stream_id:
+                meta = meta_of(stream, record.identity)
+                begun = Begun(stream.id, stream.tenant, stream.run.times.created, meta, None)
+                keys = [Keyed(stream.id, stream.tenant, key, record.identity) for key in record.keys]
+                return [begun, *keys, *record.keeping.anew()]
+        return []
+
     def _announce(self, space: _Tenant, name: str | None, started: Started) -> None:
         if name is not None and started.stream.run.ending is None:
-            started.stream.channels.add(name)
+            if name not in started.stream.channels:
+                started.stream.channels.add(name)
+                self._note(started.stream)
             if (channel := space.channels.get(name)) is not None:
                 channel.announce(started.stream)
 
@@ -278,7 +347,7 @@ class Hub:
 
     def _stop(self, stream: Stream, code: str) -> None:
         record = self._running.get(stream)
-        if record is not None and stream.run.ending is None:
+        if record is not None and stream.run.ending is None and record.pump is not None and record.task is not None:
             record.pump.cancel_code = code
             record.task.cancel()
             # Nobody joins what is about to end.
@@ -306,7 +375,11 @@ class Hub:
     def _done(self, stream: Stream) -> None:
         """A pump's task is over; a task cancelled before its first step has written no ending."""
         record = self._running.pop(stream)
-        stream.run.finish(record.pump.cancel_code, now=self._wall())
+        assert record.pump is not None
+        if stream.run.ending is None:
+            stream.run.finish(record.pump.cancel_code, now=self._wall())
+            for change in record.keeping.anew()[-1:]:
+                self.journal.add(change)
         if record.idle_timer is not None:
             record.idle_timer.cancel()
         self._admission.release(stream.tenant)
@@ -369,24 +442,176 @@ class Hub:
         if not space.streams and not space.channels:
             del self._tenants[tenant]
 
-    # -- finding
+    # -- what was kept
 
-    def find(self, tenant: str, stream_id: str) -> Stream:
-        """The stream of that id.
+    async def fetch(self, tenant: str, stream_id: str) -> Stream:
+        """The stream of that id, also where only the store has it.
 
         Raises:
-            Refusal: ``not_found``, also for what belongs to another tenant.
+            Refusal: ``not_found``, also for what belongs to another tenant; ``overloaded``, where
+                the store cannot be read.
         """
         space = self._tenants.get(tenant)
         stream = space.streams.get(stream_id) if space is not None else None
+        if stream is None and self.journal.store.durable and ID.fullmatch(stream_id):
+            stream = await self._load(tenant, stream_id)
         if stream is None:
             raise Refusal("not_found", "there is no such stream")
         return stream
 
-    def list(self, tenant: str) -> list[Stream]:
-        """A tenant's streams, newest first."""
+    async def recall(self, tenant: str, asked: Asked, idempotency_key: str | None) -> None:
+        """Have those kept streams at hand that a start may lead to."""
+        if not self.journal.store.durable:
+            return
+        await self._recovered.wait()
+        space = self._tenants.get(tenant) or _Tenant()
+        key = idempotency_key if idempotency_key not in space.keys else None
+        replay = asked.options.join == "replay" and asked.identity not in space.kept
+        known, same = await self._shelf.leads(tenant, asked, key, replay=replay)
+        for stream_id in (known, same):
+            with suppress(Refusal):
+                if stream_id is not None:
+                    await self.fetch(tenant, stream_id)
+        stream = self._tenants.get(tenant, _Tenant()).streams.get(known or "")
+        if stream is not None and key is not None:
+            record = self._record(stream)
+            self._tenants[tenant].keys[key] = (record.identity, stream)
+            record.keys.append(key)
+
+    async def _load(self, tenant: str, stream_id: str) -> Stream | None:
+        await self._recovered.wait()
+        found = await self._shelf.ended(tenant, stream_id, self._wall())
+        if found is None:
+            return None
+        stream, identity, ending, kept = found
         space = self._tenants.get(tenant)
-        return list(reversed(space.streams.values())) if space is not None else []
+        if space is not None and (there := space.streams.get(stream_id)) is not None:
+            return there  # another call was quicker
+        stream.run.conclude(ending)
+        stream.run.times.ended = kept.at
+        self._enter(stream, _Record(identity, self._keeping_of(stream, identity)), kept.expires)
+        return stream
+
+    def _keeping_of(self, stream: Stream, identity: bytes) -> Keeping:
+        return Keeping(stream.run, self.journal, identity=identity, ttl_s=lambda: stream.terms.ttl_s)
+
+    def _enter(self, stream: Stream, record: _Record, expires: float) -> None:
+        """Take in a stream that was loaded with its ending."""
+        space = self._tenants.setdefault(stream.tenant, _Tenant())
+        space.streams[stream.id] = stream
+        if stream.run.status is Status.COMPLETED and stream.run.options.join != "never":
+            space.kept[record.identity] = stream
+        self._ended[stream] = record
+        self.kept.keep(stream, ttl_s=max(0.0, expires - self._wall()))
+
+    async def _recover(self, left: list[Kept]) -> None:
+        """End or call again what ran when its process died."""
+        try:
+            for kept in left:
+                try:
+                    await self._take_over(kept, await self.journal.store.blocks(kept.stream))
+                except (StoreFailed, ValueError, TypeError):
+                    log.exception("stream_not_recovered", stream=kept.stream)
+        finally:
+            self._recovered.set()
+
+    async def _take_over(self, kept: Kept, blocks: list[bytes]) -> None:
+        stream, identity = await self._shelf.stream(kept, blocks)
+        stream.node = self.node
+        space = self._tenants.setdefault(stream.tenant, _Tenant())
+        space.streams[stream.id] = stream
+        restarts = stream.run.options.restart
+        if restarts > 0 and kept.body is not None:
+            headers, body = call_from(kept.body)
+            self._pump(stream, identity, body, headers, restarts - 1)
+            if stream.run.options.join != "never":
+                space.joinable[identity] = stream
+            self._admission.count(stream.tenant)
+            log.info("stream_called_again", stream=stream.id, bytes=stream.run.log.size)
+        else:
+            record = self._running[stream] = _Record(identity, self._keeping_of(stream, identity))
+            await record.keeping.finish("interrupted", now=self._wall())
+            del self._running[stream]
+            self._log(stream)
+            self._enter(stream, record, self._wall() + stream.terms.ttl_s)
+
+    async def prune(self) -> None:
+        """Forget in the store what has expired or does not fit any more."""
+        with suppress(StoreFailed):
+            for stream_id in await self.journal.store.prune(self._wall(), self._limits.max_stored_bytes):
+                for stream in [stream for stream in self._ended if stream.id == stream_id]:
+                    self.kept.give_up(stream)
+
+    # -- finding
+
+    def find(self, tenant: str, stream_id: str) -> Stream | None:
+        """The stream of that id, where it is in memory; None where only `fetch` can tell.
+
+        Raises:
+            Refusal: ``not_found``, where nothing else could have it.
+        """
+        space = self._tenants.get(tenant)
+        stream = space.streams.get(stream_id) if space is not None else None
+        if stream is None and not (self.journal.store.durable and ID.fullmatch(stream_id)):
+            raise Refusal("not_found", "there is no such stream")
+        return stream
+
+    def fetch_then(self, tenant: str, stream_id: str, then: Callable[[Refusal | None], None]) -> None:
+        """`fetch` for a caller that cannot wait: ``then`` is given the refusal, or None when it is at hand."""
+
+        async def fetch() -> None:
+            try:
+                await self.fetch(tenant, stream_id)
+            except Refusal as refusal:
+                then(refusal)
+            else:
+                then(None)
+
+        self._own(fetch())
+
+    def list(self, tenant: str) -> list[Stream]:
+        """A tenant's streams that are in memory, newest first."""
+        space = self._tenants.get(tenant)
+        streams = space.streams.values() if space is not None else ()
+        newest_first = list(streams)[::-1]  # and so it stays among those of one moment
+        return sorted(newest_first, key=lambda stream: -stream.run.times.created)
+
+    async def page(self, tenant: str, status: str | None, after: str | None, limit: int) -> "tuple[Stream | Kept, ...]":
+        """A tenant's streams, newest first, behind one of them; what only the store has as it is kept.
+
+        Raises:
+            Refusal: ``invalid_request``: there is no such stream to begin behind; ``overloaded``.
+        """
+        if not self.journal.store.durable:
+            return self._page(tenant, status, after, limit)
+        space = self._tenants.get(tenant) or _Tenant()
+        try:
+            await self._recovered.wait()
+            await self.journal.flushed()
+            store = self.journal.store
+            behind = await store.find(after) if after is not None else None
+            if after is not None and (behind is None or behind.tenant != tenant):
+                raise Refusal("invalid_request", "after: there is no such stream")
+            kept = await store.page(tenant, stored_status(status), behind.place if behind else None, MOST_SCANNED)
+        except StoreFailed:
+            return self._page(tenant, status, after, limit)
+        found: list[Stream | Kept] = []
+        for one in kept:
+            stream = space.streams.get(one.stream)
+            if stream is None and (one.ending is None or one.expires <= self._wall()):
+                continue
+            if status is None or stream is None or stream.run.status == status:
+                found.append(stream or one)
+        return tuple(found[:limit])
+
+    def _page(self, tenant: str, status: str | None, after: str | None, limit: int) -> "tuple[Stream | Kept, ...]":
+        streams = self.list(tenant)
+        if after is not None:
+            position = next((n for n, stream in enumerate(streams) if stream.id == after), None)
+            if position is None:
+                raise Refusal("invalid_request", "after: there is no such stream")
+            streams = streams[position + 1 :]
+        return tuple(stream for stream in streams if status in (None, stream.run.status))[:limit]
 
     @property
     def running(self) -> int:
@@ -395,7 +620,7 @@ class Hub:
 
     async def quiet(self, enough: asyncio.Event) -> None:
         """Wait until no stream runs, or until ``enough``."""
-        tasks = {record.task for record in self._running.values()}
+        tasks = {record.task for record in self._running.values() if record.task is not None}
         if tasks:
             waiter = asyncio.ensure_future(enough.wait())
             everything = asyncio.ensure_future(asyncio.wait(tasks))
@@ -434,6 +659,8 @@ class Hub:
     def _tick(self) -> None:
         self._ticker = self._loop.call_later(TICK_S, self._tick)
         self._ticks += 1
+        if self._ticks % PRUNE_TICKS == 0 and self.journal.store.durable:
+            self._own(self.prune())
         for stream in list(self._running):
             stream.beat(SILENCE_S)
             stream.tell_presence()

@@ -18,8 +18,10 @@ from protocol.schema.verdict import Verdict, judge
 from protocol.upstream.decoder import Decoder
 from protocol.upstream.events import EndOfBytes, ErrorObject, Event, RemoteProtocolError, StreamEnd, event_of
 from protocol.upstream.textlog import TextLog, TextTooLong
+from protocol.wire.endings import CLOCKS
 from service.hub.breaker import Breaker
 from service.hub.clocks import ClockLimits, ClockRanOut, Clocks
+from service.hub.keeping import Keeping, nothing, text_size
 from service.hub.run import Refused, Run
 from service.upstream.contract import Answer, Broken, ConnectTimeout, Unreachable, Upstream, UpstreamFault
 
@@ -77,6 +79,8 @@ class Pump:
 
     Args:
         run: what it fills; nobody else writes it.
+        keeping: its way there.
+        restarts: that are left after text was published.
         body: the analyze request as it is sent.
         headers: sent besides the upstream's own.
         wall: wall-clock seconds, for ``ended_at``.
@@ -85,6 +89,7 @@ class Pump:
     def __init__(
         self,
         run: Run,
+        keeping: Keeping,
         upstream: Upstream,
         breaker: Breaker,
         *,
@@ -92,15 +97,17 @@ class Pump:
         headers: Mapping[str, str],
         limits: PumpLimits,
         wall: Callable[[], float],
+        restarts: int,
     ) -> None:
         self._run = run
+        self._keeping = keeping
         self._upstream = upstream
         self._breaker = breaker
         self._body = body
         self._headers = headers
         self._limits = limits
         self._wall = wall
-        self._restarts = run.options.restart
+        self._restarts = restarts
         self.cancel_code = "interrupted"  # what a cancellation means
         self._budget = limits.max_events_per_s * 4.0
         self._budget_at = run.clock()
@@ -111,11 +118,11 @@ class Pump:
         try:
             await self._conclude(await self._attempts())
         except asyncio.CancelledError:
-            run.finish(self.cancel_code, now=self._wall())
+            await self._keeping.finish(self.cancel_code, now=self._wall())
             raise
         except Exception:
             log.exception("pump_failed", stream=run.id)
-            run.finish("internal", now=self._wall())
+            await self._keeping.finish("internal", now=self._wall())
         finally:
             self._body = b""  # media in base64 must not outlive the call
 
@@ -124,21 +131,36 @@ class Pump:
         run = self._run
         if run.ending is not None:
             return
+        await self._keeping.flushed()
+        outcome = self._overruled(outcome)
         verdict = await self._verdict(outcome)
-        status = outcome.upstream_status
-        try:
-            run.finish(outcome.code, now=self._wall(), end=outcome.end, verdict=verdict, upstream_status=status)
-        except TextTooLong:
-            run.finish("text_too_long", now=self._wall())
+        await self._keeping.finish(
+            outcome.code,
+            now=self._wall(),
+            end=outcome.end,
+            verdict=verdict,
+            upstream_status=outcome.upstream_status,
+        )
+
+    def _overruled(self, outcome: Outcome) -> Outcome:
+        """What became known only when the last of the text was shown goes before what the upstream said."""
+        if self._keeping.is_too_long:
+            return Outcome("text_too_long")
+        return Outcome("schema_violation") if self._stopped_by_violation() else outcome
 
     async def _attempts(self) -> Outcome:
         run = self._run
         total_at = run.times.began + self._limits.clocks.total_s
         while True:
-            source = _Direct(run) if run.log.count == 0 else _Again(run)
+            source = _Direct(self._keeping) if run.log.count == 0 else _Again(run, self._keeping)
             outcome = await self._attempt(source, total_at)
+            await self._keeping.flushed()
             if outcome.code in (None, "upstream_warning") or not outcome.again:
                 return outcome
+            if self._keeping.withholds:
+                if self._restarts <= 0:
+                    return outcome
+                await self._keeping.release()
             pause = self._pause(outcome)
             if pause is None or run.clock() + pause >= total_at:
                 return outcome
@@ -165,6 +187,7 @@ class Pump:
             return Outcome("upstream_unreachable")
         try:
             async with Clocks(self._limits.clocks, total_at) as clocks:
+                self._keeping.shown = lambda: self._look(clocks)
                 call = self._upstream.analyze(self._body, self._headers, clocks.connected)
                 async with call as answer:
                     self._breaker.reached()
@@ -173,7 +196,7 @@ class Pump:
                     self._run.answer_headers = answer.headers
                     return await self._read(answer, source, clocks)
         except ClockRanOut as exc:
-            return Outcome(exc.code, again=self._published)
+            return Outcome(exc.code, again=self._published and exc.code in CLOCKS)
         except (Unreachable, ConnectTimeout) as exc:
             self._breaker.missed()
             return Outcome(exc.code, again=True)
@@ -183,6 +206,14 @@ class Pump:
             return Outcome(exc.code, again=self._published)
         except TextTooLong:
             return Outcome("text_too_long")
+        finally:
+            self._keeping.shown = nothing
+
+    def _look(self, clocks: Clocks) -> None:
+        """Something was shown: what it shows may end the run."""
+        outcome = self._overruled(Outcome(None))
+        if outcome.code is not None:
+            clocks.interrupt(outcome.code)
 
     async def _read(self, answer: Answer, source: "_Source", clocks: Clocks) -> Outcome:
         decoder = Decoder(self._limits.max_line_bytes)
@@ -224,7 +255,7 @@ class Pump:
     @property
     def _published(self) -> bool:
         """Whether readers have been shown anything; then only a restart may replace it."""
-        return self._run.log.count > 0
+        return self._keeping.published
 
     def _take(self, events: list[Event], source: "_Source") -> Outcome | None:
         """Pass events on; an outcome when they hold the end."""
@@ -234,16 +265,20 @@ class Pump:
             return None
         last = events[-1]
         if isinstance(last, StreamEnd | ErrorObject):
-            if len(events) > 1:
+            alone = isinstance(last, ErrorObject) and not self._keeping.has_text and not any(map(text_size, events))
+            again = self._published or len(events) > 1
+            if alone:
+                self._keeping.withhold(events[:-1])
+            elif len(events) > 1:
                 source.take(events[:-1])
             if self._stopped_by_violation():
                 return Outcome("schema_violation")
             if isinstance(last, StreamEnd):
                 source.settle()
                 return Outcome("upstream_warning" if last.warned else None, end=last)
-            if not self._run.log.size:
+            if alone:
                 self._run.refused = Refused(502, {}, dumps(last.members))
-            return Outcome("upstream_error", again=self._published)
+            return Outcome("upstream_error", again=again)
         source.take(events)
         return Outcome("schema_violation") if self._stopped_by_violation() else None
 
@@ -301,10 +336,10 @@ class _Source:
 
 
 class _Direct(_Source):
-    """Straight into the stream's log: nothing was published before."""
+    """Straight into the run: nothing was published before."""
 
-    def __init__(self, run: Run) -> None:
-        self.take = run.take  # type: ignore[method-assign]
+    def __init__(self, keeping: Keeping) -> None:
+        self.take = keeping.take  # type: ignore[method-assign]
 
 
 class _Again(_Source):
@@ -314,8 +349,8 @@ class _Again(_Source):
     goes on as if nothing had happened, another one is a new generation.
     """
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, run: Run, keeping: Keeping) -> None:
+        self._keeping = keeping
         self._shown = run.log
         self._draft: TextLog | None = TextLog(run.max_text_bytes)
         self._equal = 0  # bytes found equal so far; never compared again
@@ -323,7 +358,7 @@ class _Again(_Source):
     def take(self, events: list[Event]) -> None:
         draft, shown = self._draft, self._shown
         if draft is None:
-            self._run.take(events)
+            self._keeping.take(events)
             return
         for event in events:
             draft.append(event)
@@ -351,13 +386,14 @@ class _Again(_Source):
         first = draft.events_within(shown)
         rest: list[Event] = [draft.slice(shown, draft.end_of(first))]
         rest += [event_of(draft.event(ordinal)) for ordinal in range(first + 1, draft.count)]
-        self._shown.pending = ""  # the attempt that it came with is over
-        self._run.take(rest)
-        self._shown.pending = draft.pending
+        shown_log = self._shown
+        self._keeping.after(lambda: setattr(shown_log, "pending", ""))  # the attempt that it came with is over
+        self._keeping.take(rest)
+        self._keeping.after(lambda: setattr(shown_log, "pending", draft.pending))
 
     def _replace(self, draft: TextLog) -> None:
         self._draft = None
-        self._run.regenerate(draft, "restarted")
+        self._keeping.regenerate(draft, "restarted")
 
 
 async def _read_out(answer: Answer) -> None:

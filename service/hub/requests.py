@@ -49,10 +49,18 @@ def ask(request: Mapping[str, Any], options: Options) -> Asked:
         same = identity(request, options.identity())
     except (TypeError, RecursionError) as exc:
         raise Refusal("invalid_request", "the request cannot be written as JSON") from exc
-    return Asked(body, _shown(request), same, options, _schema(request.get("response_format")))
+    return Asked(body, _shown(request), same, options, schema_of(request.get("response_format")))
 
 
-def _schema(response_format: object) -> AdmittedSchema | None:
+def may_run_again(asked: Asked) -> bool:
+    """Whether a request may be sent again after its process died; media in base64 are not kept for that."""
+    video = asked.shown.get("video")
+    media = video.get("base64_string") if isinstance(video, Mapping) else None
+    return asked.options.restart > 0 and media is None
+
+
+def schema_of(response_format: object) -> AdmittedSchema | None:
+    """The output's schema, admitted; None where the request has none."""
     if not isinstance(response_format, Mapping) or "json_schema" not in response_format:
         return None  # whatever else it is, the upstream answers for it
     try:

@@ -37,10 +37,10 @@ class Retention:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def keep(self, stream: Stream) -> None:
+    def keep(self, stream: Stream, *, ttl_s: float | None = None) -> None:
         """Keep a stream for its time, in the place of older ones where there is no room."""
         weight, limits = stream.run.weight, self._limits
-        timer = self._loop.call_later(stream.terms.ttl_s, self.give_up, stream)
+        timer = self._loop.call_later(stream.terms.ttl_s if ttl_s is None else ttl_s, self.give_up, stream)
         self._kept[stream] = weight, timer
         self.bytes += weight
         self._bytes[stream.tenant] += weight

@@ -209,30 +209,26 @@ class Run:
         self.log.finish()
         self._derive(before)
 
-    def finish(
+    def sealed(
         self,
         code: str | None,
         *,
-        now: float,
         end: StreamEnd | None = None,
         verdict: Verdict | None = None,
         upstream_status: int | None = None,
-    ) -> None:
-        """Write the ending, once; a second call changes nothing.
+    ) -> tuple[Ending, StreamEnd | None]:
+        """The ending as it will stand, and the event to stand before it; `conclude` takes both.
 
         Args:
             code: a key of `CODES`, None when all went well.
-            now: wall-clock seconds.
             end: the upstream's ``stream_end``, where it came.
         """
-        if self.ending is not None:
-            return
         if code != "internal":  # which may be a projection's fault
             self.end_text()
-        well = end is not None and code in (None, "upstream_warning")
-        status = status_of_finish(end.finish_reason) if well and end is not None else CODES[code or "internal"].status
-        if well and end is not None:
-            self.log.append(end)
+        last = end if code in (None, "upstream_warning") else None
+        if last is not None and not self.log.fits(last):
+            code, last, end, verdict = "text_too_long", None, None, None
+        status = status_of_finish(last.finish_reason) if last is not None else CODES[code or "internal"].status
         ending = Ending(
             status=status,
             gen=self.gen,
@@ -245,19 +241,47 @@ class Run:
             validation=verdict.members() if verdict is not None else None,
             value=verdict.value if verdict is not None else None,
         )
-        self.times.ended, self.times.done = now, self.clock()
-        self._note_pace()
-        self.conclude(ending)
+        return ending, last
 
-    def conclude(self, ending: Ending) -> None:
-        """Let the ending stand, and tell it."""
+    def finish(
+        self,
+        code: str | None,
+        *,
+        now: float,
+        end: StreamEnd | None = None,
+        verdict: Verdict | None = None,
+        upstream_status: int | None = None,
+    ) -> None:
+        """Write the ending, once; a second call changes nothing. ``now`` is wall-clock seconds."""
+        if self.ending is None:
+            ending, last = self.sealed(code, end=end, verdict=verdict, upstream_status=upstream_status)
+            self.conclude(ending, last, now=now)
+
+    def conclude(self, ending: Ending, last: StreamEnd | None = None, *, now: float | None = None) -> None:
+        """Let the ending stand, and tell it; ``last`` is the event that brought it."""
+        if last is not None:
+            self.log.append(last)
         self.ending = ending
+        if now is not None:
+            self.times.ended, self.times.done = now, self.clock()
+            self._note_pace()
         if self.text_is_over:
             for follower in self.followers:
                 follower.close()
         self._ended.set()
         self._opened.set()
         self._changed(True)
+
+    def restore(self, log: TextLog, pace: Pace, gen: int, reason: str) -> None:
+        """Become what was kept of the run; before anybody watches it."""
+        self.log, self.pace, self.gen, self.reset_reason = log, pace, gen, reason
+        if log.count:
+            self.times.first_event = self.times.began
+            self._opened.set()
+        if self.schema is not None:
+            self._early = EarlyCheck(self.schema)
+            self.violation = self._early.feed(log.slice(0, log.size))
+            self.violation_from = self.violation.at if self.violation is not None else 0
 
     # -- waiting for it
 

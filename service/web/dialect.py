@@ -37,6 +37,7 @@ async def analyze(request: web.Request) -> web.StreamResponse:
     value, size = await read_object(request)
     asked = await asked_of(value, options, size)
     hub = request.app[HUB]
+    await hub.recall(request[TENANT], asked, None)
     started = hub.start(request[TENANT], asked, DIALECT, headers=analyze_headers(request))
     stream = started.stream
     told = {"Fanlight-Stream": stream.id, "Fanlight-Join": started.join}

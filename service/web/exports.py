@@ -15,7 +15,7 @@ async def captions(request: web.Request) -> web.StreamResponse:
 
     Growing while the stream runs; once it has ended the file has an ``ETag``.
     """
-    stream, kind, formatted = found(request), request.match_info["kind"], flag(request, "formatted")
+    stream, kind, formatted = await found(request), request.match_info["kind"], flag(request, "formatted")
     headers = {"Cache-Control": "no-store"}
     if stream.run.ending is not None:
         tag = f'"{stream.run.ending.sha256[:32]}-{kind}{"-f" if formatted else ""}"'

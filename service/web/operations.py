@@ -41,8 +41,8 @@ async def readyz(request: web.Request) -> web.Response:
     """Whether calls can be served; waits for the embedded engine, and asks nothing of the cloud."""
     hub = request.app[HUB]
     engine = request.app[READY].ready()
-    ok = engine and not hub.draining
-    state = "draining" if hub.draining else "ok" if engine else "starting"
+    ok = engine and not hub.draining and hub.journal.up
+    state = "draining" if hub.draining else "starting" if not engine else "ok" if hub.journal.up else "store"
     body = {
         "status": state,
         "upstream": {"ready": engine, "breaker": hub.breaker.state},
@@ -70,6 +70,8 @@ class _Figures(Collector):
         yield GaugeMetricFamily("fanlight_streams_running", "Streams without an ending.", hub.running)
         yield GaugeMetricFamily("fanlight_streams_kept", "Ended streams that are kept.", len(hub.kept))
         yield GaugeMetricFamily("fanlight_kept_bytes", "Bytes of ended streams that are kept.", hub.kept.bytes)
+        yield GaugeMetricFamily("fanlight_store_up", "Whether what is shown can be kept.", int(hub.journal.up))
+        yield CounterMetricFamily("fanlight_store_commits", "Commits of the store.", hub.journal.commits)
         yield GaugeMetricFamily("fanlight_readers", "Connections that read streams.", len(self._connections))
         yield CounterMetricFamily("fanlight_events", "Upstream events of ended streams.", tally.events)
         yield CounterMetricFamily("fanlight_text_bytes", "Bytes of text of ended streams.", tally.text_bytes)

@@ -62,7 +62,7 @@ def _cursor(request: web.Request) -> Cursor | None:
 
 async def events(request: web.Request) -> web.StreamResponse:
     """``GET /v1/streams/{id}/events``: Server-Sent Events."""
-    stream, cursor = read_of(request), _cursor(request)
+    stream, cursor = await read_of(request), _cursor(request)
     ending = stream.run.ending
     if cursor is not None and cursor.after_end and ending and (cursor.gen, cursor.position) == (ending.gen, ending.to):
         # The reader has seen the ending: 204 tells an EventSource to stay away.
@@ -72,12 +72,12 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 async def ndjson(request: web.Request) -> web.StreamResponse:
     """``GET /v1/streams/{id}/ndjson``: one message a line."""
-    return await _read(request, read_of(request), NDJSON, "application/x-ndjson", _cursor(request), b"")
+    return await _read(request, await read_of(request), NDJSON, "application/x-ndjson", _cursor(request), b"")
 
 
 async def text(request: web.Request) -> web.StreamResponse:
     """``GET /v1/streams/{id}/text``: the bare text; only a good ending ends the body cleanly."""
-    stream = read_of(request)
+    stream = await read_of(request)
     mode, start = text_place(stream.run, _cursor(request))
     connection = _open(
         request, BARE, "text/plain; charset=utf-8", {"Fanlight-Attached": f"{mode} {stream.run.gen}.{start}"}

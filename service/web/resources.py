@@ -3,10 +3,15 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
+from service.hub.hub import Hub
+from service.hub.keeping import ending_from
 from service.hub.streams import Stream
+from service.store.contract import Kept
 
 
-def row(stream: Stream) -> dict[str, Any]:
+def row(stream: Stream, hub: Hub) -> dict[str, Any]:
     """A stream in a list: without ``request``, ``text`` and ``value``."""
     ending = stream.run.ending
     return {
@@ -24,13 +29,40 @@ def row(stream: Stream) -> dict[str, Any]:
         "sha256": ending.sha256 if ending else None,
         "error": ending.error if ending else None,
         "subscribers": stream.presence(),
+        "node": stream.node,
+        "durable": hub.journal.is_kept(stream.id),
         "links": links(stream.id),
     }
 
 
-def resource(stream: Stream) -> dict[str, Any]:
+def kept_row(kept: Kept) -> dict[str, Any]:
+    """The same of a stream that only the store has."""
+    assert kept.ending is not None
+    meta, ending = orjson.loads(kept.meta), ending_from(kept.ending)
+    return {
+        "id": kept.stream,
+        "tenant": kept.tenant,
+        "channel": meta["options"].get("channel"),
+        "gen": kept.gen,
+        "offset": ending.to,
+        "status": str(ending.status),
+        "created_at": _iso(kept.created),
+        "ended_at": _iso(kept.at),
+        "finish_reason": ending.finish_reason,
+        "usage": ending.usage,
+        "validation": ending.validation,
+        "sha256": ending.sha256,
+        "error": ending.error,
+        "subscribers": {},
+        "node": meta["node"],
+        "durable": True,
+        "links": links(kept.stream),
+    }
+
+
+def resource(stream: Stream, hub: Hub) -> dict[str, Any]:
     """The whole resource."""
-    found = row(stream)
+    found = row(stream, hub)
     return {
         **{key: found[key] for key in ("id", "tenant", "channel", "gen", "offset", "status")},
         "created_at": found["created_at"],

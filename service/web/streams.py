@@ -14,7 +14,7 @@ from service.hub.streams import Stream
 from service.web.bodies import asked_of, read_object
 from service.web.errors import json_response
 from service.web.keys import HUB, TENANT
-from service.web.resources import resource, row
+from service.web.resources import kept_row, resource, row
 from service.web.upstream_headers import analyze_headers
 
 MAX_WAIT_S = 60.0
@@ -22,22 +22,22 @@ MAX_LIMIT = 200
 ENDINGS = (Status.COMPLETED, Status.LENGTH, Status.TRUNCATED, Status.FAILED, Status.CANCELLED)
 
 
-def found(request: web.Request) -> Stream:
+async def found(request: web.Request) -> Stream:
     """The stream that the path names.
 
     Raises:
         Refusal: ``not_found``.
     """
-    return request.app[HUB].find(request[TENANT], request.match_info["id"])
+    return await request.app[HUB].fetch(request[TENANT], request.match_info["id"])
 
 
-def read_of(request: web.Request) -> Stream:
+async def read_of(request: web.Request) -> Stream:
     """The stream to be read: the one that the path names, or with ``?pace=`` a replay of it.
 
     Raises:
         Refusal: ``not_found`` or ``invalid_request``.
     """
-    stream, pace = found(request), request.query.get("pace")
+    stream, pace = await found(request), request.query.get("pace")
     if pace is None:
         return stream
     try:
@@ -58,41 +58,35 @@ async def start(request: web.Request) -> web.Response:
         raise Refusal("invalid_request", "Idempotency-Key has 1 to 255 characters")
     check_members(value)
     asked = await asked_of(value, options, size)
+    await request.app[HUB].recall(request[TENANT], asked, key)
     started = request.app[HUB].start(
         request[TENANT], asked, NATIVE, headers=analyze_headers(request), idempotency_key=key
     )
     stream = started.stream
+    await request.app[HUB].journal.flushed()  # an id that was told is not forgotten
     headers = {
         "Location": f"/v1/streams/{stream.id}",
         "Fanlight-Join": started.join,
         "Fanlight-Stream": stream.id,
     }
-    return json_response(resource(stream), 201 if started.join == "leader" else 200, headers)
+    return json_response(resource(stream, request.app[HUB]), 201 if started.join == "leader" else 200, headers)
 
 
 async def listing(request: web.Request) -> web.Response:
     """``GET /v1/streams``: newest first."""
     status = request.query.get("status")
     limit = _number(request, "limit", 50, 1, MAX_LIMIT)
-    streams = request.app[HUB].list(request[TENANT])
-    after = request.query.get("after")
-    if after is not None:
-        position = next((n for n, stream in enumerate(streams) if stream.id == after), None)
-        if position is None:
-            raise Refusal("invalid_request", "after: there is no such stream")
-        streams = streams[position + 1 :]
-    if status is not None:
-        if status not in tuple(Status):
-            raise Refusal("invalid_request", "status: not a status of a stream")
-        streams = [stream for stream in streams if stream.run.status == status]
-    page = streams[:limit]
-    more = len(streams) > limit
-    return json_response({"streams": [row(stream) for stream in page], "next": page[-1].id if more else None})
+    if status is not None and status not in tuple(Status):
+        raise Refusal("invalid_request", "status: not a status of a stream")
+    hub = request.app[HUB]
+    streams = await hub.page(request[TENANT], status, request.query.get("after"), limit + 1)
+    rows = [row(stream, hub) if isinstance(stream, Stream) else kept_row(stream) for stream in streams[:limit]]
+    return json_response({"streams": rows, "next": rows[-1]["id"] if len(streams) > limit else None})
 
 
 async def show(request: web.Request) -> web.Response:
     """``GET /v1/streams/{id}``; with ``?wait=S`` it answers at the ending, at the latest after S seconds."""
-    stream = found(request)
+    stream = await found(request)
     wait_s = _seconds(request, "wait", MAX_WAIT_S)
     if wait_s and stream.run.ending is None:
         with stream.hold():
@@ -104,7 +98,7 @@ async def show(request: web.Request) -> web.Response:
     partial = flag(request, "partial")
     if partial:
         await stream.ready("patch")
-    shown: dict[str, Any] = resource(stream)
+    shown: dict[str, Any] = resource(stream, request.app[HUB])
     if partial:
         shown["partial"] = stream.partial()
     return json_response(shown)
@@ -112,10 +106,10 @@ async def show(request: web.Request) -> web.Response:
 
 async def cancel(request: web.Request) -> web.Response:
     """``DELETE /v1/streams/{id}``: 202 while running, 200 when ended."""
-    stream = found(request)
+    stream = await found(request)
     ended = stream.run.ending is not None
     request.app[HUB].cancel(stream, force=flag(request, "force"))
-    return json_response(row(stream), 200 if ended else 202)
+    return json_response(row(stream, request.app[HUB]), 200 if ended else 202)
 
 
 def _number(request: web.Request, name: str, default: int, least: int, most: int) -> int:

@@ -290,6 +290,9 @@ class ManySocket(WebSocketConnection):
             self._listen(command)
             return
         stream = self._hub.find(self._tenant, command.stream or "")
+        if stream is None:
+            self._fetch(command, command.stream or "")
+            return
         if not self._is_ready([stream], command):
             return
         with stream.hold():  # replacing one's only subscription is not leaving
@@ -311,6 +314,21 @@ class ManySocket(WebSocketConnection):
         if command is not None and self._transport is not None:
             self.do(command)
             self._connections.turns.ask(self)
+
+    def _fetch(self, command: Subscribe | Cancel, stream_id: str) -> None:
+        """Have a stream at hand that only the store has, and then do what was asked."""
+        self.held = True
+        self._hub.fetch_then(self._tenant, stream_id, lambda fault: self._fetched(command, fault))
+
+    def _fetched(self, command: Subscribe | Cancel, fault: Refusal | None) -> None:
+        self.held = False
+        if self._transport is None:
+            return
+        if fault is not None:
+            self._refuse(fault, command.ref)
+        else:
+            self.do(command)
+        self._connections.turns.ask(self)
 
     def _listen(self, command: Subscribe) -> None:
         name = command.channel or ""
@@ -364,7 +382,11 @@ class ManySocket(WebSocketConnection):
     def _cancel(self, command: Cancel) -> None:
         if command.stream is None:
             raise Refusal("invalid_request", "cancel: which stream?")
-        self._hub.cancel(self._hub.find(self._tenant, command.stream), force=command.force)
+        stream = self._hub.find(self._tenant, command.stream)
+        if stream is None:
+            self._fetch(command, command.stream)
+            return
+        self._hub.cancel(stream, force=command.force)
 
     def ended(self, subscriber: Subscriber, clean: bool) -> None:
         """A stream's ending is not the socket's."""
@@ -405,7 +427,7 @@ async def on_stream(request: web.Request) -> web.StreamResponse:
     try:
         if TENANT not in request:
             raise Refusal("unauthenticated", "an API key is needed")
-        stream, view = read_of(request), asked_view(request)
+        stream, view = await read_of(request), asked_view(request)
     except Refusal as refusal:
         return _refuse(request, accepted, refusal)
     await stream.ready(view)

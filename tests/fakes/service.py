@@ -1,5 +1,7 @@
 """The whole service on a port of its own, in front of a scripted upstream."""
 
+import os
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -56,6 +58,13 @@ class Service:
         return self.http.post(self.url + "/v1.3/analyze", json={**ASK, **members}, headers=headers)
 
 
+def default_store() -> str:
+    """Memory; with ``TESTS_STORE=sqlite`` in the environment a file of its own for each service."""
+    if os.environ.get("TESTS_STORE") != "sqlite":
+        return "memory"
+    return f"sqlite:{tempfile.mkdtemp(prefix='fanlight-store-')}/streams.db"
+
+
 Serving = Callable[..., AbstractAsyncContextManager[Service]]
 
 
@@ -64,6 +73,7 @@ async def open_service(*plays: Play, raw: bool = False, **settings: Any) -> Asyn
     """The service in front of an upstream that plays a script."""
     async with ScriptedServer(*plays, raw=raw) as upstream:
         settings.setdefault("upstream_url", upstream.url)
+        settings.setdefault("store", default_store())
         async with (
             served(Settings(port=0, **settings)) as (app, url),
             aiohttp.ClientSession() as http,

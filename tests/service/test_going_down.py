@@ -24,6 +24,7 @@ async def process(upstream: ScriptedServer, *, logged: list[bytes] | None = None
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("FANLIGHT_", "TWELVELABS_"))},
         "FANLIGHT_PORT": "0",
+        "FANLIGHT_STORE": "memory",
         "FANLIGHT_UPSTREAM_URL": upstream.url,
         **{f"FANLIGHT_{name.upper()}": value for name, value in settings.items()},
     }
@@ -32,8 +33,9 @@ async def process(upstream: ScriptedServer, *, logged: list[bytes] | None = None
     )
     assert child.stderr is not None
     try:
-        line = orjson.loads(await asyncio.wait_for(child.stderr.readline(), 20))
-        assert line["event"] == "serving"
+        line = {"event": ""}
+        while line["event"] != "serving":  # what was left behind may be told of first
+            line = orjson.loads(await asyncio.wait_for(child.stderr.readline(), 20))
         yield child, line["address"]
     finally:
         if child.returncode is None:

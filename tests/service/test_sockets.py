@@ -74,6 +74,7 @@ async def test_a_second_subscribe_replaces_the_first_and_its_attached_is_the_bou
     async with serving(Play([*PARTS[:2], gate, *PARTS[2:]])) as service, many(service) as socket:
         stream = await service.start(fanlight={"on_abandon": "cancel", "grace_s": 0})
         await gate.reached.wait()
+        await until(lambda: service.hub.list("local")[0].run.log.size)
         for view, cursor in (("text", None), ("text", "1.2"), ("end", None)):
             await say(socket, type="subscribe", stream=stream, view=view, cursor=cursor)
         await say(socket, type="ping")

@@ -15,6 +15,7 @@ are shown are compared; of JSON everything.
 
 import asyncio
 import re
+import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +34,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _REQUEST = re.compile(r"(WEBSOCKET|GET|HEAD|POST|PUT|DELETE|OPTIONS) (/\S*)(?: HTTP/(\d\.\d))?")
 _STATUS = re.compile(r"(\d{3})(?: .*)?")
 _CLOSE = re.compile(r"\(close (\d{4})(?: (.*))?\)")
+NODE = "vm1-4242-9f3c1a"
 ASKED = {"prompt": "What happens?", "video_id": "v1"}
 
 
@@ -135,20 +137,25 @@ class Player:
         Raises:
             AssertionError: what came is not what the page shows.
         """
-        async with serving(*self._upstream.plays, **self._settings) as service:
-            self._service = service
-            try:
-                await self._start_unseen()
-                while self._at < len(self._lines):
-                    await self._step(self._lines[self._at])
-            finally:
-                for connection in self._opened:
-                    await connection.wire.close()
-                for gate in self._upstream.gates:
-                    gate.open()
-                for task in self._tasks:
-                    task.cancel()
-                await asyncio.gather(*self._tasks, return_exceptions=True)
+        with tempfile.TemporaryDirectory() as folder:
+            kept = {"node": NODE, "store": f"sqlite:{folder}/streams.db"}
+            async with serving(*self._upstream.plays, **(kept | self._settings)) as service:
+                await self._play(service)
+
+    async def _play(self, service: Service) -> None:
+        self._service = service
+        try:
+            await self._start_unseen()
+            while self._at < len(self._lines):
+                await self._step(self._lines[self._at])
+        finally:
+            for connection in self._opened:
+                await connection.wire.close()
+            for gate in self._upstream.gates:
+                gate.open()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _start_unseen(self) -> None:
         """Start the stream that a session takes for granted."""

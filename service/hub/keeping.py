@@ -1,0 +1,220 @@
+"""Between what fills a run and the run: what comes is kept first, and then shown.
+
+Blocks are lines of JSON, ``[milliseconds since the first event, [events]]``: a plain fragment is its
+text, any other event the upstream's object. So what a reader was shown is told from them alone.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import orjson
+
+from protocol.ndjson import dumps
+from protocol.schema.verdict import Verdict
+from protocol.upstream.events import EndOfBytes, Event, Fragment, StreamEnd, event_of
+from protocol.upstream.textlog import TextLog, TextTooLong
+from protocol.wire.endings import Ending, Status
+from service.hub.run import Pace, Run
+from service.store.contract import Change, Ended, Grown, Replaced
+from service.store.journal import Journal
+
+
+def block_of(millis: int, events: Iterable[Event]) -> bytes:
+    """A batch of events as it is kept."""
+    told = [event if isinstance(event, str) else event.members for event in events if not isinstance(event, EndOfBytes)]
+    return dumps([millis, told]) + b"\n"
+
+
+def restored(blocks: Iterable[bytes], max_bytes: int) -> tuple[TextLog, Pace]:
+    """The log that was kept, and when its batches came."""
+    log, pace = TextLog(max_bytes), Pace()
+    for line in b"".join(blocks).splitlines():
+        millis, told = _loads(line)
+        for event in told:
+            taken: Event = event if isinstance(event, str) else event_of(event)
+            if isinstance(taken, StreamEnd):
+                log.finish()  # what waited for more was text before the end came
+            log.append(taken)
+        pace.millis.append(millis)
+        pace.counts.append(log.count)
+    return log, pace
+
+
+def _loads(line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:  # half a surrogate pair, which came with an event
+        return json.loads(line)
+
+
+def ending_bytes(ending: Ending) -> bytes:
+    """An ending as it is kept."""
+    return orjson.dumps({**{name: getattr(ending, name) for name in Ending.__slots__}, "status": str(ending.status)})
+
+
+def ending_from(data: bytes) -> Ending:
+    """The ending that was kept."""
+    members = orjson.loads(data)
+    return Ending(**{**members, "status": Status(members["status"])})
+
+
+def nothing() -> None:
+    """What is done where nothing need be."""
+
+
+class Keeping:
+    """One run's way through the journal.
+
+    Args:
+        identity: of the request, where others may have the run replayed.
+        ttl_s: asked for when the ending is kept.
+
+    Attributes:
+        is_too_long: what was taken did not fit the run.
+        shown: called after something was shown.
+    """
+
+    def __init__(self, run: Run, journal: Journal, *, identity: bytes | None, ttl_s: Callable[[], float]) -> None:
+        self._run = run
+        self._journal = journal
+        self._identity = identity
+        self._ttl_s = ttl_s
+        self._direct = not journal.store.durable
+        self._waiting = 0
+        self._text_waits = 0  # characters
+        self._withheld: list[Event] = []
+        self._first: float | None = None if not run.pace.millis else run.clock() - run.pace.millis[-1] / 1000
+        self.is_too_long = False
+        self.shown: Callable[[], None] = nothing
+
+    @property
+    def published(self) -> bool:
+        """Whether readers have been shown anything, or are about to be."""
+        return self._waiting > 0 or self._run.log.count > 0
+
+    @property
+    def has_text(self) -> bool:
+        """Whether any of it is text."""
+        return self._text_waits > 0 or self._run.log.size > 0
+
+    def take(self, events: list[Event]) -> None:
+        """Keep events and show them.
+
+        Raises:
+            TextTooLong: what comes before it is shown. Where things are kept first it may also
+                be known later, and `is_too_long` tells it.
+        """
+        if self._direct:
+            self._run.take(events)
+            return
+        size = sum(map(text_size, events))
+        self._waiting += 1
+        self._text_waits += size
+        self._journal.add(Grown(self._run.id, block_of(self._millis(), events)), partial(self._show, events, size))
+        if self._run.log.size + self._text_waits > self._run.max_text_bytes:
+            raise TextTooLong  # what fits of it is shown before the ending
+
+    def _millis(self) -> int:
+        now = self._run.clock()
+        if self._first is None:
+            self._first = now
+        return int((now - self._first) * 1000)
+
+    def _show(self, events: list[Event], size: int) -> None:
+        self._waiting -= 1
+        self._text_waits -= size
+        try:
+            self._run.take(events)
+        except TextTooLong:
+            self.is_too_long = True
+        self.shown()
+
+    def withhold(self, events: list[Event]) -> None:
+        """Keep events back, to be shown together with the ending: nobody is to see them without it."""
+        self._withheld = events
+
+    @property
+    def withholds(self) -> bool:
+        """Whether events are kept back."""
+        return bool(self._withheld)
+
+    async def release(self) -> None:
+        """There is no ending yet after all: show what was kept back."""
+        events, self._withheld = self._withheld, []
+        self.take(events)
+        await self.flushed()
+
+    def regenerate(self, log: TextLog, reason: str) -> None:
+        """Replace what was published; a new generation."""
+        if not self._direct:
+            gen = self._run.gen + 1
+            self._journal.add(Replaced(self._run.id, gen, reason))
+            self._journal.add(Grown(self._run.id, block_of(self._millis(), _events(log))))
+        self.after(lambda: self._run.regenerate(log, reason))
+
+    def after(self, then: Callable[[], None]) -> None:
+        """Call ``then`` when all that was taken so far is shown."""
+        self._journal.add(None, then)
+
+    async def flushed(self) -> None:
+        """Wait until all that was taken is shown."""
+        await self._journal.flushed()
+
+    async def finish(
+        self,
+        code: str | None,
+        *,
+        now: float,
+        end: StreamEnd | None = None,
+        verdict: Verdict | None = None,
+        upstream_status: int | None = None,
+    ) -> None:
+        """Keep the ending and let it stand; only the first one does."""
+        await self.flushed()
+        run = self._run
+        if run.ending is not None:
+            return
+        ending, last = run.sealed(code, end=end, verdict=verdict, upstream_status=upstream_status)
+        before, self._withheld = self._withheld, []
+        if not self._direct:
+            told = [*before, *([last] if last is not None else ())]
+            if told:
+                self._journal.add(Grown(run.id, block_of(self._millis(), told)))
+            self._journal.add(self._ended(ending, now))
+
+        def conclude() -> None:
+            if before:
+                run.take(before)
+            run.conclude(ending, last, now=now)
+
+        self._journal.add(None, conclude)
+        await self.flushed()
+
+    def _ended(self, ending: Ending, now: float) -> Ended:
+        identity = self._identity if ending.status is Status.COMPLETED else None
+        return Ended(self._run.id, ending_bytes(ending), str(ending.status), now, now + self._ttl_s(), identity)
+
+    def anew(self) -> list[Change]:
+        """The changes that write the run whole, as it stands now, behind its `Begun`."""
+        run = self._run
+        changes: list[Change] = [Replaced(run.id, run.gen, run.reset_reason)]
+        begin = 0
+        for millis, count in zip(run.pace.millis, run.pace.counts, strict=True):
+            if count > begin:
+                events = [event_of(run.log.event(ordinal)) for ordinal in range(begin, count)]
+                changes.append(Grown(run.id, block_of(millis, events)))
+                begin = count
+        if run.ending is not None and run.times.ended is not None:
+            changes.append(self._ended(run.ending, run.times.ended))
+        return changes
+
+
+def text_size(event: Event) -> int:
+    """Characters of text."""
+    return len(event) if isinstance(event, str) else len(event.text) if isinstance(event, Fragment) else 0
+
+
+def _events(log: TextLog) -> list[Event]:
+    return [event_of(log.event(ordinal)) for ordinal in range(log.count)]

@@ -1,0 +1,143 @@
+"""What was kept of streams: how it is written down, and how a stream is made of it again."""
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+
+import orjson
+import structlog
+
+from protocol.errors import Refusal
+from protocol.wire.endings import Ending, Status
+from protocol.wire.options import Options
+from service.hub.keeping import ending_from, restored
+from service.hub.requests import Asked, schema_of
+from service.hub.streams import Limits, Stream, Terms
+from service.store.contract import Kept, Store, StoreFailed
+
+log = structlog.get_logger()
+LARGE_BYTES = 1 << 17  # above this a text is read back in a thread
+MOST_SCANNED = 1000  # rows read for a page
+ID = re.compile(r"st_[A-Za-z0-9_-]{1,64}")
+
+
+def stored_status(status: str | None) -> str | None:
+    """The status by which a store is asked; running ones have none there."""
+    return None if status in (None, Status.WAITING, Status.STARTING, Status.RUNNING) else status
+
+
+def call_of(headers: Mapping[str, str], body: bytes) -> bytes | None:
+    """A call as it is kept, to be made again; None where it carries a caller's key, which is not kept."""
+    if any(name.lower() in ("x-api-key", "authorization") for name in headers):
+        return None
+    return orjson.dumps(dict(headers)) + b"\n" + body
+
+
+def call_from(kept: bytes) -> tuple[dict[str, str], bytes]:
+    """Headers and body of a call that was kept."""
+    headers, _, body = kept.partition(b"\n")
+    return orjson.loads(headers), body
+
+
+def meta_of(stream: Stream, identity: bytes) -> bytes:
+    """What is kept of a stream beside its text."""
+    terms = stream.terms
+    return orjson.dumps(
+        {
+            "request": stream.request,
+            "options": stream.run.options.model_dump(by_alias=True, exclude_none=True),
+            "terms": {
+                "on_abandon": terms.on_abandon,
+                "grace_s": terms.grace_s,
+                "ttl_s": terms.ttl_s,
+                "starters": terms.starters,
+            },
+            "channels": sorted(stream.channels),
+            "identity": identity.hex(),
+            "node": stream.node,
+        }
+    )
+
+
+class Shelf:
+    """Makes streams of what a store has.
+
+    Args:
+        on_idle: of the streams that are made.
+    """
+
+    def __init__(
+        self, store: Store, limits: Limits, loop: asyncio.AbstractEventLoop, on_idle: Callable[[Stream], None]
+    ) -> None:
+        self._store = store
+        self._limits = limits
+        self._loop = loop
+        self._on_idle = on_idle
+        self._damaged: set[str] = set()
+
+    async def ended(self, tenant: str, stream_id: str, now: float) -> tuple[Stream, bytes, Ending, Kept] | None:
+        """A tenant's ended stream without its ending yet, its identity, the ending, and what was kept.
+
+        Raises:
+            Refusal: ``overloaded``: the store cannot be read.
+        """
+        try:
+            kept = await self._store.find(stream_id)
+            if kept is None or kept.tenant != tenant or kept.ending is None or kept.expires <= now:
+                return None
+            blocks = await self._store.blocks(stream_id)
+        except StoreFailed as exc:
+            raise Refusal("overloaded", "what was kept cannot be read now", retry_after_s=1) from exc
+        try:
+            stream, identity = await self.stream(kept, blocks)
+            ending = ending_from(kept.ending)
+            if stream.run.log.sha256() == ending.sha256:
+                return stream, identity, ending, kept
+        except (ValueError, TypeError, KeyError):
+            pass  # damaged, too
+        if stream_id not in self._damaged:
+            self._damaged.add(stream_id)
+            log.error("stream_damaged", stream=stream_id)
+        return None
+
+    async def leads(self, tenant: str, asked: Asked, key: str | None, *, replay: bool) -> tuple[str | None, str | None]:
+        """The ids of the kept streams to which an idempotency key, and to which a replay, leads.
+
+        Raises:
+            Refusal: ``overloaded``: the store cannot be read.
+        """
+        try:
+            known = await self._store.by_key(tenant, key) if key is not None else None
+            same = await self._store.by_identity(tenant, asked.identity) if replay else None
+        except StoreFailed as exc:
+            raise Refusal("overloaded", "what was kept cannot be read now", retry_after_s=1) from exc
+        return known[0] if known is not None else None, same
+
+    async def stream(self, kept: Kept, blocks: list[bytes]) -> tuple[Stream, bytes]:
+        """A stream as it was kept, without its ending."""
+        meta = orjson.loads(kept.meta)
+        options = Options.model_validate(meta["options"])
+        stream = Stream(
+            kept.stream,
+            kept.tenant,
+            request=meta["request"],
+            options=options,
+            terms=Terms(**meta["terms"]),
+            schema=schema_of(meta["request"].get("response_format")),
+            limits=self._limits,
+            now=kept.created,
+            loop=self._loop,
+            on_idle=self._on_idle,
+        )
+        stream.channels.update(meta["channels"])
+        stream.node = meta["node"]
+
+        def fill() -> None:
+            log_, pace = restored(blocks, self._limits.max_text_bytes)
+            stream.run.restore(log_, pace, kept.gen, kept.reason)
+
+        if sum(map(len, blocks)) < LARGE_BYTES:
+            fill()
+        else:
+            await asyncio.to_thread(fill)
+        return stream, bytes.fromhex(meta["identity"])
