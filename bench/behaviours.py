@@ -36,7 +36,7 @@ def seen(messages: list[dict]) -> str:
 async def row(case: Case) -> str:
     began = time.perf_counter()
     async with ScriptedServer(case.play, raw=case.raw) as upstream:
-        settings = Settings(port=0, upstream_url=upstream.url, **case.all_settings)
+        settings = Settings(port=0, upstream_url=upstream.url, store="memory", **case.all_settings)
         async with served(settings) as (app, url), aiohttp.ClientSession() as http:
             service = Service(url, http, app, upstream)
             status, clean = await as_dialect(service)

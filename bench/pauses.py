@@ -268,6 +268,7 @@ def serving(directory: Path) -> Iterator[tuple[int, int]]:
         "FANLIGHT_UPSTREAM_URL": f"http://127.0.0.1:{listener.getsockname()[1]}/v1.3",
         "FANLIGHT_API_KEYS": f"anna:{hashlib.sha256(KEY.encode()).hexdigest()}",
         "FANLIGHT_LOG_LEVEL": "error",
+        "FANLIGHT_STORE": "memory",
         "PYTHONPATH": str(directory),
     }
     environment = os.environ | settings

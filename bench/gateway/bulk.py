@@ -50,6 +50,7 @@ async def upstream() -> web.AppRunner:
 async def main(mib: int) -> None:
     runner = await upstream()
     settings = {"FANLIGHT_PORT": str(SERVICE), "FANLIGHT_UPSTREAM_URL": f"http://127.0.0.1:{UPSTREAM}/v1.3"}
+    settings["FANLIGHT_STORE"] = "memory"
     service = subprocess.Popen([sys.executable, "-m", "service"], env={**os.environ, **settings})
     try:
         await asyncio.to_thread(wait_port, SERVICE, service)

@@ -32,6 +32,7 @@ SETTINGS = {
     "FANLIGHT_UPSTREAM_URL": f"http://127.0.0.1:{UPSTREAM}/v1.3",
     "FANLIGHT_LOG_LEVEL": "info",
     "FANLIGHT_DRAIN_S": "1",
+    "FANLIGHT_STORE": os.environ.get("FANLIGHT_STORE", "memory"),
 }
 SCENARIOS = {
     "calls1": ["--conns", "1", "--frags", "200", "--gap-us", "1000", "--duration", "2"],
