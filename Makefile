@@ -52,5 +52,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python bench/fanout/join.py --picture docs/join.svg
 	$(BIN)/python -m bench.parsing
 	$(BIN)/python -m bench.doubled
+	$(BIN)/python -m bench.pauses
+	$(BIN)/python -m bench.store
 	$(BIN)/python bench/gateway/run.py
 	$(BIN)/python -m bench.structured --svg docs/structured.svg
