@@ -11,6 +11,11 @@ State = Literal["partial", "final", "retracted"]
 _GROWTH = 100
 
 
+# A revision is told by what the cue shows, not by how often it was told: so it rises with each
+# telling, and every reading of a whole text, however it was cut, comes to the same one.
+_STEPS: dict[State, int] = {"partial": 0, "final": 1, "retracted": 2}
+
+
 @dataclass(slots=True)
 class Cue:
     """A caption in the making.
@@ -28,7 +33,6 @@ class Cue:
     text: str = ""
     speaker: str | None = None
     pointer: str | None = None
-    rev: int = 0
     parts: list[str] = field(default_factory=list)  # text not joined yet
     waiting: int = 0  # characters in them
 
@@ -115,11 +119,10 @@ class CueBoard:
             cue.text += "".join(cue.parts)
             cue.parts.clear()
             cue.waiting = 0
-        cue.rev += 1
         message: dict[str, Any] = {
             "at": at,
             "id": cue.id,
-            "rev": cue.rev,
+            "rev": len(cue.text) + _STEPS[state],
             "state": state,
             "start": cue.start,
             "end": cue.end,

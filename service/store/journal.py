@@ -14,7 +14,7 @@ from typing import Self
 
 import structlog
 
-from service.store.contract import Change, Store, StoreFailed
+from service.store.contract import Change, Grown, Store, StoreFailed
 
 log = structlog.get_logger()
 # How often a store that fails is tried again, and how long one commit may take.
@@ -38,7 +38,8 @@ class Journal:
 
     Attributes:
         up: whether the last commit went well.
-        backlog: changes that wait for a commit.
+        commits, commit_s: how many there were, and the seconds that they took in all.
+        backlog_bytes: blocks that wait for a commit.
     """
 
     def __init__(
@@ -46,7 +47,8 @@ class Journal:
     ) -> None:
         self.store = store
         self.up = True
-        self.commits = 0
+        self.commits, self.commit_s = 0, 0.0
+        self.backlog_bytes = 0
         self._window_s = window_s
         self._anew = anew
         self._retry_s = retry_s
@@ -70,10 +72,6 @@ class Journal:
         if self._task is not None:
             await self._task
 
-    @property
-    def backlog(self) -> int:
-        return len(self._waiting)
-
     def is_kept(self, stream: str) -> bool:
         """Whether everything that was shown of a stream is kept."""
         return self.store.durable and stream not in self._unkept
@@ -84,6 +82,8 @@ class Journal:
             then()
             return
         self._waiting.append((change, then))
+        if isinstance(change, Grown):
+            self.backlog_bytes += len(change.block)
         self._wake.set()
 
     async def flushed(self) -> None:
@@ -107,6 +107,7 @@ class Journal:
             changes = [change for change, _ in batch if change is not None]
             if changes:
                 await self._commit(changes)
+                self.backlog_bytes -= sum(len(change.block) for change in changes if isinstance(change, Grown))
             for _, then in batch:
                 then()
 
@@ -121,6 +122,7 @@ class Journal:
 
     async def _commit(self, changes: list[Change]) -> None:
         streams = dict.fromkeys(change.stream for change in changes)
+        began = self._loop.time()
         try:
             async with asyncio.timeout(COMMIT_S):
                 if self._unkept:
@@ -135,6 +137,7 @@ class Journal:
             self.up = False
             return
         self.commits += 1
+        self.commit_s += self._loop.time() - began
         if not self.up:
             log.info("store_back", streams=len(self._unkept))
         self.up = True

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
 from protocol.errors import Refusal
@@ -71,7 +71,12 @@ class _Figures(Collector):
         yield GaugeMetricFamily("fanlight_streams_kept", "Ended streams that are kept.", len(hub.kept))
         yield GaugeMetricFamily("fanlight_kept_bytes", "Bytes of ended streams that are kept.", hub.kept.bytes)
         yield GaugeMetricFamily("fanlight_store_up", "Whether what is shown can be kept.", int(hub.journal.up))
-        yield CounterMetricFamily("fanlight_store_commits", "Commits of the store.", hub.journal.commits)
+        journal = hub.journal
+        yield CounterMetricFamily("fanlight_store_commits", "Commits of the store.", journal.commits)
+        yield SummaryMetricFamily(
+            "fanlight_store_commit_seconds", "What they took.", count_value=journal.commits, sum_value=journal.commit_s
+        )
+        yield GaugeMetricFamily("fanlight_store_backlog_bytes", "Text that waits for a commit.", journal.backlog_bytes)
         yield GaugeMetricFamily("fanlight_readers", "Connections that read streams.", len(self._connections))
         yield CounterMetricFamily("fanlight_events", "Upstream events of ended streams.", tally.events)
         yield CounterMetricFamily("fanlight_text_bytes", "Bytes of text of ended streams.", tally.text_bytes)

@@ -72,6 +72,17 @@ async def test_the_file_is_its_owners_alone(serving: Serving, tmp_path: Path):
         assert {oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()} == {"0o600"}
 
 
+async def test_the_figures_tell_of_the_store(serving: Serving, tmp_path: Path):
+    async with serving(Play([start(), text("a"), end()]), store=f"sqlite:{tmp_path}/streams.db") as service:
+        await service.show(await service.start(), "?wait=5")
+        async with service.http.get(service.url + "/metrics") as answer:
+            figures = dict(line.rsplit(" ", 1) for line in (await answer.text()).splitlines() if line[0] != "#")
+        assert figures["fanlight_store_up"] == "1.0"
+        assert float(figures["fanlight_store_commits_total"]) >= 2
+        assert float(figures["fanlight_store_commit_seconds_sum"]) > 0
+        assert figures["fanlight_store_backlog_bytes"] == "0.0"
+
+
 async def test_a_callers_own_key_is_not_kept(serving: Serving, tmp_path: Path):
     path = tmp_path / "streams.db"
     async with serving(Play([start(), Hang()]), store=f"sqlite:{path}", forward_keys=True) as service:

@@ -36,7 +36,7 @@ def check_manners(text: str, told: list[Message]) -> None:
         assert at <= message["at"] <= len(text.encode())
         at = message["at"]
         before = shown.get(message["id"])
-        assert message["rev"] == (before["rev"] + 1 if before else 1)
+        assert message["rev"] > (before["rev"] if before else 0)
         assert message["start"] is not None
         assert message["text"]
         if before:
@@ -81,7 +81,7 @@ def test_a_growing_text_is_shown_as_it_grows() -> None:
         "Hello you",
     ]
     (message,) = view.feed('"}')
-    assert message == {"at": 31, "id": "c2", "rev": 4, "state": "final", "start": 1.0, "end": None, "text": "Hello you", "pointer": "/0"}  # fmt: skip
+    assert message == {"at": 31, "id": "c2", "rev": 10, "state": "final", "start": 1.0, "end": None, "text": "Hello you", "pointer": "/0"}  # fmt: skip
 
 
 def test_nothing_is_told_before_the_start_is_known() -> None:
@@ -237,8 +237,8 @@ def test_plain_cues_are_the_same_however_the_text_is_cut(text: str, size: int) -
     whole, _ = run(text, len(text) + 1)
     cut, told = run(text, size)
     check_manners(text, told)
-    strip = [{name: cue[name] for name in cue if name not in ("rev", "at")} for cue in cut.finals()]
-    assert strip == [{name: cue[name] for name in cue if name not in ("rev", "at")} for cue in whole.finals()]
+    strip = [{name: cue[name] for name in cue if name != "at"} for cue in cut.finals()]
+    assert strip == [{name: cue[name] for name in cue if name != "at"} for cue in whole.finals()]
 
 
 TEXTS = st.sampled_from(

@@ -117,9 +117,9 @@ class Reader:
 
     @property
     def holds(self) -> Any:
-        """All that it has to show; revisions and places are how it came to it."""
+        """All that it has to show; places are how it came to it."""
         shown = {
-            key: {name: value for name, value in item.items() if name not in ("at", "rev", "type", "stream")}
+            key: {name: value for name, value in item.items() if name not in ("at", "type", "stream")}
             for key, item in self.items.items()
             if item.get("state") != "retracted"
         }
