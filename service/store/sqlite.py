@@ -114,13 +114,18 @@ class SqliteStore:
         self._reader = await loop.run_in_executor(self._reading, self._connect)
 
     def _open_writer(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock_file()
-        # Prompts and transcripts are in it: they are their owner's alone.
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock_file()
+            # Prompts and transcripts are in it: they are their owner's alone.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as exc:
+            raise StoreRefused(f"{self._path} cannot be opened: {exc.strerror}") from exc
         try:
             self._writer = self._prepared()
-        except sqlite3.DatabaseError as exc:
+        except sqlite3.OperationalError as exc:
+            raise StoreRefused(f"{self._path} cannot be used: {exc}") from exc
+        except sqlite3.DatabaseError as exc:  # it is none
             aside = self._path.with_name(f"{self._path.name}.damaged-{int(time.time())}")
             log.error("store_set_aside", path=str(self._path), name=aside.name, fault=type(exc).__name__)
             for suffix in ("", "-wal", "-shm"):

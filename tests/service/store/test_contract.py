@@ -172,6 +172,17 @@ async def test_a_file_of_a_newer_version_is_refused_in_words(tmp_path: Path):
     await store.close()
 
 
+@pytest.mark.parametrize("name", ["file/streams.db", "directory"])
+async def test_a_path_that_cannot_be_a_file_is_refused_in_words(tmp_path: Path, name: str):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "directory").mkdir()
+    store = SqliteStore(tmp_path / name)
+    with pytest.raises(StoreRefused, match="cannot be opened"):
+        await store.open()
+    await store.close()
+    assert (tmp_path / "directory").is_dir()
+
+
 async def test_a_file_that_is_none_is_set_aside_and_never_deleted(tmp_path: Path):
     (tmp_path / "streams.db").write_bytes(b"no database at all, but something that somebody may want" * 100)
     async with opened(lambda: SqliteStore(tmp_path / "streams.db")) as store:
