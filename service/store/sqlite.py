@@ -81,6 +81,10 @@ MIGRATIONS = (
 # A block grows by what comes until it has this many bytes: a token is never a row.
 # It is written anew with each commit that grows it, so a larger one would cost more.
 BLOCK_BYTES = 1024
+# How long another process may hold the file, as one that copies it does.
+BUSY_S = 5.0
+# What says that the file is not what was written, and not only that it cannot be used now.
+DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 # What a row takes besides its columns, about.
 ROW_BYTES = 400
 _COLUMNS = "id, tenant, place, created, meta, body, gen, reason, ending, at, expires"
@@ -123,9 +127,10 @@ class SqliteStore:
             raise StoreRefused(f"{self._path} cannot be opened: {exc.strerror}") from exc
         try:
             self._writer = self._prepared()
-        except sqlite3.OperationalError as exc:
-            raise StoreRefused(f"{self._path} cannot be used: {exc}") from exc
-        except sqlite3.DatabaseError as exc:  # it is none
+        except sqlite3.DatabaseError as exc:
+            if getattr(exc, "sqlite_errorcode", 0) & 0xFF not in DAMAGED:
+                # Held by somebody, no room, no right: the file may be whole, and stays where it is.
+                raise StoreRefused(f"{self._path} cannot be used: {exc}") from exc
             aside = self._path.with_name(f"{self._path.name}.damaged-{int(time.time())}")
             log.error("store_set_aside", path=str(self._path), name=aside.name, fault=type(exc).__name__)
             for suffix in ("", "-wal", "-shm"):
@@ -153,22 +158,32 @@ class SqliteStore:
 
     def _prepared(self) -> sqlite3.Connection:
         connection = self._connect()
+        try:
+            self._migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
-            connection.close()
             raise StoreRefused(f"{self._path} was written by a newer version of the service (schema {version})")
         # Gigabytes are not read through at each start: that the file opens is seen here, and
         # each text is held against its ending's digest when it is asked for.
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         for number in range(version, VERSION):
             connection.executescript(f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
-        return connection
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=5.0, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA wal_autocheckpoint = 4000")
+        connection = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA wal_autocheckpoint = 4000")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     async def close(self) -> None:

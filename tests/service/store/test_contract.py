@@ -1,6 +1,7 @@
 """The laws of a store, held against each of them; and a machine that kills one between any two commits."""
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -161,8 +162,6 @@ async def test_a_second_service_on_one_file_is_refused_and_told_who_holds_it(tmp
 
 
 async def test_a_file_of_a_newer_version_is_refused_in_words(tmp_path: Path):
-    import sqlite3
-
     connection = sqlite3.connect(tmp_path / "streams.db")
     connection.execute("PRAGMA user_version = 99")
     connection.close()
@@ -181,6 +180,27 @@ async def test_a_path_that_cannot_be_a_file_is_refused_in_words(tmp_path: Path, 
         await store.open()
     await store.close()
     assert (tmp_path / "directory").is_dir()
+
+
+async def test_a_file_that_somebody_holds_is_refused_and_stays_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("service.store.sqlite.BUSY_S", 0.01)
+    path = tmp_path / "streams.db"
+    async with opened(lambda: SqliteStore(path)) as store:
+        await store.commit([begun("a")])
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    store = SqliteStore(path)
+    with pytest.raises(StoreRefused, match="locked"):
+        await store.open()
+    await store.close()
+    holder.execute("ROLLBACK")
+    holder.close()
+    assert not list(tmp_path.glob("*.damaged-*"))
+    async with opened(lambda: SqliteStore(path)) as store:
+        assert await store.find("a") is not None
 
 
 async def test_a_file_that_is_none_is_set_aside_and_never_deleted(tmp_path: Path):
