@@ -308,7 +308,8 @@ class Hub:
                 meta = meta_of(stream, record.identity)
                 begun = Begun(stream.id, stream.tenant, stream.run.times.created, meta, None)
                 keys = [Keyed(stream.id, stream.tenant, key, record.identity) for key in record.keys]
-                return [begun, *keys, *record.keeping.anew()]
+                # Where its beginning was kept, what was noted since may not be.
+                return [begun, Noted(stream.id, meta), *keys, *record.keeping.anew()]
         return []
 
     def _announce(self, space: _Tenant, name: str | None, started: Started) -> None:
@@ -510,7 +511,7 @@ class Hub:
             for kept in left:
                 try:
                     await self._take_over(kept, await self.journal.store.blocks(kept.stream))
-                except (StoreFailed, ValueError, TypeError):
+                except Exception:  # what became of one is no reason to leave the others
                     log.exception("stream_not_recovered", stream=kept.stream)
         finally:
             self._recovered.set()

@@ -6,10 +6,12 @@ text, any other event the upstream's object. So what a reader was shown is told 
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import orjson
+import structlog
 
 from protocol.ndjson import dumps
 from protocol.schema.verdict import Verdict
@@ -20,6 +22,8 @@ from service.hub.run import Pace, Run
 from service.store.contract import Change, Ended, Grown, Replaced
 from service.store.journal import Journal
 
+log = structlog.get_logger()
+
 
 def block_of(millis: int, events: Iterable[Event]) -> bytes:
     """A batch of events as it is kept."""
@@ -29,17 +33,20 @@ def block_of(millis: int, events: Iterable[Event]) -> bytes:
 
 def restored(blocks: Iterable[bytes], max_bytes: int) -> tuple[TextLog, Pace]:
     """The log that was kept, and when its batches came."""
-    log, pace = TextLog(max_bytes), Pace()
+    text, pace = TextLog(max_bytes), Pace()
     for line in b"".join(blocks).splitlines():
         millis, told = _loads(line)
         for event in told:
             taken: Event = event if isinstance(event, str) else event_of(event)
             if isinstance(taken, StreamEnd):
-                log.finish()  # what waited for more was text before the end came
-            log.append(taken)
+                text.finish()  # what waited for more was text before the end came
+            try:
+                text.append(taken)
+            except TextTooLong:
+                return text, pace  # nor was it shown, nor what came behind it
         pace.millis.append(millis)
-        pace.counts.append(log.count)
-    return log, pace
+        pace.counts.append(text.count)
+    return text, pace
 
 
 def _loads(line: bytes) -> Any:
@@ -73,6 +80,7 @@ class Keeping:
 
     Attributes:
         is_too_long: what was taken did not fit the run.
+        failed: what was taken could not be shown, for a fault of ours.
         shown: called after something was shown.
     """
 
@@ -87,6 +95,7 @@ class Keeping:
         self._withheld: list[Event] = []
         self._first: float | None = None if not run.pace.millis else run.clock() - run.pace.millis[-1] / 1000
         self.is_too_long = False
+        self.failed = False
         self.shown: Callable[[], None] = nothing
 
     @property
@@ -125,10 +134,15 @@ class Keeping:
     def _show(self, events: list[Event], size: int) -> None:
         self._waiting -= 1
         self._text_waits -= size
+        if self.is_too_long or self.failed:
+            return  # behind a gap nothing is shown
         try:
             self._run.take(events)
         except TextTooLong:
             self.is_too_long = True
+        except Exception:
+            log.exception("run_failed", stream=self._run.id)
+            self.failed = True
         self.shown()
 
     def withhold(self, events: list[Event]) -> None:
@@ -180,13 +194,17 @@ class Keeping:
         before, self._withheld = self._withheld, []
         if not self._direct:
             told = [*before, *([last] if last is not None else ())]
+            if self.failed:
+                for change in self.anew():  # what was not shown must not be kept
+                    self._journal.add(change)
             if told:
                 self._journal.add(Grown(run.id, block_of(self._millis(), told)))
             self._journal.add(self._ended(ending, now))
 
         def conclude() -> None:
             if before:
-                run.take(before)
+                with suppress(TextTooLong):  # it has no text, and what fits of it is told
+                    run.take(before)
             run.conclude(ending, last, now=now)
 
         self._journal.add(None, conclude)
@@ -200,8 +218,9 @@ class Keeping:
         """The changes that write the run whole, as it stands now, behind its `Begun`."""
         run = self._run
         changes: list[Change] = [Replaced(run.id, run.gen, run.reset_reason)]
-        begin = 0
-        for millis, count in zip(run.pace.millis, run.pace.counts, strict=True):
+        begin, last = 0, run.pace.millis[-1] if run.pace.millis else 0
+        # What came last may have no place in the pace, where showing it failed.
+        for millis, count in (*zip(run.pace.millis, run.pace.counts, strict=True), (last, run.log.count)):
             if count > begin:
                 events = [event_of(run.log.event(ordinal)) for ordinal in range(begin, count)]
                 changes.append(Grown(run.id, block_of(millis, events)))

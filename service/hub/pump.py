@@ -118,13 +118,26 @@ class Pump:
         try:
             await self._conclude(await self._attempts())
         except asyncio.CancelledError:
-            await self._keeping.finish(self.cancel_code, now=self._wall())
+            await self._leave(self.cancel_code)
             raise
         except Exception:
             log.exception("pump_failed", stream=run.id)
-            await self._keeping.finish("internal", now=self._wall())
+            await self._leave("internal")
         finally:
             self._body = b""  # media in base64 must not outlive the call
+
+    async def _leave(self, code: str) -> None:
+        """Leave an ending behind, also where the task is cancelled once more meanwhile.
+
+        What was taken is on its way through the journal, and perhaps an ending with it: written past
+        them, one would stand before text that still comes.
+        """
+        while True:
+            try:
+                await self._keeping.finish(code, now=self._wall())
+            except asyncio.CancelledError:
+                continue
+            return
 
     async def _conclude(self, outcome: Outcome) -> None:
         """Judge the text and write the ending; a second call does neither."""
@@ -144,6 +157,8 @@ class Pump:
 
     def _overruled(self, outcome: Outcome) -> Outcome:
         """What became known only when the last of the text was shown goes before what the upstream said."""
+        if self._keeping.failed:
+            return Outcome("internal")
         if self._keeping.is_too_long:
             return Outcome("text_too_long")
         return Outcome("schema_violation") if self._stopped_by_violation() else outcome

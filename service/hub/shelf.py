@@ -91,9 +91,11 @@ class Shelf:
         try:
             stream, identity = await self.stream(kept, blocks)
             ending = ending_from(kept.ending)
+            if stream.run.log.size < ending.to:
+                stream.run.end_text()  # it ended with half a pair, and no event says so
             if stream.run.log.sha256() == ending.sha256:
                 return stream, identity, ending, kept
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, Refusal):
             pass  # damaged, too
         if stream_id not in self._damaged:
             self._damaged.add(stream_id)

@@ -58,6 +58,7 @@ class Journal:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._due = 0.0  # where the store fails: when it is tried again
 
     async def __aenter__(self) -> Self:
         if self.store.durable:
@@ -105,16 +106,29 @@ class Journal:
                 await asyncio.sleep(self._window_s)
             batch, self._waiting = self._waiting, []
             changes = [change for change, _ in batch if change is not None]
-            if changes:
+            if changes and self.up:
                 await self._commit(changes)
-                self.backlog_bytes -= sum(len(change.block) for change in changes if isinstance(change, Grown))
+            else:
+                # A store that fails is not asked for each batch: all that it misses would be told anew each time.
+                self._unkept.update(() if self.up else (change.stream for change in changes))
+            self.backlog_bytes -= sum(len(change.block) for change in changes if isinstance(change, Grown))
             for _, then in batch:
-                then()
+                self._follow(then)
+            if not self.up and self._loop.time() >= self._due:
+                await self._commit([])
+
+    @staticmethod
+    def _follow(then: Then) -> None:
+        """What fails behind one change is no reason to keep nothing more."""
+        try:
+            then()
+        except Exception:
+            log.exception("journal_follower_failed")
 
     async def _woken(self) -> bool:
         """Wait for something to do; while the store fails, not for ever: then it is tried again."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(None if self.up else self._retry_s):
+            async with asyncio.timeout_at(None if self.up else self._due):
                 await self._wake.wait()
                 return True
         await self._commit([])
@@ -130,11 +144,14 @@ class Journal:
                     await self.store.commit(self._all_anew(self._unkept))
                 if changes:
                     await self.store.commit(changes)
-        except (StoreFailed, TimeoutError) as exc:
+        except Exception as exc:
             self._unkept.update(streams)
             if self.up:
-                log.error("store_failed", fault=str(exc) or type(exc).__name__, streams=len(self._unkept))
+                known = isinstance(exc, StoreFailed | TimeoutError)
+                fault = (str(exc) if known else "") or type(exc).__name__
+                log.error("store_failed", fault=fault, streams=len(self._unkept))
             self.up = False
+            self._due = self._loop.time() + self._retry_s
             return
         self.commits += 1
         self.commit_s += self._loop.time() - began

@@ -1,0 +1,249 @@
+"""What happens between a run and what keeps it, when something on the way fails or is cancelled."""
+
+import asyncio
+import hashlib
+from contextlib import asynccontextmanager
+
+import orjson
+import pytest
+
+from protocol.errors import Refusal
+from protocol.wire.options import parse_options
+from service.hub.clocks import ClockLimits
+from service.hub.hub import NATIVE, Hub, HubLimits
+from service.hub.pump import PumpLimits
+from service.hub.requests import ask
+from service.hub.streams import Limits, Stream
+from service.store.contract import Begun, Change, Grown, Noted
+from service.store.journal import Journal
+from service.store.memory import MemoryStore
+from tests.fakes.faulty_store import FaultyStore
+from tests.fakes.upstream import Cut, Gate, Hang, Play, ScriptedUpstream, end, start, text
+from tests.fakes.waiting import until
+
+MAX_TEXT_BYTES = 1 << 10
+
+
+@asynccontextmanager
+async def hub_on(store: FaultyStore, *plays: Play):
+    limits = HubLimits(Limits(MAX_TEXT_BYTES), PumpLimits(ClockLimits(5, 5, 30), 1 << 20, backoff_s=0))
+    async with Hub(ScriptedUpstream(*plays), limits, store=store) as hub:
+        yield hub
+
+
+def begin(hub: Hub, prompt: str = "p", **options: object) -> Stream:
+    return hub.start("t", ask({"prompt": prompt}, parse_options(options)), NATIVE).stream
+
+
+def half(value: str) -> bytes:
+    """A fragment that ends with the first half of a pair."""
+    return text(value + "HALF").replace(b"HALF", b"\\ud83d")
+
+
+async def turns(count: int = 50) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+class Counting(FaultyStore):
+    """Counts what it is asked to write, also where it fails."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore())
+        self.asked: list[list[Change]] = []
+
+    async def commit(self, changes) -> None:
+        self.asked.append(list(changes))
+        await super().commit(changes)
+
+
+class Broken(FaultyStore):
+    """Fails as no store says that it does."""
+
+    async def commit(self, changes) -> None:
+        if self.fails:
+            raise ValueError("not of the contract")
+        await super().commit(changes)
+
+
+async def read_again(store: MemoryStore, stream: Stream) -> Stream:
+    """The stream as the next process has it."""
+    async with hub_on(FaultyStore(store)) as hub:
+        return await hub.fetch("t", stream.id)
+
+
+# -- the journal
+
+
+async def test_one_callback_that_fails_does_not_stop_the_journal():
+    async with Journal(FaultyStore(MemoryStore()), anew=lambda _stream: []) as journal:
+        journal.add(None, lambda: 1 / 0)
+        async with asyncio.timeout(5):
+            await journal.flushed()
+
+
+async def test_a_store_that_fails_in_its_own_way_stops_new_starts_and_not_the_show():
+    store = Broken(MemoryStore())
+    async with hub_on(store, Play([start(), text("a"), gate := Gate(), end()])) as hub:
+        hub.journal._retry_s = 0.01
+        stream = begin(hub)
+        await until(lambda: stream.run.log.size == 1)
+        store.fails = True
+        gate.open()
+        async with asyncio.timeout(5):
+            assert (await stream.run.ended()).status == "completed"
+        with pytest.raises(Refusal, match="cannot be kept"):
+            begin(hub, "another")
+        store.fails = False
+        await until(lambda: hub.journal.is_kept(stream.id))
+
+
+async def test_a_view_that_fails_ends_its_own_stream_as_internal_and_no_other():
+    class Fails:
+        def feed(self, text, violation) -> None:
+            raise RuntimeError("scripted")
+
+        restart = close = feed
+
+    store = FaultyStore(kept := MemoryStore())
+    plays = Play([start(), text("a"), gate := Gate(), text("b"), Hang()]), Play([start(), text("c"), end()])
+    async with hub_on(store, *plays) as hub:
+        stream = begin(hub)
+        await until(lambda: stream.run.log.size == 1)
+        stream.run.followers.append(Fails())
+        gate.open()
+        async with asyncio.timeout(5):
+            ending = await stream.run.ended()
+            other = await begin(hub, "another").run.ended()
+        assert (ending.code, other.status) == ("internal", "completed")
+    assert (await read_again(kept, stream)).run.ending == ending
+
+
+async def test_a_store_that_fails_is_not_asked_again_for_each_batch():
+    store = Counting()
+    play = Play([start(), text("a"), gate := Gate(), text("b"), second := Gate(), end()])
+    async with hub_on(store, play) as hub:
+        hub.journal._retry_s = 60.0
+        stream = begin(hub)
+        await until(lambda: stream.run.log.size == 1)
+        store.fails = True
+        gate.open()
+        await until(lambda: not hub.journal.up)
+        await until(lambda: stream.run.log.size == 2)
+        asked = len(store.asked)
+        second.open()
+        async with asyncio.timeout(5):
+            await stream.run.ended()
+        assert len(store.asked) == asked
+
+
+async def test_what_is_noted_while_the_store_fails_is_kept_when_it_is_back():
+    store = FaultyStore(kept := MemoryStore())
+    async with hub_on(store, Play([start(), text("a"), gate := Gate(), end()])) as hub:
+        hub.journal._retry_s = 0.01
+        stream = begin(hub)
+        await until(lambda: stream.run.log.size == 1)
+        store.fails = True
+        begin(hub, channel="wall")
+        await until(lambda: not hub.journal.up)
+        store.fails = False
+        await until(lambda: hub.journal.is_kept(stream.id))
+        assert orjson.loads((await kept.find(stream.id)).meta)["channels"] == ["wall"]
+        gate.open()
+
+
+# -- cancelled twice
+
+
+@pytest.mark.parametrize("apart", [False, True])
+async def test_a_stream_that_is_cancelled_twice_while_it_is_kept_ends_once_behind_its_text(apart: bool):
+    store = FaultyStore(kept := MemoryStore())
+    async with hub_on(store, Play([start(), text("a"), gate := Gate(), text("b"), Hang()])) as hub:
+        stream = begin(hub)
+        await until(lambda: stream.run.log.size == 1)
+        endings = []
+        conclude = stream.run.conclude
+        stream.run.conclude = lambda ending, *args, **more: (endings.append(ending), conclude(ending, *args, **more))
+        store.gate.clear()
+        gate.open()
+        await turns()
+        hub.cancel(stream)
+        await turns()
+        if apart:
+            store.gate.set()
+            await until(lambda: not hub.journal._waiting)
+            store.gate.clear()
+        hub.cancel(stream)
+        await turns()
+        store.gate.set()
+        async with asyncio.timeout(5):
+            ending = await stream.run.ended()
+        await until(lambda: not hub.running)
+        assert (ending.code, len(endings)) == ("cancelled", 1)
+        assert (ending.to, stream.run.log.size) == (2, 2)
+    assert (await read_again(kept, stream)).run.ending == ending
+
+
+# -- read back
+
+
+@pytest.mark.parametrize("steps", [[half("a")], [half("a"), Hang()], [half("a"), end()]], ids=["cut", "cancel", "end"])
+async def test_a_text_that_ends_with_half_a_pair_is_read_back(steps: list):
+    store = FaultyStore(kept := MemoryStore())
+    async with hub_on(store, Play([start(), *steps])) as hub:
+        stream = begin(hub)
+        await until(lambda: stream.run.log.size)
+        if isinstance(steps[-1], Hang):
+            hub.cancel(stream)
+        ending = await stream.run.ended()
+        assert ending.sha256 == hashlib.sha256("a\ufffd".encode()).hexdigest()
+    again = await read_again(kept, stream)
+    assert (again.run.ending, again.run.log.encoded()) == (ending, "a\ufffd".encode())
+
+
+async def test_a_text_that_is_too_long_is_read_back_as_it_was_shown():
+    store = FaultyStore(kept := MemoryStore())
+    async with hub_on(store, Play([start(), text("a"), text("b") + text("x" * MAX_TEXT_BYTES), text("c")])) as hub:
+        ending = await (stream := begin(hub)).run.ended()
+        assert (ending.code, ending.to) == ("text_too_long", 2)
+    again = await read_again(kept, stream)
+    assert (again.run.ending, again.run.log.encoded()) == (ending, b"ab")
+
+
+async def test_nothing_is_shown_behind_what_was_too_long():
+    store = FaultyStore(MemoryStore())
+    long, gate = "é" * (MAX_TEXT_BYTES - 1), Gate()  # few enough characters, too many bytes
+    async with hub_on(store, Play([start(), gate, text(long), text("behind"), Hang()])) as hub:
+        stream = begin(hub)
+        await until(lambda: stream.run.log.count == 1)
+        store.gate.clear()
+        gate.open()
+        await turns()
+        store.gate.set()
+        ending = await stream.run.ended()
+        assert (ending.code, stream.run.log.size) == ("text_too_long", 0)
+
+
+async def test_one_stream_that_cannot_be_read_back_does_not_keep_the_others_from_their_endings():
+    kept = MemoryStore()
+    async with hub_on(FaultyStore(kept), Play([start(), Hang()]), Play([start(), Hang()])) as hub:
+        first, second = begin(hub), begin(hub, "another")
+        await until(lambda: first.run.log.count and second.run.log.count)
+        left = await kept.running()
+        blocks = [await kept.blocks(one.stream) for one in left]
+    crashed = MemoryStore()
+    for one, lines in zip(left, blocks, strict=True):
+        await crashed.commit([Begun(one.stream, one.tenant, one.created, one.meta, None)])
+        await crashed.commit([Grown(one.stream, line) for line in lines])
+    damaged = {**orjson.loads(left[0].meta)}
+    del damaged["terms"]
+    await crashed.commit([Noted(left[0].stream, orjson.dumps(damaged))])
+    async with hub_on(FaultyStore(crashed)) as hub:
+        assert (await hub.fetch("t", second.id)).run.ending.code == "interrupted"
+
+
+async def test_a_cut_before_anything_is_shown_is_read_back_too():
+    store = FaultyStore(kept := MemoryStore())
+    async with hub_on(store, Play([Cut()]), Play([Cut()]), Play([Cut()])) as hub:
+        ending = await (stream := begin(hub)).run.ended()
+    assert (await read_again(kept, stream)).run.ending == ending
