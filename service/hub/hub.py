@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import structlog
 
@@ -36,6 +36,7 @@ from service.store.memory import MemoryStore
 from service.upstream.contract import Upstream
 
 log = structlog.get_logger()
+Result = TypeVar("Result")
 
 TICK_S = 1.0
 PRUNE_TICKS = 10  # between looks for what has expired in the store
@@ -460,6 +461,14 @@ class Hub:
             raise Refusal("not_found", "there is no such stream")
         return stream
 
+    def needs_recall(self, tenant: str, asked: Asked, idempotency_key: str | None) -> bool:
+        """Whether a start may lead to a stream that only the store has."""
+        if not self.journal.store.durable:
+            return False
+        space = self._tenants.get(tenant) or _Tenant()
+        by_key = idempotency_key is not None and idempotency_key not in space.keys
+        return by_key or (asked.options.join == "replay" and asked.identity not in space.kept)
+
     async def recall(self, tenant: str, asked: Asked, idempotency_key: str | None) -> None:
         """Have those kept streams at hand that a start may lead to."""
         if not self.journal.store.durable:
@@ -557,18 +566,26 @@ class Hub:
             raise Refusal("not_found", "there is no such stream")
         return stream
 
-    def fetch_then(self, tenant: str, stream_id: str, then: Callable[[Refusal | None], None]) -> None:
-        """`fetch` for a caller that cannot wait: ``then`` is given the refusal, or None when it is at hand."""
+    def fetch_then(self, tenant: str, stream_id: str, then: Callable[[Stream | Refusal], None]) -> None:
+        """`fetch` for a caller that cannot wait: ``then`` is given the stream, or the refusal; always one of them."""
+        self._own(self._told(self.fetch(tenant, stream_id), then))
 
-        async def fetch() -> None:
-            try:
-                await self.fetch(tenant, stream_id)
-            except Refusal as refusal:
-                then(refusal)
-            else:
-                then(None)
+    def recall_then(
+        self, tenant: str, asked: Asked, idempotency_key: str | None, then: Callable[[Refusal | None], None]
+    ) -> None:
+        """`recall` for a caller that cannot wait: ``then`` is given the refusal, or None."""
+        self._own(self._told(self.recall(tenant, asked, idempotency_key), then))
 
-        self._own(fetch())
+    @staticmethod
+    async def _told(work: Coroutine[Any, Any, Result], then: Callable[[Result | Refusal], None]) -> None:
+        try:
+            found: Result | Refusal = await work
+        except Refusal as refusal:
+            found = refusal
+        except Exception:
+            log.exception("load_failed")
+            found = Refusal("internal", "the service failed")
+        then(found)
 
     def list(self, tenant: str) -> list[Stream]:
         """A tenant's streams that are in memory, newest first."""

@@ -118,6 +118,7 @@ class Stream:
         self._audiences: dict[tuple[str, str], Audience] = {}
         self._views: dict[str, View] = {}
         self._preparing: dict[str, list[Callable[[], None]]] = {}  # views in the making, and who waits for them
+        self._failed: set[str] = set()  # views that could not be made in steps, and are not tried so again
         self._subscribers = 0
         self._watching: set[Subscriber] = set()  # those who asked for presence
         self._told_presence: dict[str, int] = {}
@@ -207,7 +208,7 @@ class Stream:
 
     def prepare(self, name: str, then: Callable[[], None]) -> bool:
         """Make a view that would take long, in steps; whether it is ready now, else ``then`` is called when it is."""
-        if name in self._views or self.run.log.size <= AT_ONCE_BYTES:
+        if name in self._views or name in self._failed or self.run.log.size <= AT_ONCE_BYTES:
             return True
         if name not in self._preparing:
             view = VIEWS[name](self.run)
@@ -228,6 +229,7 @@ class Stream:
                 self._add_view(name, view)
         except Exception:  # then the call that asks for it meets it, and can say so
             log.exception("view_failed", stream=self.id, view=name)
+            self._failed.add(name)
         for then in self._preparing.pop(name):
             then()
 

@@ -1,7 +1,8 @@
 """WebSockets: the handshake, what clients say, and how a socket ends (wire contract, sections 4 and 5)."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -27,7 +28,7 @@ from protocol.wire.options import parse_options
 from protocol.wire.websocket import Incoming, WebSocketError, WebSocketReader, accept_key
 from service.hub.channels import Listener
 from service.hub.hub import NATIVE, Hub
-from service.hub.requests import ask
+from service.hub.requests import Asked, ask
 from service.hub.streams import Stream
 from service.hub.subscribers import Subscriber
 from service.web.connection import Connection, Connections, Sent, detach, head, in_charge
@@ -157,13 +158,17 @@ class WebSocketConnection(Connection):
             except Refusal as refusal:
                 self._refuse(refusal, ref)
 
-    def do(self, command: Command) -> None:
-        """Do what a message asked that had to wait."""
+    def go_on(self, work: Callable[[], None], ref: Any) -> None:
+        """Do what a message asked that had to wait, and then what came behind it."""
+        self.held = False
+        if self._transport is None or self._closing is not None:
+            return  # behind a close frame nothing is said
         with in_charge(self):
             try:
-                self.command(command)
+                work()
             except Refusal as refusal:
-                self._refuse(refusal, command.ref)
+                self._refuse(refusal, ref)
+        self._connections.turns.ask(self)
 
     def _refuse(self, refusal: Refusal, ref: Any) -> None:
         self.say(messages.error(refusal.code, refusal.message, refusal.answer.retryable, ref=ref))
@@ -268,7 +273,6 @@ class ManySocket(WebSocketConnection):
         self._tenant = tenant
         self._headers = headers
         self._listeners: dict[str, Listener] = {}
-        self._next: Subscribe | None = None  # waits for its view
 
     def command(self, command: Command) -> None:
         match command:
@@ -293,46 +297,42 @@ class ManySocket(WebSocketConnection):
         if stream is None:
             self._fetch(command, command.stream or "")
             return
-        if not self._is_ready([stream], command):
+        self._see(stream, command)
+
+    def _see(self, stream: Stream, command: Subscribe) -> None:
+        if not self._is_ready([stream], command, partial(self._see, stream, command)):
             return
         with stream.hold():  # replacing one's only subscription is not leaving
             self._drop_subscription(stream.id)
             stream.attach(self, command.view, parse_cursor(command.cursor), presence=command.presence, ref=command.ref)
 
-    def _is_ready(self, streams: Iterable[Stream], command: Subscribe) -> bool:
-        """Whether a subscription can be had at once; else it is what comes next, and nothing before it."""
+    def _is_ready(self, streams: Iterable[Stream], command: Subscribe, again: Callable[[], None]) -> bool:
+        """Whether a subscription can be had at once; else ``again`` is what comes next, and nothing before it."""
         for stream in streams:
-            if not stream.prepare(command.view, self._go_on):
+            if not stream.prepare(command.view, lambda: self.go_on(again, command.ref)):
                 self.held = True
-                self._next = command
                 return False
         return True
-
-    def _go_on(self) -> None:
-        """A view is ready."""
-        command, self._next, self.held = self._next, None, False
-        if command is not None and self._transport is not None:
-            self.do(command)
-            self._connections.turns.ask(self)
 
     def _fetch(self, command: Subscribe | Cancel, stream_id: str) -> None:
         """Have a stream at hand that only the store has, and then do what was asked."""
         self.held = True
-        self._hub.fetch_then(self._tenant, stream_id, lambda fault: self._fetched(command, fault))
+        # With the stream itself: one that memory has no room for is forgotten at once, and would be fetched for ever.
+        self._hub.fetch_then(
+            self._tenant, stream_id, lambda found: self.go_on(partial(self._fetched, command, found), command.ref)
+        )
 
-    def _fetched(self, command: Subscribe | Cancel, fault: Refusal | None) -> None:
-        self.held = False
-        if self._transport is None:
-            return
-        if fault is not None:
-            self._refuse(fault, command.ref)
+    def _fetched(self, command: Subscribe | Cancel, found: Stream | Refusal) -> None:
+        if isinstance(found, Refusal):
+            raise found
+        if isinstance(command, Cancel):
+            self._hub.cancel(found, force=command.force)
         else:
-            self.do(command)
-        self._connections.turns.ask(self)
+            self._see(found, command)
 
     def _listen(self, command: Subscribe) -> None:
         name = command.channel or ""
-        if not self._is_ready(self._hub.running_under(self._tenant, name), command):
+        if not self._is_ready(self._hub.running_under(self._tenant, name), command, partial(self._listen, command)):
             return
         self._unlisten(name)
         listener = self._listeners[name] = Listener(self, command.view, command.presence)
@@ -366,17 +366,32 @@ class ManySocket(WebSocketConnection):
         options = parse_options(request.pop("fanlight", None))
         check_members(request)
         asked = ask(request, options)
+        if not self._hub.needs_recall(self._tenant, asked, command.idempotency_key):
+            self._begin(command, asked, None)
+            return
+        self.held = True
+        self._hub.recall_then(
+            self._tenant,
+            asked,
+            command.idempotency_key,
+            lambda fault: self.go_on(partial(self._begin, command, asked, fault), command.ref),
+        )
+
+    def _begin(self, command: Start, asked: Asked, fault: Refusal | None) -> None:
+        if fault is not None:
+            raise fault
         started = self._hub.start(
             self._tenant, asked, NATIVE, headers=self._headers, idempotency_key=command.idempotency_key
         )
-        self._subscribe(
+        self._see(
+            started.stream,
             Subscribe(
                 type="subscribe",
                 stream=started.stream.id,
                 view=command.view,
                 presence=command.presence,
                 ref=command.ref,
-            )
+            ),
         )
 
     def _cancel(self, command: Cancel) -> None:

@@ -22,6 +22,7 @@ from service.hub.pump import PumpLimits
 from service.hub.requests import ask
 from service.hub.streams import Limits
 from service.store.memory import MemoryStore
+from service.web import keys
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.service import Serving
 from tests.fakes.upstream import Gate, Hang, Play, ScriptedServer, ScriptedUpstream, end, start, text
@@ -110,6 +111,82 @@ async def test_a_socket_for_many_has_a_kept_stream_loaded_when_it_subscribes(ser
         assert heard[0]["text"] == "hello"
 
 
+async def test_a_kept_stream_for_which_memory_has_no_room_is_shown_all_the_same(serving: Serving, tmp_path: Path):
+    store, whole = f"sqlite:{tmp_path}/streams.db", "x" * 40_000
+    async with serving(Play([start(), text(whole), end()]), store=store) as service:
+        stream = await service.start()
+        await service.show(stream, "?wait=5")
+    async with serving(Play([]), store=store, max_kept_bytes=1) as service:
+        async with service.http.ws_connect(service.url + "/v1/ws") as socket:
+            for view in ("text", "json"):
+                await socket.send_json({"type": "subscribe", "stream": stream, "view": view})
+                heard = [await socket.receive_json(timeout=5) for _ in range(2)]
+                assert [message["type"] for message in heard] == ["attached", "end"]
+
+
+async def test_a_socket_is_told_what_failed_when_a_kept_stream_cannot_be_loaded(serving: Serving, tmp_path: Path):
+    async with serving(Play([]), store=f"sqlite:{tmp_path}/streams.db") as service:
+
+        async def fails(*_: object) -> None:
+            raise RuntimeError("scripted")
+
+        service.hub._shelf.ended = fails
+        async with service.http.ws_connect(service.url + "/v1/ws") as socket:
+            await socket.send_json({"type": "subscribe", "stream": "st_any", "ref": 1})
+            await socket.send_json({"type": "ping", "ref": 2})
+            heard = [await socket.receive_json(timeout=5) for _ in range(2)]
+            assert [(m["type"], m["ref"], m.get("code")) for m in heard] == [
+                ("error", 1, "internal"),
+                ("pong", 2, None),
+            ]
+
+
+async def test_behind_a_close_frame_nothing_is_said_of_a_stream_that_was_being_loaded(serving: Serving, tmp_path: Path):
+    store = f"sqlite:{tmp_path}/streams.db"
+    async with serving(Play([start(), text("hello"), end()]), store=store) as service:
+        stream = await service.start()
+        await service.show(stream, "?wait=5")
+    async with (
+        serving(Play([]), store=store) as service,
+        service.http.ws_connect(service.url + "/v1/ws", autoclose=False) as socket,
+    ):
+        reached, opened, ended = asyncio.Event(), asyncio.Event(), service.hub._shelf.ended
+
+        async def waits(*arguments: object) -> object:
+            reached.set()
+            await opened.wait()
+            return await ended(*arguments)
+
+        service.hub._shelf.ended = waits
+        await socket.send_json({"type": "subscribe", "stream": stream})
+        await reached.wait()
+        (connection,) = service.app[keys.CONNECTIONS].open()
+        connection.close_with(1001, "draining")
+        said = []
+        connection.write = said.append
+        opened.set()
+        await until(lambda: service.hub.find("default", stream) or service.hub._ended)
+        await until(lambda: not connection.held)
+        assert (said, connection.subscribers) == ([], {})
+
+
+async def test_a_start_over_a_socket_is_led_to_what_was_kept(serving: Serving, tmp_path: Path):
+    store, ids = f"sqlite:{tmp_path}/streams.db", []
+    for attempt in range(2):
+        async with serving(Play([start(), text("a"), end()]), store=store) as service:
+            async with service.http.ws_connect(service.url + "/v1/ws") as socket:
+                for prompt, more in (("p", {"idempotency_key": "k"}), ("q", {})):
+                    request = {"prompt": prompt, "fanlight": {"join": "replay" if prompt == "q" else "never"}}
+                    await socket.send_json({"type": "start", "request": request, **more})
+                    heard = await socket.receive_json(timeout=5)
+                    assert heard["type"] == "attached"
+                    ids.append(heard["stream"])
+                    while heard["type"] != "end":
+                        heard = await socket.receive_json(timeout=5)
+            assert len(service.upstream.seen) == (2 if attempt == 0 else 0)
+    assert ids[:2] == ids[2:]
+
+
 async def test_an_idempotency_key_leads_to_its_stream_after_a_restart(serving: Serving, tmp_path: Path):
     store, headers = f"sqlite:{tmp_path}/streams.db", {"Idempotency-Key": "k"}
     for attempt in range(3):
@@ -127,9 +204,9 @@ async def test_an_idempotency_key_leads_to_its_stream_after_a_restart(serving: S
 
 async def test_what_is_another_tenants_or_expired_is_not_found_after_a_restart(serving: Serving, tmp_path: Path):
     store = f"sqlite:{tmp_path}/streams.db"
-    keys = {hashlib.sha256(name.encode()).hexdigest(): name for name in ("anna", "bert")}
+    known = {hashlib.sha256(name.encode()).hexdigest(): name for name in ("anna", "bert")}
     ids = {}
-    async with serving(Play([start(), text("a"), end()]), store=store, api_keys=keys) as service:
+    async with serving(Play([start(), text("a"), end()]), store=store, api_keys=known) as service:
         for ttl_s in (60, 0.001):
             body = {"prompt": str(ttl_s), "fanlight": {"ttl_s": ttl_s}}
             async with service.http.post(
@@ -137,7 +214,7 @@ async def test_what_is_another_tenants_or_expired_is_not_found_after_a_restart(s
             ) as answer:
                 ids[ttl_s] = (await answer.json())["id"]
         await until(lambda: not service.hub.running)
-    async with serving(Play([]), store=store, api_keys=keys) as service:
+    async with serving(Play([]), store=store, api_keys=known) as service:
         for ttl_s, name, status in ((60, "anna", 200), (60, "bert", 404), (0.001, "anna", 404)):
             url = f"{service.url}/v1/streams/{ids[ttl_s]}"
             async with service.http.get(url, headers={"x-api-key": name}) as answer:

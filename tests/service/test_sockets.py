@@ -289,3 +289,15 @@ async def test_who_subscribes_to_a_long_text_has_its_view_made_in_steps_and_what
         assert [m["ref"] for m in heard if m["type"] == "attached"] == ["json", "captions", "patch"]
         assert heard[6]["state"] == orjson.loads(whole)
         assert len(heard[3]["state"]) == 4000
+
+
+async def test_a_view_that_cannot_be_made_closes_the_socket_that_waits_for_it(serving: Serving, monkeypatch):
+    def fails(*_: object) -> bool:
+        raise RuntimeError("scripted")
+
+    async with serving(Play([start(), text("x" * (1 << 16)), end()])) as service, many(service) as socket:
+        stream = await service.start()
+        await service.show(stream, "?wait=5")
+        monkeypatch.setattr("service.hub.derived.DerivedView.catch_up", fails)
+        await say(socket, type="subscribe", stream=stream, view="json")
+        assert (await socket.receive(timeout=5)).data == 1011
