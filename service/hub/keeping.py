@@ -1,13 +1,16 @@
 """Between what fills a run and the run: what comes is kept first, and then shown.
 
 Blocks are lines of JSON, ``[milliseconds since the first event, [events]]``: a plain fragment is its
-text, any other event the upstream's object. So what a reader was shown is told from them alone.
+text, any other event the upstream's object. ``[half]`` in their row says what waits for the other half
+of its pair from there on, where the events do not. So what a reader was shown is told from them alone.
 """
 
 import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -25,10 +28,54 @@ from service.store.journal import Journal
 log = structlog.get_logger()
 
 
-def block_of(millis: int, events: Iterable[Event]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """From here on this half of a pair waits for the other; none where it is empty."""
+
+    half: str
+
+
+def block_of(millis: int, events: Iterable[Event | Waits]) -> bytes:
     """A batch of events as it is kept."""
-    told = [event if isinstance(event, str) else event.members for event in events if not isinstance(event, EndOfBytes)]
+    told = [_told(event) for event in events if not isinstance(event, EndOfBytes)]
     return dumps([millis, told]) + b"\n"
+
+
+def _told(event: Event | Waits) -> Any:
+    if isinstance(event, Waits):
+        return [event.half]
+    assert not isinstance(event, EndOfBytes)
+    return event if isinstance(event, str) else event.members
+
+
+def half_at_end(event: Event) -> str:
+    """The half of a pair with which an event's text ends; empty where it is whole."""
+    last = event[-1:] if isinstance(event, str) else event.text[-1:] if isinstance(event, Fragment) else ""
+    return last if "\ud800" <= last <= "\udbff" else ""
+
+
+def as_they_came(log_: TextLog, start: int = 0, half: str = "") -> list[list[Event | Waits]]:
+    """For each event from ``start`` on what makes it again, behind ``half``.
+
+    The log has a plain event as it was read, with what became of the half before it.
+    """
+    found: list[list[Event | Waits]] = []
+    for ordinal in range(start, log_.count):
+        event = event_of(log_.event(ordinal))
+        made: list[Event | Waits] = [event]
+        if half and isinstance(event, str) and event:
+            made = [event[1:]] if event[0] == "\ufffd" else [Waits(""), event]
+        elif half and isinstance(event, Fragment) and event.text:
+            became = log_.slice(log_.end_of(ordinal - 1) if ordinal else 0, log_.end_of(ordinal))[:1]
+            joins = "\udc00" <= event.text[0] <= "\udfff"
+            if became == ("\ufffd" if joins else "" if half_at_end(event.text) == event.text else event.text[0]):
+                made = [Waits(""), event]
+        elif half and isinstance(event, StreamEnd) and ordinal and log_.end_of(ordinal) == log_.end_of(ordinal - 1):
+            made = [Waits(""), event]  # it had been given up before
+        if text_size(event):
+            half = half_at_end(event)
+        found.append(made)
+    return found
 
 
 def restored(blocks: Iterable[bytes], max_bytes: int) -> tuple[TextLog, Pace]:
@@ -37,6 +84,9 @@ def restored(blocks: Iterable[bytes], max_bytes: int) -> tuple[TextLog, Pace]:
     for line in b"".join(blocks).splitlines():
         millis, told = _loads(line)
         for event in told:
+            if isinstance(event, list):
+                (text.pending,) = event
+                continue
             taken: Event = event if isinstance(event, str) else event_of(event)
             if isinstance(taken, StreamEnd):
                 text.finish()  # what waited for more was text before the end came
@@ -165,8 +215,15 @@ class Keeping:
         if not self._direct:
             gen = self._run.gen + 1
             self._journal.add(Replaced(self._run.id, gen, reason))
-            self._journal.add(Grown(self._run.id, block_of(self._millis(), _events(log))))
+            self._journal.add(Grown(self._run.id, block_of(self._millis(), chain.from_iterable(as_they_came(log)))))
         self.after(lambda: self._run.regenerate(log, reason))
+
+    def wait_for(self, half: str) -> None:
+        """Let another half of a pair wait for the other, or none."""
+        if half != self._run.log.pending:
+            if not self._direct:
+                self._journal.add(Grown(self._run.id, block_of(self._millis(), [Waits(half)])))
+            self.after(lambda: setattr(self._run.log, "pending", half))
 
     def after(self, then: Callable[[], None]) -> None:
         """Call ``then`` when all that was taken so far is shown."""
@@ -218,13 +275,15 @@ class Keeping:
         """The changes that write the run whole, as it stands now, behind its `Begun`."""
         run = self._run
         changes: list[Change] = [Replaced(run.id, run.gen, run.reset_reason)]
+        came = as_they_came(run.log)
         begin, last = 0, run.pace.millis[-1] if run.pace.millis else 0
         # What came last may have no place in the pace, where showing it failed.
         for millis, count in (*zip(run.pace.millis, run.pace.counts, strict=True), (last, run.log.count)):
             if count > begin:
-                events = [event_of(run.log.event(ordinal)) for ordinal in range(begin, count)]
-                changes.append(Grown(run.id, block_of(millis, events)))
+                changes.append(Grown(run.id, block_of(millis, chain.from_iterable(came[begin:count]))))
                 begin = count
+        if run.ending is None:
+            changes.append(Grown(run.id, block_of(last, [Waits(run.log.pending)])))
         if run.ending is not None and run.times.ended is not None:
             changes.append(self._ended(run.ending, run.times.ended))
         return changes
@@ -233,7 +292,3 @@ class Keeping:
 def text_size(event: Event) -> int:
     """Characters of text."""
     return len(event) if isinstance(event, str) else len(event.text) if isinstance(event, Fragment) else 0
-
-
-def _events(log: TextLog) -> list[Event]:
-    return [event_of(log.event(ordinal)) for ordinal in range(log.count)]

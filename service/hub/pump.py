@@ -21,7 +21,7 @@ from protocol.upstream.textlog import TextLog, TextTooLong
 from protocol.wire.endings import CLOCKS
 from service.hub.breaker import Breaker
 from service.hub.clocks import ClockLimits, ClockRanOut, Clocks
-from service.hub.keeping import Keeping, nothing, text_size
+from service.hub.keeping import Keeping, Waits, as_they_came, half_at_end, nothing, text_size
 from service.hub.run import Refused, Run
 from service.upstream.contract import Answer, Broken, ConnectTimeout, Unreachable, Upstream, UpstreamFault
 
@@ -389,7 +389,7 @@ class _Again(_Source):
         if draft is None:
             return
         if draft.size == shown.size:
-            shown.pending = draft.pending
+            self._keeping.wait_for(draft.pending)
         else:
             draft.finish()
             self._replace(draft)
@@ -399,12 +399,13 @@ class _Again(_Source):
         self._draft = None
         shown = self._shown.size
         first = draft.events_within(shown)
-        rest: list[Event] = [draft.slice(shown, draft.end_of(first))]
-        rest += [event_of(draft.event(ordinal)) for ordinal in range(first + 1, draft.count)]
-        shown_log = self._shown
-        self._keeping.after(lambda: setattr(shown_log, "pending", ""))  # the attempt that it came with is over
+        half = half_at_end(event_of(draft.event(first)))
+        text = draft.slice(shown, draft.end_of(first)) + half
+        rest: list[Event] = [event_of({"event_type": "text_generation", "text": text})]
+        for made in as_they_came(draft, first + 1, half):
+            rest += [event for event in made if not isinstance(event, Waits)]
+        self._keeping.wait_for("")  # the attempt that it came with is over
         self._keeping.take(rest)
-        self._keeping.after(lambda: setattr(shown_log, "pending", draft.pending))
 
     def _replace(self, draft: TextLog) -> None:
         self._draft = None
