@@ -265,12 +265,15 @@ class Run:
         if now is not None:
             self.times.ended, self.times.done = now, self.clock()
             self._note_pace()
-        if self.text_is_over:
-            for follower in self.followers:
-                follower.close()
+        # Who waits for the ending is told it also where a follower fails over it.
         self._ended.set()
         self._opened.set()
-        self._changed(True)
+        try:
+            if self.text_is_over:
+                for follower in self.followers:
+                    follower.close()
+        finally:
+            self._changed(True)
 
     def restore(self, log: TextLog, pace: Pace, gen: int, reason: str) -> None:
         """Become what was kept of the run; before anybody watches it."""

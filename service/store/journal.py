@@ -7,7 +7,7 @@ back.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -135,15 +135,17 @@ class Journal:
         return False
 
     async def _commit(self, changes: list[Change]) -> None:
+        missed = len(self._unkept)
         streams = dict.fromkeys(change.stream for change in changes)
         began = self._loop.time()
         try:
-            async with asyncio.timeout(COMMIT_S):
-                if self._unkept:
-                    # What is written anew comes first, and holds all that was shown; the changes then grow it.
-                    await self.store.commit(self._all_anew(self._unkept))
-                if changes:
-                    await self.store.commit(changes)
+            # What is written anew comes first, and holds all that was shown; the changes then grow it.
+            # One by one: all that an hour has left may be more than one commit can take.
+            for stream in list(self._unkept):
+                await self._write(self._anew(stream))
+                self._unkept.discard(stream)
+            if changes:
+                await self._write(changes)
         except Exception as exc:
             self._unkept.update(streams)
             if self.up:
@@ -156,9 +158,9 @@ class Journal:
         self.commits += 1
         self.commit_s += self._loop.time() - began
         if not self.up:
-            log.info("store_back", streams=len(self._unkept))
+            log.info("store_back", streams=missed)
         self.up = True
-        self._unkept.clear()
 
-    def _all_anew(self, streams: Iterable[str]) -> list[Change]:
-        return [change for stream in streams for change in self._anew(stream)]
+    async def _write(self, changes: list[Change]) -> None:
+        async with asyncio.timeout(COMMIT_S):
+            await self.store.commit(changes)

@@ -14,7 +14,7 @@ from service.hub.hub import NATIVE, Hub, HubLimits
 from service.hub.pump import PumpLimits
 from service.hub.requests import ask
 from service.hub.streams import Limits, Stream
-from service.store.contract import Begun, Change, Grown, Noted
+from service.store.contract import Begun, Change, Grown, Noted, StoreFailed
 from service.store.journal import Journal
 from service.store.memory import MemoryStore
 from tests.fakes.faulty_store import FaultyStore
@@ -150,6 +150,30 @@ async def test_what_is_noted_while_the_store_fails_is_kept_when_it_is_back():
         await until(lambda: hub.journal.is_kept(stream.id))
         assert orjson.loads((await kept.find(stream.id)).meta)["channels"] == ["wall"]
         gate.open()
+
+
+async def test_a_store_that_cannot_take_all_at_once_is_back_one_stream_after_the_other():
+    class Small(FaultyStore):
+        async def commit(self, changes) -> None:
+            if len({change.stream for change in changes}) > 1:
+                raise StoreFailed("scripted: too much for one commit")
+            await super().commit(changes)
+
+    store, gates = Small(kept := MemoryStore()), [Gate(), Gate()]
+    async with hub_on(store, *(Play([start(), text("a"), gate, text("b"), Hang()]) for gate in gates)) as hub:
+        hub.journal._retry_s = 0.01
+        streams = [begin(hub)]
+        await until(lambda: streams[0].run.log.size == 1)
+        streams.append(begin(hub, "another"))
+        await until(lambda: streams[1].run.log.size == 1)
+        store.fails = True
+        for gate in gates:
+            gate.open()
+        await until(lambda: all(stream.run.log.size == 2 for stream in streams))
+        store.fails = False
+        await until(lambda: all(hub.journal.is_kept(stream.id) for stream in streams), 5.0)
+        for stream in streams:
+            assert b'"b"' in b"".join(await kept.blocks(stream.id))
 
 
 # -- cancelled twice
