@@ -54,8 +54,8 @@ async def start(request: web.Request) -> web.Response:
     value, size = await read_object(request)
     options = parse_options(value.pop("fanlight", None))
     key = request.headers.get("Idempotency-Key")
-    if key is not None and not 1 <= len(key) <= 255:
-        raise Refusal("invalid_request", "Idempotency-Key has 1 to 255 characters")
+    if key is not None and not (1 <= len(key) <= 255 and _is_utf8(key)):
+        raise Refusal("invalid_request", "Idempotency-Key has 1 to 255 characters, in UTF-8")
     check_members(value)
     asked = await asked_of(value, options, size)
     await request.app[HUB].recall(request[TENANT], asked, key)
@@ -70,6 +70,11 @@ async def start(request: web.Request) -> web.Response:
         "Fanlight-Stream": stream.id,
     }
     return json_response(resource(stream, request.app[HUB]), 201 if started.join == "leader" else 200, headers)
+
+
+def _is_utf8(header: str) -> bool:
+    """Whether a header's bytes could all be read; what could not stands in it as half a pair."""
+    return not any("\ud800" <= char <= "\udfff" for char in header)
 
 
 async def listing(request: web.Request) -> web.Response:

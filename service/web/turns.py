@@ -8,6 +8,10 @@ import asyncio
 from collections import deque
 from typing import Protocol
 
+import structlog
+
+log = structlog.get_logger()
+
 # Together: some 64 messages a turn, of about 20 microseconds; a start takes 400.
 TURNS = 8  # connections served in one turn of the loop
 FRAMES = 8  # frames of one connection, fragments and pings among them
@@ -49,7 +53,12 @@ class Turns:
 
     def _serve(self, sender: Sender) -> None:
         self._left -= 1
-        if sender.take_turn():
+        try:
+            more = sender.take_turn()
+        except Exception:  # the others in the row are not to wait for ever
+            log.exception("turn_failed", sender=type(sender).__name__)
+            return
+        if more:
             self._put(sender)
 
     def _next(self) -> None:

@@ -170,6 +170,19 @@ async def test_behind_a_close_frame_nothing_is_said_of_a_stream_that_was_being_l
         assert (said, connection.subscribers) == ([], {})
 
 
+async def test_an_idempotency_key_that_is_no_utf_8_is_refused(serving: Serving, tmp_path: Path):
+    async with serving(Play([]), store=f"sqlite:{tmp_path}/streams.db") as service:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(service.url.rsplit(":", 1)[1]))
+        head = (
+            b"POST /v1/streams HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nIdempotency-Key: \xff\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 14\r\n\r\n"
+        )
+        writer.write(head + b'{"prompt":"p"}')
+        answer = await reader.read()
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 400 ")
+
+
 async def test_a_start_over_a_socket_is_led_to_what_was_kept(serving: Serving, tmp_path: Path):
     store, ids = f"sqlite:{tmp_path}/streams.db", []
     for attempt in range(2):

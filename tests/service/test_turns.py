@@ -55,6 +55,19 @@ def test_of_many_only_so_many_are_served_in_one_turn_and_all_in_their_order():
     assert served == names
 
 
+def test_one_whose_turn_fails_does_not_make_the_others_wait_for_ever():
+    class Fails(Sender):
+        def take_turn(self) -> bool:
+            raise RuntimeError("scripted")
+
+    loop, served = FakeLoop(), []
+    turns = Turns(loop)
+    for n in range(3 * TURNS):
+        turns.ask((Fails if n == TURNS else Sender)(str(n), 1, served))
+    loop.run()
+    assert served == [str(n) for n in range(3 * TURNS) if n != TURNS]
+
+
 def test_one_who_asks_again_while_it_waits_is_served_once():
     loop, served = FakeLoop(), []
     turns = Turns(loop)
