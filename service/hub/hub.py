@@ -446,6 +446,10 @@ class Hub:
 
     # -- what was kept
 
+    def _in_memory(self, tenant: str, stream_id: str) -> Stream | None:
+        space = self._tenants.get(tenant)
+        return space.streams.get(stream_id) if space is not None else None
+
     async def fetch(self, tenant: str, stream_id: str) -> Stream:
         """The stream of that id, also where only the store has it.
 
@@ -453,8 +457,7 @@ class Hub:
             Refusal: ``not_found``, also for what belongs to another tenant; ``overloaded``, where
                 the store cannot be read.
         """
-        space = self._tenants.get(tenant)
-        stream = space.streams.get(stream_id) if space is not None else None
+        stream = self._in_memory(tenant, stream_id)
         if stream is None and self.journal.store.durable and ID.fullmatch(stream_id):
             stream = await self._load(tenant, stream_id)
         if stream is None:
@@ -490,13 +493,14 @@ class Hub:
 
     async def _load(self, tenant: str, stream_id: str) -> Stream | None:
         await self._recovered.wait()
+        if (there := self._in_memory(tenant, stream_id)) is not None:
+            return there  # taken over meanwhile: it may run
         found = await self._shelf.ended(tenant, stream_id, self._wall())
+        if (there := self._in_memory(tenant, stream_id)) is not None:
+            return there  # another call was quicker
         if found is None:
             return None
         stream, identity, ending, kept = found
-        space = self._tenants.get(tenant)
-        if space is not None and (there := space.streams.get(stream_id)) is not None:
-            return there  # another call was quicker
         stream.run.conclude(ending)
         stream.run.times.ended = kept.at
         self._enter(stream, _Record(identity, self._keeping_of(stream, identity)), kept.expires)
@@ -530,10 +534,11 @@ class Hub:
         stream.node = self.node
         space = self._tenants.setdefault(stream.tenant, _Tenant())
         space.streams[stream.id] = stream
-        restarts = stream.run.options.restart
-        if restarts > 0 and kept.body is not None:
+        if stream.restarts > 0 and kept.body is not None:
             headers, body = call_from(kept.body)
-            self._pump(stream, identity, body, headers, restarts - 1)
+            stream.restarts -= 1
+            self._pump(stream, identity, body, headers, stream.restarts)
+            self._note(stream)  # else what kills its process would be called again by each one that follows
             if stream.run.options.join != "never":
                 space.joinable[identity] = stream
             self._admission.count(stream.tenant)
@@ -560,8 +565,7 @@ class Hub:
         Raises:
             Refusal: ``not_found``, where nothing else could have it.
         """
-        space = self._tenants.get(tenant)
-        stream = space.streams.get(stream_id) if space is not None else None
+        stream = self._in_memory(tenant, stream_id)
         if stream is None and not (self.journal.store.durable and ID.fullmatch(stream_id)):
             raise Refusal("not_found", "there is no such stream")
         return stream

@@ -55,6 +55,7 @@ def meta_of(stream: Stream, identity: bytes) -> bytes:
             "channels": sorted(stream.channels),
             "identity": identity.hex(),
             "node": stream.node,
+            "restarts": stream.restarts,
         }
     )
 
@@ -133,6 +134,7 @@ class Shelf:
         )
         stream.channels.update(meta["channels"])
         stream.node = meta["node"]
+        stream.restarts = meta.get("restarts", options.restart)
 
         def fill() -> None:
             log_, pace = restored(blocks, self._limits.max_text_bytes)

@@ -101,6 +101,7 @@ class Stream:
         self.request = request
         self.terms = terms
         self.limits = limits
+        self.restarts = options.restart  # that are left where its process dies
         self.node = ""  # of the process that pumps it, or did
         self.channels: set[str] = {options.channel} if options.channel else set()
         self._loop = loop

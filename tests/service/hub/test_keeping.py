@@ -1,6 +1,7 @@
 """What happens between a run and what keeps it, when something on the way fails or is cancelled."""
 
 import asyncio
+import copy
 import hashlib
 from contextlib import asynccontextmanager
 
@@ -264,6 +265,24 @@ async def test_one_stream_that_cannot_be_read_back_does_not_keep_the_others_from
     await crashed.commit([Noted(left[0].stream, orjson.dumps(damaged))])
     async with hub_on(FaultyStore(crashed)) as hub:
         assert (await hub.fetch("t", second.id)).run.ending.code == "interrupted"
+
+
+async def test_a_stream_is_called_again_by_as_many_processes_as_it_asked_for():
+    kept = MemoryStore()
+    for process in range(3):
+        upstream = ScriptedUpstream(Play([start(), text("a"), text("b" * process), Hang()]))
+        limits = HubLimits(Limits(MAX_TEXT_BYTES), PumpLimits(ClockLimits(5, 5, 30), 1 << 20))
+        async with Hub(upstream, limits, store=FaultyStore(kept)) as hub:
+            if process == 0:
+                stream_id = begin(hub, restart=1).id
+            async with asyncio.timeout(5):
+                stream = await hub.fetch("t", stream_id)
+                if process < 2:
+                    await until(lambda: stream.run.log.size == 1 + process)  # noqa: B023
+                    left = copy.deepcopy(kept)  # as a kill leaves it
+                else:
+                    assert (await stream.run.ended()).code == "interrupted"
+        kept = left
 
 
 async def test_a_cut_before_anything_is_shown_is_read_back_too():
