@@ -280,7 +280,7 @@ class Hub:
 
     def _pump(self, stream: Stream, identity: bytes, body: bytes, headers: Mapping[str, str], restarts: int) -> _Record:
         """Begin the one task that pumps a stream."""
-        keeping = Keeping(stream.run, self.journal, identity=identity, ttl_s=lambda: stream.terms.ttl_s)
+        keeping = self._keeping_of(stream, identity)
         pump = Pump(
             stream.run,
             keeping,
@@ -507,7 +507,8 @@ class Hub:
         return stream
 
     def _keeping_of(self, stream: Stream, identity: bytes) -> Keeping:
-        return Keeping(stream.run, self.journal, identity=identity, ttl_s=lambda: stream.terms.ttl_s)
+        same = identity if stream.run.options.join != "never" else None  # else it would stand before one to replay
+        return Keeping(stream.run, self.journal, identity=same, ttl_s=lambda: stream.terms.ttl_s)
 
     def _enter(self, stream: Stream, record: _Record, expires: float) -> None:
         """Take in a stream that was loaded with its ending."""

@@ -98,10 +98,17 @@ class Shelf:
                 return stream, identity, ending, kept
         except (ValueError, TypeError, KeyError, Refusal):
             pass  # damaged, too
-        if stream_id not in self._damaged:
+        if stream_id not in self._damaged and await self._is_there(stream_id):
             self._damaged.add(stream_id)
             log.error("stream_damaged", stream=stream_id)
         return None
+
+    async def _is_there(self, stream_id: str) -> bool:
+        """Whether a stream is there still: one that was forgotten between two looks is not damaged."""
+        try:
+            return await self._store.find(stream_id) is not None
+        except StoreFailed:
+            return False
 
     async def leads(self, tenant: str, asked: Asked, key: str | None, *, replay: bool) -> tuple[str | None, str | None]:
         """The ids of the kept streams to which an idempotency key, and to which a replay, leads.

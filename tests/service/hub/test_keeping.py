@@ -285,6 +285,34 @@ async def test_a_stream_is_called_again_by_as_many_processes_as_it_asked_for():
         kept = left
 
 
+async def test_one_that_nobody_may_join_does_not_stand_before_one_to_replay():
+    kept = MemoryStore()
+    play = Play([start(), text("a"), end()])
+    async with hub_on(FaultyStore(kept), play, play) as hub:
+        first = begin(hub)
+        await first.run.ended()
+        await begin(hub, join="never").run.ended()
+    async with hub_on(FaultyStore(kept)) as hub:
+        asked = ask({"prompt": "p"}, parse_options({"join": "replay"}))
+        await hub.recall("t", asked, None)
+        assert hub.start("t", asked, NATIVE).stream.id == first.id
+
+
+async def test_a_stream_that_is_forgotten_while_it_is_read_back_is_not_called_damaged():
+    class Forgets(FaultyStore):
+        async def blocks(self, stream: str) -> list[bytes]:
+            await kept.prune(0.0, 0)
+            return await kept.blocks(stream)
+
+    kept = MemoryStore()
+    async with hub_on(FaultyStore(kept), Play([start(), text("a"), end()])) as hub:
+        await (stream := begin(hub)).run.ended()
+    async with hub_on(Forgets(kept)) as hub:
+        with pytest.raises(Refusal, match="no such stream"):
+            await hub.fetch("t", stream.id)
+        assert not hub._shelf._damaged
+
+
 async def test_a_cut_before_anything_is_shown_is_read_back_too():
     store = FaultyStore(kept := MemoryStore())
     async with hub_on(store, Play([Cut()]), Play([Cut()]), Play([Cut()])) as hub:
