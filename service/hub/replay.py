@@ -6,7 +6,11 @@ batch by batch, at the recorded times. So every view and transport works.
 
 import asyncio
 
+import structlog
+
 from service.hub.streams import Stream
+
+log = structlog.get_logger()
 
 
 def shadow_of(stream: Stream) -> Stream:
@@ -18,6 +22,14 @@ def shadow_of(stream: Stream) -> Stream:
 
 async def replay(stream: Stream, shadow: Stream, factor: float) -> None:
     """Let ``shadow`` grow as ``stream`` did, ``factor`` times as fast, as long as somebody reads it."""
+    try:
+        await _grow(stream, shadow, factor)
+    except Exception:  # of a projection; its readers are told, as they would be of a run
+        log.exception("replay_failed", stream=stream.id)
+        shadow.run.finish("internal", now=shadow.run.times.created)
+
+
+async def _grow(stream: Stream, shadow: Stream, factor: float) -> None:
     run = stream.run
     assert run.ending is not None
     began = run.clock()

@@ -209,6 +209,8 @@ class SqliteStore:
         execute = self._writer.execute
         before = dict(self._open) if len(self._open) < 64 else None
         touched: dict[str, None] = {}
+        if self._writer.in_transaction:  # one that could not be rolled back when it failed
+            execute("ROLLBACK")
         execute("BEGIN IMMEDIATE")
         try:
             for change in changes:

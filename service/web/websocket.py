@@ -383,7 +383,8 @@ class ManySocket(WebSocketConnection):
         started = self._hub.start(
             self._tenant, asked, NATIVE, headers=self._headers, idempotency_key=command.idempotency_key
         )
-        self._see(
+        see = partial(
+            self._see,
             started.stream,
             Subscribe(
                 type="subscribe",
@@ -393,6 +394,12 @@ class ManySocket(WebSocketConnection):
                 ref=command.ref,
             ),
         )
+        if self._hub.journal.store.durable:
+            # An id that was told is not forgotten: its beginning is kept first.
+            self.held = True
+            self._hub.journal.add(None, lambda: self.go_on(see, command.ref))
+        else:
+            see()
 
     def _cancel(self, command: Cancel) -> None:
         if command.stream is None:

@@ -357,6 +357,18 @@ def begin(hub: Hub, prompt: str = "p"):
     return hub.start("t", ask({"prompt": prompt}, parse_options(None)), NATIVE).stream
 
 
+async def test_a_start_over_a_socket_is_told_when_its_beginning_is_kept(serving: Serving, tmp_path: Path):
+    path = tmp_path / "streams.db"
+    async with serving(Play([start(), Hang()]), store=f"sqlite:{path}") as service:
+        async with service.http.ws_connect(service.url + "/v1/ws") as socket:
+            await socket.send_json({"type": "start", "request": {"prompt": "p"}, "ref": 1})
+            told = await socket.receive_json(timeout=5)
+            with sqlite3.connect(path) as connection:
+                (known,) = connection.execute("SELECT id FROM streams").fetchone()
+            connection.close()
+            assert (told["type"], told["ref"], told["stream"]) == ("attached", 1, known)
+
+
 async def test_nothing_is_shown_before_it_is_kept():
     store = FaultyStore(MemoryStore())
     store.gate.clear()

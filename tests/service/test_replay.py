@@ -70,3 +70,19 @@ async def test_a_stream_that_runs_has_no_pace_yet(serving: Serving):
         stream = await service.start()
         async with service.http.get(f"{service.url}/v1/streams/{stream}/ndjson?pace=original") as answer:
             assert (answer.status, (await answer.json())["code"]) == (400, "invalid_request")
+
+
+async def test_a_replay_whose_projection_fails_ends_for_its_readers_too(monkeypatch: pytest.MonkeyPatch):
+    loop = FakeLoop()
+    stream = make_stream(loop)
+    stream.run.take(["a"])
+    stream.run.finish("upstream_broken", now=0.0)
+    shadow, outlet = shadow_of(stream), FakeOutlet()
+    shadow.attach(outlet, "json", None)
+
+    def feed(text: str, violation: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(shadow.view("json"), "feed", feed)
+    await replay(stream, shadow, 1000.0)
+    assert outlet.messages[-1]["error"]["code"] == "internal"
