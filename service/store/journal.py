@@ -8,7 +8,6 @@ back.
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -58,7 +57,7 @@ class Journal:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
-        self._due = 0.0  # where the store fails: when it is tried again
+        self._mending: asyncio.Task[None] | None = None  # where the store fails: tries it again
 
     async def __aenter__(self) -> Self:
         if self.store.durable:
@@ -72,6 +71,8 @@ class Journal:
         self._wake.set()
         if self._task is not None:
             await self._task
+        if self._mending is not None:
+            await self._mending
 
     def is_kept(self, stream: str) -> bool:
         """Whether everything that was shown of a stream is kept."""
@@ -100,8 +101,7 @@ class Journal:
                 if self._closing:
                     return
                 self._wake.clear()
-                if not await self._woken():
-                    continue
+                await self._wake.wait()
             if self._window_s and not self._closing:
                 await asyncio.sleep(self._window_s)
             batch, self._waiting = self._waiting, []
@@ -114,8 +114,6 @@ class Journal:
             self.backlog_bytes -= sum(len(change.block) for change in changes if isinstance(change, Grown))
             for _, then in batch:
                 self._follow(then)
-            if not self.up and self._loop.time() >= self._due:
-                await self._commit([])
 
     @staticmethod
     def _follow(then: Then) -> None:
@@ -125,41 +123,45 @@ class Journal:
         except Exception:
             log.exception("journal_follower_failed")
 
-    async def _woken(self) -> bool:
-        """Wait for something to do; while the store fails, not for ever: then it is tried again."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(None if self.up else self._due):
-                await self._wake.wait()
-                return True
-        await self._commit([])
-        return False
-
     async def _commit(self, changes: list[Change]) -> None:
-        missed = len(self._unkept)
-        streams = dict.fromkeys(change.stream for change in changes)
         began = self._loop.time()
         try:
-            # What is written anew comes first, and holds all that was shown; the changes then grow it.
-            # One by one: all that an hour has left may be more than one commit can take.
-            for stream in list(self._unkept):
-                await self._write(self._anew(stream))
-                self._unkept.discard(stream)
-            if changes:
-                await self._write(changes)
+            await self._write(changes)
         except Exception as exc:
-            self._unkept.update(streams)
-            if self.up:
-                known = isinstance(exc, StoreFailed | TimeoutError)
-                fault = (str(exc) if known else "") or type(exc).__name__
-                log.error("store_failed", fault=fault, streams=len(self._unkept))
+            self._unkept.update(change.stream for change in changes)
+            known = isinstance(exc, StoreFailed | TimeoutError)
+            fault = (str(exc) if known else "") or type(exc).__name__
+            log.error("store_failed", fault=fault, streams=len(self._unkept))
             self.up = False
-            self._due = self._loop.time() + self._retry_s
+            # Beside the journal: a store that hangs must not make the show wait for each try.
+            self._mending = self._loop.create_task(self._mend(), name="journal, mending")
             return
         self.commits += 1
         self.commit_s += self._loop.time() - began
-        if not self.up:
+
+    async def _mend(self) -> None:
+        """Try the store again until all that it has missed is written; once more, where the journal closes."""
+        missed = 0
+        while not self.up:
+            if not self._closing:
+                await asyncio.sleep(self._retry_s)
+            try:
+                # One by one: all that an hour has left may be more than one commit can take. What is
+                # shown of a stream meanwhile has it written once more.
+                while self._unkept:
+                    stream = self._unkept.pop()
+                    try:
+                        await self._write(self._anew(stream))
+                    except BaseException:
+                        self._unkept.add(stream)
+                        raise
+                    missed += 1
+            except Exception:
+                if self._closing:
+                    return
+                continue
+            self.up = True
             log.info("store_back", streams=missed)
-        self.up = True
 
     async def _write(self, changes: list[Change]) -> None:
         async with asyncio.timeout(COMMIT_S):

@@ -21,6 +21,7 @@ from service.hub.hub import NATIVE, Hub, HubLimits
 from service.hub.pump import PumpLimits
 from service.hub.requests import ask
 from service.hub.streams import Limits
+from service.store import journal
 from service.store.memory import MemoryStore
 from service.web import keys
 from tests.fakes.faulty_store import FaultyStore
@@ -425,3 +426,22 @@ async def test_what_ended_while_the_store_failed_is_kept_when_it_is_back():
         await until(lambda: hub.journal.is_kept(stream.id))
         found = await kept.find(stream.id)
         assert orjson.loads(found.ending)["sha256"] == ending.sha256
+
+
+async def test_a_store_that_hangs_does_not_make_the_show_wait_for_each_try(monkeypatch: pytest.MonkeyPatch):
+    store = FaultyStore(kept := MemoryStore())
+    gate = Gate()
+    async with hub_on(store, Play([start(), text("a"), gate, text("b"), end()])) as hub:
+        hub.journal._retry_s = 0.01
+        stream = begin(hub)
+        await until(lambda: stream.run.log.size == 1)
+        monkeypatch.setattr(journal, "COMMIT_S", 0.02)
+        store.gate.clear()
+        gate.open()
+        await until(lambda: not hub.journal.up)
+        monkeypatch.setattr(journal, "COMMIT_S", 60.0)
+        await until(lambda: stream.run.log.size == 2, patience_s=5)
+        ending = await asyncio.wait_for(stream.run.ended(), 5)
+        store.gate.set()
+        await until(lambda: hub.journal.is_kept(stream.id))
+        assert orjson.loads((await kept.find(stream.id)).ending)["sha256"] == ending.sha256
