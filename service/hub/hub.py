@@ -304,14 +304,16 @@ class Hub:
 
     def _anew(self, stream_id: str) -> list[Change]:
         """The changes that write a stream whole, for a store that has missed some."""
-        for stream, record in (*self._running.items(), *self._ended.items()):
-            if stream.id == stream_id:
-                meta = meta_of(stream, record.identity)
-                begun = Begun(stream.id, stream.tenant, stream.run.times.created, meta, None)
-                keys = [Keyed(stream.id, stream.tenant, key, record.identity) for key in record.keys]
-                # Where its beginning was kept, what was noted since may not be.
-                return [begun, Noted(stream.id, meta), *keys, *record.keeping.anew()]
-        return []
+        found = (space.streams.get(stream_id) for space in self._tenants.values())
+        stream = next((stream for stream in found if stream is not None), None)
+        if stream is None:
+            return []
+        record = self._record(stream)
+        meta = meta_of(stream, record.identity)
+        begun = Begun(stream.id, stream.tenant, stream.run.times.created, meta, None)
+        keys = [Keyed(stream.id, stream.tenant, key, record.identity) for key in record.keys]
+        # Where its beginning was kept, what was noted since may not be.
+        return [begun, Noted(stream.id, meta), *keys, *record.keeping.anew()]
 
     def _announce(self, space: _Tenant, name: str | None, started: Started) -> None:
         if name is not None and started.stream.run.ending is None:

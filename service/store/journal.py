@@ -13,7 +13,7 @@ from typing import Self
 
 import structlog
 
-from service.store.contract import Change, Grown, Store, StoreFailed
+from service.store.contract import Change, Forgotten, Grown, Store, StoreFailed
 
 log = structlog.get_logger()
 # How often a store that fails is tried again, and how long one commit may take.
@@ -33,7 +33,8 @@ class Journal:
     Args:
         store: an open one.
         window_s: how long the first change of a commit waits for others.
-        anew: gives the changes that write a stream whole, as it stands now; none where it is unknown.
+        anew: gives the changes that write a stream whole, as it stands now; none where it is not
+            in memory any more: then one without an ending is forgotten.
 
     Attributes:
         up: whether the last commit went well.
@@ -151,7 +152,7 @@ class Journal:
                 while self._unkept:
                     stream = self._unkept.pop()
                     try:
-                        await self._write(self._anew(stream))
+                        await self._write_anew(stream)
                     except BaseException:
                         self._unkept.add(stream)
                         raise
@@ -162,6 +163,17 @@ class Journal:
                 continue
             self.up = True
             log.info("store_back", streams=missed)
+
+    async def _write_anew(self, stream: str) -> None:
+        changes = self._anew(stream)
+        if not changes:
+            async with asyncio.timeout(COMMIT_S):
+                kept = await self.store.find(stream)
+            if kept is not None and kept.ending is None:
+                # It is over, and nobody here can say how: the next process must not take it for running.
+                changes = [Forgotten(stream)]
+        if changes:
+            await self._write(changes)
 
     async def _write(self, changes: list[Change]) -> None:
         async with asyncio.timeout(COMMIT_S):

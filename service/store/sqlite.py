@@ -359,9 +359,9 @@ class SqliteStore:
         _, size = await self.usage()
         if size > max_bytes:
             rows = await self._rows(
-                "SELECT id, bytes, expires FROM streams WHERE status IS NOT NULL ORDER BY at, place LIMIT 1000", ()
+                "SELECT id, bytes FROM streams WHERE status IS NOT NULL ORDER BY at, place LIMIT 1000", ()
             )
-            for ident, weight, _ in rows:
+            for ident, weight in rows:
                 if size <= max_bytes:
                     break
                 size -= weight

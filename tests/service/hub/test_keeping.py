@@ -177,6 +177,39 @@ async def test_a_store_that_cannot_take_all_at_once_is_back_one_stream_after_the
             assert b'"b"' in b"".join(await kept.blocks(stream.id))
 
 
+async def test_a_stream_given_up_while_the_store_failed_is_not_taken_for_running_when_it_is_back():
+    store = FaultyStore(kept := MemoryStore())
+    async with hub_on(store, Play([start(), text("a"), gate := Gate(), end()])) as hub:
+        hub.journal._retry_s = 0.01
+        stream = begin(hub)
+        await until(lambda: stream.run.log.size == 1)
+        store.fails = True
+        gate.open()
+        await until(lambda: hub.running == 0)
+        hub.kept.give_up(stream)
+        assert await kept.find(stream.id) is not None
+        store.fails = False
+        await until(lambda: hub.journal.up)
+        assert await kept.find(stream.id) is None
+        assert await kept.running() == []
+
+
+async def test_a_stream_given_up_while_the_store_failed_stays_where_the_store_has_it_whole():
+    store = FaultyStore(kept := MemoryStore())
+    async with hub_on(store, Play([start(), text("a"), end()])) as hub:
+        hub.journal._retry_s = 0.01
+        stream = begin(hub)
+        await until(lambda: hub.running == 0)
+        store.fails = True
+        asked = ask({"prompt": "p"}, parse_options({"join": "replay"}))
+        assert hub.start("t", asked, NATIVE, idempotency_key="k").join == "replayed"
+        await until(lambda: not hub.journal.up)
+        hub.kept.give_up(stream)
+        store.fails = False
+        await until(lambda: hub.journal.up)
+        assert (await kept.find(stream.id)).ending is not None
+
+
 # -- cancelled twice
 
 
