@@ -28,7 +28,7 @@ from service.hub.pump import Pump, PumpLimits
 from service.hub.replay import replay, shadow_of
 from service.hub.requests import Asked, may_run_again
 from service.hub.retention import Retention, RetentionLimits
-from service.hub.shelf import ID, MOST_SCANNED, Shelf, call_from, call_of, meta_of, stored_status
+from service.hub.shelf import ID, UNENDED, Shelf, call_from, call_of, meta_of
 from service.hub.streams import Limits, Stream, Terms
 from service.store.contract import Begun, Change, Kept, Keyed, Noted, Store, StoreFailed
 from service.store.journal import Journal
@@ -609,24 +609,35 @@ class Hub:
         """
         if not self.journal.store.durable:
             return self._page(tenant, status, after, limit)
-        space = self._tenants.get(tenant) or _Tenant()
         try:
             await self._recovered.wait()
             await self.journal.flushed()
-            store = self.journal.store
-            behind = await store.find(after) if after is not None else None
+            behind = await self.journal.store.find(after) if after is not None else None
             if after is not None and (behind is None or behind.tenant != tenant):
                 raise Refusal("invalid_request", "after: there is no such stream")
-            kept = await store.page(tenant, stored_status(status), behind.place if behind else None, MOST_SCANNED)
+            if status in UNENDED:  # those are all in memory
+                return tuple(
+                    stream
+                    for stream in self.list(tenant)
+                    if stream.run.status == status and (behind is None or stream.run.times.created < behind.created)
+                )[:limit]
+            return await self._kept_page(tenant, status, behind.place if behind is not None else None, limit)
         except StoreFailed:
             return self._page(tenant, status, after, limit)
+
+    async def _kept_page(
+        self, tenant: str, status: str | None, before: int | None, limit: int
+    ) -> "tuple[Stream | Kept, ...]":
         found: list[Stream | Kept] = []
-        for one in kept:
-            stream = space.streams.get(one.stream)
-            if stream is None and (one.ending is None or one.expires <= self._wall()):
-                continue
-            if status is None or stream is None or stream.run.status == status:
-                found.append(stream or one)
+        rows = limit
+        while rows == limit and len(found) < limit:
+            kept = await self.journal.store.page(tenant, status, before, limit)
+            space, now = self._tenants.get(tenant) or _Tenant(), self._wall()
+            for one in kept:
+                stream = space.streams.get(one.stream)
+                if stream is not None or (one.ending is not None and one.expires > now):
+                    found.append(stream or one)
+            rows, before = len(kept), kept[-1].place if kept else None
         return tuple(found[:limit])
 
     def _page(self, tenant: str, status: str | None, after: str | None, limit: int) -> "tuple[Stream | Kept, ...]":

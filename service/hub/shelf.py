@@ -17,13 +17,9 @@ from service.store.contract import Kept, Store, StoreFailed
 
 log = structlog.get_logger()
 LARGE_BYTES = 1 << 17  # above this a text is read back in a thread
-MOST_SCANNED = 1000  # rows read for a page
+# By these a store is not asked: of what runs it knows only that there is no ending.
+UNENDED = frozenset({Status.WAITING, Status.STARTING, Status.RUNNING})
 ID = re.compile(r"st_[A-Za-z0-9_-]{1,64}")
-
-
-def stored_status(status: str | None) -> str | None:
-    """The status by which a store is asked; running ones have none there."""
-    return None if status in (None, Status.WAITING, Status.STARTING, Status.RUNNING) else status
 
 
 def call_of(headers: Mapping[str, str], body: bytes) -> bytes | None:

@@ -15,7 +15,7 @@ from service.hub.hub import NATIVE, Hub, HubLimits
 from service.hub.pump import PumpLimits
 from service.hub.requests import ask
 from service.hub.streams import Limits, Stream
-from service.store.contract import Begun, Change, Grown, Noted, StoreFailed
+from service.store.contract import Begun, Change, Ended, Grown, Noted, StoreFailed
 from service.store.journal import Journal
 from service.store.memory import MemoryStore
 from tests.fakes.faulty_store import FaultyStore
@@ -351,3 +351,41 @@ async def test_a_cut_before_anything_is_shown_is_read_back_too():
     async with hub_on(store, Play([Cut()]), Play([Cut()]), Play([Cut()])) as hub:
         ending = await (stream := begin(hub)).run.ended()
     assert (await read_again(kept, stream)).run.ending == ending
+
+
+# -- pages
+
+
+async def test_a_page_that_is_asked_for_while_streams_are_read_back_shows_them():
+    store = FaultyStore(kept := MemoryStore())
+    async with hub_on(store, Play([start(), text("a"), Hang()])) as hub:
+        stream = begin(hub)
+        await until(lambda: stream.run.log.size == 1)
+        died = copy.deepcopy(kept)
+    async with hub_on(FaultyStore(died)) as hub:
+        assert [one.id for one in await hub.page("t", None, None, 9)] == [stream.id]
+
+
+async def test_a_page_is_filled_from_behind_what_has_expired():
+    kept = MemoryStore()
+    for n in range(9):
+        expires = 1.0 if n in (2, 4, 5, 6, 7) else float("inf")
+        await kept.commit([Begun(f"st_{n}", "t", float(n), b"{}", None)])
+        await kept.commit([Ended(f"st_{n}", b"{}", "completed", 0.0, expires, None)])
+    async with hub_on(FaultyStore(kept)) as hub:
+        first = await hub.page("t", "completed", None, 2)
+        assert [one.stream for one in first] == ["st_8", "st_3"]
+        assert [one.stream for one in await hub.page("t", None, "st_3", 9)] == ["st_1", "st_0"]
+
+
+async def test_running_streams_are_found_behind_any_number_of_ended_ones():
+    store = FaultyStore(MemoryStore())
+    plays = [Play([start(), text("a"), Hang()])] * 2 + [Play([start(), text("a"), end()])] * 4
+    async with hub_on(store, *plays) as hub:
+        streams = [begin(hub, str(n)) for n in range(2)]
+        await until(lambda: all(stream.run.log.size for stream in streams))
+        for n in range(2, 6):
+            await begin(hub, str(n)).run.ended()
+        assert await hub.page("t", "running", None, 1) == (streams[1],)
+        assert await hub.page("t", "running", streams[1].id, 1) == (streams[0],)
+        assert await hub.page("t", "running", streams[0].id, 1) == ()
