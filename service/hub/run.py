@@ -111,6 +111,7 @@ class Run:
         self.violation_from = 0
         self.followers: list[Follower] = []
         self._changed = changed
+        self._paced_from: float | None = None  # on the clock, where the pace counts from
         self._early = EarlyCheck(schema) if schema is not None else None
         self._opened = asyncio.Event()
         self._ended = asyncio.Event()
@@ -184,8 +185,10 @@ class Run:
             follower.feed(text, violation)
 
     def _note_pace(self) -> None:
-        first = self.times.first_event
-        self.pace.millis.append(0 if first is None else int((self.clock() - first) * 1000))
+        now = self.clock()
+        if self._paced_from is None:
+            self._paced_from = now
+        self.pace.millis.append(int((now - self._paced_from) * 1000))
         self.pace.counts.append(self.log.count)
 
     def regenerate(self, log: TextLog, reason: str) -> None:
@@ -281,6 +284,8 @@ class Run:
         if log.count:
             self.times.first_event = self.times.began
             self._opened.set()
+        if pace.millis:
+            self._paced_from = self.clock() - pace.millis[-1] / 1000  # the time between two processes does not count
         if self.schema is not None:
             self._early = EarlyCheck(self.schema)
             self.violation = self._early.feed(log.slice(0, log.size))

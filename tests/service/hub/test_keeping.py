@@ -12,8 +12,10 @@ from protocol.errors import Refusal
 from protocol.wire.options import parse_options
 from service.hub.clocks import ClockLimits
 from service.hub.hub import NATIVE, Hub, HubLimits
+from service.hub.keeping import block_of, restored
 from service.hub.pump import PumpLimits
 from service.hub.requests import ask
+from service.hub.run import Run
 from service.hub.streams import Limits, Stream
 from service.store.contract import Begun, Change, Ended, Grown, Noted, StoreFailed
 from service.store.journal import Journal
@@ -351,6 +353,19 @@ async def test_a_cut_before_anything_is_shown_is_read_back_too():
     async with hub_on(store, Play([Cut()]), Play([Cut()]), Play([Cut()])) as hub:
         ending = await (stream := begin(hub)).run.ended()
     assert (await read_again(kept, stream)).run.ending == ending
+
+
+def test_the_pace_of_a_run_goes_on_where_the_process_before_left_it():
+    now = 1000.0
+    run = Run(
+        "st_1", options=parse_options({}), schema=None, max_text_bytes=MAX_TEXT_BYTES, now=0.0,
+        clock=lambda: now, changed=lambda _at_once: None,
+    )  # fmt: skip
+    run.restore(*restored([block_of(0, ["a"]), block_of(7000, ["b"])], MAX_TEXT_BYTES), 1, "")
+    now += 2
+    run.take(["c"])
+    run.finish("interrupted", now=0.0)
+    assert list(run.pace.millis) == [0, 7000, 9000, 9000]
 
 
 # -- pages
