@@ -20,6 +20,7 @@ from pydantic_settings import (
 
 CLOUD = "https://api.twelvelabs.io/v1.3"
 EMBEDDED = "embedded"
+REDIS = ("redis://", "rediss://", "unix://")
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Names = Annotated[tuple[str, ...], NoDecode]
@@ -92,10 +93,14 @@ class Settings(BaseSettings):
 
     store: str = Field(
         "sqlite",
-        description="where streams are kept: memory, sqlite (streams.db in the data directory) or sqlite:/a/path.db",
+        description="where streams are kept: memory, sqlite (streams.db in the data directory), sqlite:/a/path.db,"
+        " or for several processes redis://…, rediss://… or unix://…",
     )
-    store_keep_bytes: Count = Field(8 << 30, description="ended streams kept in the store, in all")
+    store_keep_bytes: Count | None = Field(
+        None, description="ended streams kept in the store, in all; unset: 8 GiB, in Redis 1 GiB"
+    )
     store_window_ms: float = Field(0.0, ge=0, le=1000, description="how long a commit waits for others")
+    workers: int = Field(1, ge=1, le=64, description="processes on one port; more than one need a Redis store")
     node: str | None = Field(
         None, max_length=128, description="name of this process in resources; unset: host, process id, a random part"
     )
@@ -179,17 +184,37 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _workers_share_a_store(self) -> "Settings":
+        if self.workers > 1 and not self.store_is_shared:
+            raise ValueError(
+                f"FANLIGHT_WORKERS={self.workers} needs a store that processes can share: FANLIGHT_STORE=redis://…"
+            )
+        return self
+
     @field_validator("store")
     @classmethod
     def _is_a_store(cls, value: str) -> str:
-        if value not in ("memory", "sqlite") and not value.startswith("sqlite:/"):
-            raise ValueError("memory, sqlite, or sqlite:/a/path.db")
+        if value not in ("memory", "sqlite") and not value.startswith(("sqlite:/", *REDIS)):
+            raise ValueError("memory, sqlite, sqlite:/a/path.db, redis://…, rediss://… or unix://…")
         return value
 
     @property
+    def store_is_shared(self) -> bool:
+        """Whether streams are kept where several processes reach them."""
+        return self.store.startswith(REDIS)
+
+    @property
+    def store_keeps_bytes(self) -> int:
+        """What ended streams may take in the store, in all."""
+        if self.store_keep_bytes is not None:
+            return self.store_keep_bytes
+        return 1 << 30 if self.store_is_shared else 8 << 30
+
+    @property
     def store_path(self) -> Path | None:
-        """The file that streams are kept in; None for memory."""
-        if self.store == "memory":
+        """The file that streams are kept in; None where it is no file."""
+        if self.store == "memory" or self.store_is_shared:
             return None
         return self.data_dir / "streams.db" if self.store == "sqlite" else Path(self.store.removeprefix("sqlite:"))
 
@@ -214,7 +239,15 @@ class Settings(BaseSettings):
         shown: dict[str, Any] = self.model_dump(mode="json")
         shown["upstream_key"] = "**********" if self.upstream_key is not None else None
         shown["api_keys"] = sorted(self.api_keys.values())
+        shown["store"] = _without_password(self.store)
         return shown | {"upstream": self.upstream}
+
+
+def _without_password(address: str) -> str:
+    """An address with what lets somebody in masked."""
+    scheme, mark, rest = address.partition("://")
+    before, at, after = rest.rpartition("@")
+    return f"{scheme}{mark}{before and '**********'}{at}{after}"
 
 
 def is_loopback(host: str) -> bool:

@@ -47,7 +47,7 @@ def hub_limits(settings: Settings) -> HubLimits:
             settings.max_events_per_s,
         ),
         kept=RetentionLimits(settings.max_kept_bytes, settings.max_kept_bytes_per_tenant),
-        max_stored_bytes=settings.store_keep_bytes,
+        max_stored_bytes=settings.store_keeps_bytes,
         store_window_s=settings.store_window_ms / 1000,
         max_streams=settings.max_streams,
         max_streams_per_tenant=settings.max_streams_per_tenant,
