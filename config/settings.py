@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     store_window_ms: float = Field(0.0, ge=0, le=1000, description="how long a commit waits for others")
     workers: int = Field(1, ge=1, le=64, description="processes on one port; more than one need a Redis store")
     node: str | None = Field(
-        None, max_length=128, description="name of this process in resources; unset: host, process id, a random part"
+        None, pattern=r"^[!-~]{1,128}$", description="name of this process in resources; unset: host, process id, a random part"
     )
 
     high_water_bytes: Count = Field(

@@ -3,9 +3,9 @@
 A stream is written as changes, in order: `Begun` first, then `Grown`, `Replaced`, `Keyed` and
 `Noted` as they happen, `Ended` once. The laws:
 
-* `commit` is all or nothing, and what it has written is there after a kill of the process; it
-  raises `StoreFailed` where it cannot say that. Committing the same changes again is allowed
-  after that, and changes nothing where they had been written;
+* `commit` is all or nothing for each stream, and what it has written is there after a kill of the
+  process; it raises `StoreFailed` where it cannot say that. A stream that it may or may not have
+  written is then written anew: what begins with `Begun` and `Replaced` is right in both cases;
 * changes of one stream are read back in the order in which they were committed; a `Replaced`
   takes the text before it away;
 * a stream without an `Ended` is running; after one it only can be forgotten;
@@ -13,10 +13,11 @@ A stream is written as changes, in order: `Begun` first, then `Grown`, `Replaced
 * `prune` forgets ended streams whose time is over, then the oldest, until they fit.
 
 Bytes are opaque to a store. Every method may be called at any time and in any order; nothing
-else is promised about how long it takes.
+else is promised about how long it takes. What several processes may use at once has
+more laws: `service.store.shared`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -114,7 +115,7 @@ class Kept:
     Attributes:
         place: rises with each stream that is begun.
         gen, reason: of the last `Replaced`; 1 and empty without one.
-        ending: None while it runs.
+        ending, status: None while it runs.
     """
 
     stream: str
@@ -128,6 +129,7 @@ class Kept:
     ending: bytes | None
     at: float
     expires: float
+    status: str | None = None
 
 
 class Store(Protocol):
@@ -135,9 +137,11 @@ class Store(Protocol):
 
     Attributes:
         durable: whether what is committed outlives the process.
+        shared: whether it is a `service.store.shared.SharedStore`.
     """
 
     durable: bool
+    shared: bool
 
     async def open(self) -> None:
         """Make it usable.
@@ -149,8 +153,15 @@ class Store(Protocol):
     async def close(self) -> None:
         """Let go of it; what was committed stays."""
 
-    async def commit(self, changes: Sequence[Change]) -> None:
-        """Write changes, all or none."""
+    async def ready(self) -> None:
+        """Do nothing where it can be used, as far as that is known without using it.
+
+        Raises:
+            StoreFailed: it cannot.
+        """
+
+    async def commit(self, changes: Sequence[Change]) -> Collection[str]:
+        """Write changes; return the streams that another process holds by now, of which nothing was written."""
 
     async def find(self, stream: str) -> Kept | None:
         """What is kept of a stream."""

@@ -1,6 +1,6 @@
 """A store in memory: the laws without the durability, for processes that need not outlive themselves."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from service.store.contract import Begun, Change, Ended, Forgotten, Grown, Kept, Keyed, Noted, Replaced
@@ -9,7 +9,6 @@ from service.store.contract import Begun, Change, Ended, Forgotten, Grown, Kept,
 @dataclass(slots=True)
 class _Stream:
     kept: Kept
-    status: str | None = None
     identity: bytes | None = None
     blocks: list[bytes] = field(default_factory=list)
 
@@ -22,6 +21,7 @@ class MemoryStore:
     """See `service.store.contract.Store`."""
 
     durable = False
+    shared = False
 
     def __init__(self) -> None:
         self._streams: dict[str, _Stream] = {}  # oldest first
@@ -34,10 +34,14 @@ class MemoryStore:
     async def close(self) -> None:
         """Nothing is held."""
 
-    async def commit(self, changes: Sequence[Change]) -> None:
+    async def ready(self) -> None:
+        """It always is."""
+
+    async def commit(self, changes: Sequence[Change]) -> Collection[str]:
         """See `service.store.contract.Store.commit`."""
         for change in changes:
             self._apply(change)
+        return ()
 
     def _apply(self, change: Change) -> None:
         if isinstance(change, Begun):
@@ -60,7 +64,7 @@ class MemoryStore:
         elif isinstance(change, Forgotten):
             del self._streams[change.stream]
             self._keys = {key: value for key, value in self._keys.items() if value[0] != change.stream}
-        elif stream.status is None:
+        elif stream.kept.status is None:
             self._write(stream, change)
 
     @staticmethod
@@ -72,9 +76,9 @@ class MemoryStore:
             stream.blocks.clear()
             stream.kept = replace(stream.kept, gen=change.gen, reason=change.reason)
         else:
-            stream.status, stream.identity = change.status, change.identity
+            stream.identity = change.identity
             stream.kept = replace(
-                stream.kept, ending=change.ending, at=change.at, expires=change.expires, body=None
+                stream.kept, ending=change.ending, at=change.at, expires=change.expires, body=None, status=change.status
             )  # fmt: skip
 
     async def find(self, stream: str) -> Kept | None:
@@ -102,18 +106,18 @@ class MemoryStore:
             stream.kept
             for stream in reversed(self._streams.values())
             if stream.kept.tenant == tenant
-            and status in (None, stream.status)
+            and status in (None, stream.kept.status)
             and (before is None or stream.kept.place < before)
         ]
         return found[:limit]
 
     async def running(self) -> list[Kept]:
         """See `service.store.contract.Store.running`."""
-        return [stream.kept for stream in self._streams.values() if stream.status is None]
+        return [stream.kept for stream in self._streams.values() if stream.kept.status is None]
 
     async def prune(self, now: float, max_bytes: int) -> list[str]:
         """See `service.store.contract.Store.prune`."""
-        ended = [stream for stream in self._streams.values() if stream.status is not None]
+        ended = [stream for stream in self._streams.values() if stream.kept.status is not None]
         ended.sort(key=lambda stream: (stream.kept.at, stream.kept.place))
         size = sum(stream.weight for stream in ended)
         gone: list[str] = []
@@ -126,5 +130,5 @@ class MemoryStore:
 
     async def usage(self) -> tuple[int, int]:
         """See `service.store.contract.Store.usage`."""
-        ended = [stream for stream in self._streams.values() if stream.status is not None]
+        ended = [stream for stream in self._streams.values() if stream.kept.status is not None]
         return len(ended), sum(stream.weight for stream in ended)

@@ -11,7 +11,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -87,7 +87,7 @@ BUSY_S = 5.0
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 # What a row takes besides its columns, about.
 ROW_BYTES = 400
-_COLUMNS = "id, tenant, place, created, meta, body, gen, reason, ending, at, expires"
+_COLUMNS = "id, tenant, place, created, meta, body, gen, reason, ending, at, expires, status"
 
 
 class SqliteStore:
@@ -98,6 +98,7 @@ class SqliteStore:
     """
 
     durable = True
+    shared = False
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -200,9 +201,13 @@ class SqliteStore:
 
     # -- writing
 
-    async def commit(self, changes: Sequence[Change]) -> None:
+    async def ready(self) -> None:
+        """See `service.store.contract.Store.ready`; only a commit can tell."""
+
+    async def commit(self, changes: Sequence[Change]) -> Collection[str]:
         """See `service.store.contract.Store.commit`."""
         await self._run(self._writing, self._commit, changes)
+        return ()
 
     def _commit(self, changes: Sequence[Change]) -> None:
         assert self._writer is not None, "the store is not open"

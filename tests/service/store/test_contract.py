@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,14 +24,16 @@ from service.store.contract import (
     StoreRefused,
 )
 from service.store.memory import MemoryStore
+from service.store.redis import RedisStore
 from service.store.sqlite import SqliteStore
+from tests.fakes.redis_server import needs_redis, redis_server
 
 
 def begun(stream: str, tenant: str = "t", body: bytes | None = b"{}") -> Begun:
     return Begun(stream, tenant, 1.0, b"meta", body)
 
 
-def ended(stream: str, at: float = 2.0, expires: float = 100.0, identity: bytes | None = b"i") -> Ended:
+def ended(stream: str, at: float = 2.0, expires: float = 4e9, identity: bytes | None = b"i") -> Ended:
     return Ended(stream, b"ending", "completed", at, expires, identity)
 
 
@@ -45,11 +47,15 @@ async def opened(make: Callable[[], Store]):
         await store.close()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
+@pytest.fixture(params=["memory", "sqlite", pytest.param("redis", marks=needs_redis)])
+async def make(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Callable[[], Store]]:
     if request.param == "memory":
-        return MemoryStore
-    return lambda: SqliteStore(tmp_path / "s" / "streams.db")
+        yield MemoryStore
+    elif request.param == "sqlite":
+        yield lambda: SqliteStore(tmp_path / "s" / "streams.db")
+    else:
+        async with redis_server() as server:
+            yield lambda: RedisStore(server.url, "node")
 
 
 async def test_what_was_committed_is_read_back_in_its_order(make):
@@ -69,7 +75,7 @@ async def test_what_was_committed_is_read_back_in_its_order(make):
         assert [k.stream for k in await store.running()] == ["a"]
         await store.commit([ended("a")])
         kept = await store.find("a")
-        assert (kept.ending, kept.at, kept.expires, kept.body) == (b"ending", 2.0, 100.0, None)
+        assert (kept.ending, kept.at, kept.expires, kept.body) == (b"ending", 2.0, 4e9, None)
         assert await store.running() == []
         assert (await store.usage())[0] == 1
 
@@ -131,10 +137,10 @@ async def test_what_has_expired_goes_then_the_oldest_until_they_fit(make):
     async with opened(make) as store:
         for n in range(4):
             await store.commit(
-                [begun(f"a{n}"), Grown(f"a{n}", b"x" * 1000), ended(f"a{n}", at=float(n), expires=10.0 + n)]
+                [begun(f"a{n}"), Grown(f"a{n}", b"x" * 1000), ended(f"a{n}", at=float(n), expires=4e9 + n)]
             )
         await store.commit([begun("runs"), Grown("runs", b"x" * 5000)])
-        assert await store.prune(10.5, 1 << 30) == ["a0"]
+        assert await store.prune(4e9 + 0.5, 1 << 30) == ["a0"]
         (_, size) = await store.usage()
         assert await store.prune(0.0, size - 1) == ["a1"]
         assert sorted(await store.prune(0.0, 0)) == ["a2", "a3"]

@@ -1,0 +1,76 @@
+"""A Redis of a test's own, on a Unix socket; left out in words where the machine has none."""
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.fakes.waiting import until
+
+SERVER = shutil.which("redis-server")
+needs_redis = pytest.mark.skipif(SERVER is None, reason="no redis-server here; scripts/system-packages installs it")
+
+
+class RedisServer:
+    """One server process: it can be killed, stopped, and be there again, with what it kept or without."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.folder = folder
+        self.socket = folder / "redis.sock"
+        self.url = f"unix://{self.socket}?db=0"
+        self._arguments = arguments
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Be there, and answer."""
+        assert SERVER is not None
+        self.socket.unlink(missing_ok=True)
+        self._process = await asyncio.create_subprocess_exec(
+            SERVER, "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", "",
+            *self._arguments, stdout=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        await until(self.socket.exists)
+        async with Redis.from_url(self.url) as redis:
+            await redis.ping()
+
+    async def kill(self) -> None:
+        """Be gone, as after a crash."""
+        if self._process is not None:
+            self.resume()
+            self._process.kill()
+            await self._process.wait()
+            self._process = None
+
+    def stop(self) -> None:
+        """Answer nothing for now."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Answer again."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGCONT)
+
+    async def command(self, *command: str) -> object:
+        """Say something to it."""
+        async with Redis.from_url(self.url) as redis:
+            return await redis.execute_command(*command)
+
+
+@asynccontextmanager
+async def redis_server(*arguments: str) -> AsyncIterator[RedisServer]:
+    """A server until the context is left."""
+    with tempfile.TemporaryDirectory(prefix="fanlight-redis-") as folder:  # paths of sockets are short
+        server = RedisServer(Path(folder), *arguments)
+        await server.start()
+        try:
+            yield server
+        finally:
+            await server.kill()
