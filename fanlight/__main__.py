@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
 
     serve = commands.add_parser("serve", help="run the service (settings: FANLIGHT_… in the environment)")
+    serve.add_argument("--workers", type=int, help="processes on one port (FANLIGHT_WORKERS)")
     serve.set_defaults(run=_serve)
 
     analyze = commands.add_parser("analyze", help="upload a video and read its analysis live")
@@ -62,10 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _serve(_parsed: argparse.Namespace) -> int:
+def _serve(parsed: argparse.Namespace) -> int:
     from service.__main__ import main as serve
 
-    return serve()
+    return serve([] if parsed.workers is None else ["--workers", str(parsed.workers)])
 
 
 def _config(_parsed: argparse.Namespace) -> int:

@@ -1,5 +1,6 @@
-"""``python -m service``: the same as ``fanlight serve``."""
+"""``python -m service``: the same as ``fanlight serve``; and what a worker's process runs."""
 
+import argparse
 import asyncio
 import sys
 
@@ -9,20 +10,27 @@ from pydantic import ValidationError
 from config.settings import Settings
 from service import logs
 from service.app import serve
+from service.place import WorkerPlace
 from service.store.contract import StoreRefused
+from service.workers import WorkerRefused, serve_with_workers
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Read the settings and serve; returns the exit code."""
+    parsed = _parser().parse_args(arguments)
     try:
-        settings = Settings()
+        place = None if parsed.place is None else WorkerPlace.model_validate_json(parsed.place)
+        settings = _settings(parsed.workers) if place is None else place.settings()
     except (ValidationError, ValueError) as exc:
         print(f"fanlight: {faults(exc)}", file=sys.stderr)  # noqa: T201
         return 2
     logs.configure(settings.log_level)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings))
+            alone = place is not None or settings.workers == 1
+            runner.run(serve(settings, place) if alone else serve_with_workers(settings))
+    except WorkerRefused:
+        return 2
     except StoreRefused as exc:
         print(f"fanlight: {exc}", file=sys.stderr)  # noqa: T201
         return 2
@@ -30,6 +38,19 @@ def main() -> int:
         print(f"fanlight: cannot listen on {settings.host}:{settings.port}: {exc.strerror}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m service", description="Run the service.")
+    parser.add_argument("--workers", type=int, help="processes on one port (FANLIGHT_WORKERS)")
+    # How a parent starts its workers.
+    parser.add_argument("--place", help=argparse.SUPPRESS)
+    return parser
+
+
+def _settings(workers: int | None) -> Settings:
+    """Read the settings; what the command line says wins over the environment."""
+    return Settings() if workers is None else Settings(workers=workers)
 
 
 def faults(exc: ValueError) -> str:

@@ -19,22 +19,29 @@ from service.hub.hub import Hub, HubLimits
 from service.hub.pump import PumpLimits
 from service.hub.retention import RetentionLimits
 from service.hub.streams import Limits
+from service.place import WorkerPlace
 from service.store.contract import Store
 from service.store.memory import MemoryStore
 from service.store.sqlite import SqliteStore
 from service.upstream.address import Address, parse_address
-from service.upstream.embedded import EmbeddedEngine
+from service.upstream.embedded import EmbeddedEngine, SharedEngine
 from service.upstream.http import HttpUpstream
 from service.web import keys
-from service.web.connection import Connections, LateHeads
+from service.web.connection import Connections, LateHeads, first_requests
 from service.web.gate import gate
 from service.web.guard import Guard
+from service.web.operations import private_door
 from service.web.routes import add_routes
 from service.web.server import Runner
 
 log = structlog.get_logger()
 # Readers that are sent away come back over the length of the grace, not all at once.
 EARLIEST_RETURN_MS = 100
+BACKLOG = 1024
+# How long a worker that leaves waits for the first requests of those who have just connected.
+FIRST_REQUESTS_S = 1.0
+# What a process may take beyond the grace of its drain, to close what is open.
+GOODBYE_S = 5.0
 
 
 def hub_limits(settings: Settings) -> HubLimits:
@@ -68,22 +75,40 @@ def guard_of(settings: Settings) -> Guard:
     return Guard(frozenset(hosts), frozenset(origins), settings.api_keys, settings.forward_keys)
 
 
+def embedded_engine(settings: Settings) -> EmbeddedEngine:
+    """The embedded engine, out of the settings."""
+    arguments = ["--workers", str(settings.engine_workers), "--log-level", settings.log_level]
+    arguments += ["--max-bytes", str(settings.engine_max_bytes)]
+    if settings.engine_private_urls:
+        arguments.append("--allow-private-urls")
+    if settings.engine_recognisers is not None:
+        arguments += ["--recognisers", str(settings.engine_recognisers)]
+    if settings.engine_whisper is not None:
+        arguments += ["--whisper", str(settings.engine_whisper)]
+    if settings.weights:
+        arguments += ["--meaning", str(settings.weights)]
+    return EmbeddedEngine(settings.data_dir, arguments)
+
+
+def engine_for(settings: Settings, place: WorkerPlace | None) -> EmbeddedEngine | SharedEngine:
+    """The engine of this process; a worker has its parent's."""
+    return embedded_engine(settings) if place is None or place.engine is None else SharedEngine(place.engine)
+
+
+def node_name(settings: Settings, place: WorkerPlace | None) -> str:
+    """How this process is called. A name that was given is one worker's only with its index."""
+    if settings.node is None:
+        return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    return settings.node if place is None else f"{settings.node}-{place.index}"
+
+
 @asynccontextmanager
-async def application(settings: Settings) -> AsyncIterator[web.Application]:
+async def application(settings: Settings, place: WorkerPlace | None = None) -> AsyncIterator[web.Application]:
     """Open every part, and give the application that serves them."""
     async with AsyncExitStack() as stack:
         if settings.upstream == EMBEDDED:
-            arguments = ["--workers", str(settings.engine_workers), "--log-level", settings.log_level]
-            arguments += ["--max-bytes", str(settings.engine_max_bytes)]
-            if settings.engine_private_urls:
-                arguments.append("--allow-private-urls")
-            if settings.engine_recognisers is not None:
-                arguments += ["--recognisers", str(settings.engine_recognisers)]
-            if settings.engine_whisper is not None:
-                arguments += ["--whisper", str(settings.engine_whisper)]
-            if settings.weights:
-                arguments += ["--meaning", str(settings.weights)]
-            engine = await stack.enter_async_context(EmbeddedEngine(settings.data_dir, arguments))
+            engine = engine_for(settings, place)
+            await stack.enter_async_context(engine)
             address = Address("http://localhost/v1.3", engine.socket)
             ready = keys.Readiness(lambda: engine.ready)
         else:
@@ -104,7 +129,7 @@ async def application(settings: Settings) -> AsyncIterator[web.Application]:
         store: Store = MemoryStore() if settings.store_path is None else SqliteStore(settings.store_path)
         await store.open()
         stack.push_async_callback(store.close)
-        node = settings.node or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        node = node_name(settings, place)
         hub = await stack.enter_async_context(Hub(upstream, hub_limits(settings), store=store, node=node))
         app = web.Application(middlewares=[gate(guard_of(settings))], client_max_size=settings.max_body_bytes)
         app[keys.HUB] = hub
@@ -118,15 +143,24 @@ async def application(settings: Settings) -> AsyncIterator[web.Application]:
         if settings.public_url:
             parts = urlsplit(settings.public_url)
             app[keys.PUBLIC] = keys.PublicAddress(parts.scheme, parts.netloc)
+        if place is not None:
+            app[keys.SIBLINGS] = place.siblings
         add_routes(app)
         yield app
 
 
+def sites_of(runner: Runner, settings: Settings, place: WorkerPlace | None) -> list[web.BaseSite]:
+    """Where this process listens; a worker on the sockets that its parent opened."""
+    if place is None:
+        return [web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG)]
+    return [web.SockSite(runner, socket.socket(fileno=number), backlog=BACKLOG) for number in place.listeners]
+
+
 @asynccontextmanager
-async def served(settings: Settings) -> AsyncIterator[tuple[web.Application, str]]:
+async def served(settings: Settings, place: WorkerPlace | None = None) -> AsyncIterator[tuple[web.Application, str]]:
     """Serve until the context is left; gives the application and its own address."""
-    async with application(settings) as app:
-        runner = Runner(
+    async with application(settings, place) as app, AsyncExitStack() as stack:
+        runner = app[keys.RUNNER] = Runner(
             app,
             handle_signals=False,
             handler_cancellation=True,
@@ -135,39 +169,73 @@ async def served(settings: Settings) -> AsyncIterator[tuple[web.Application, str
             shutdown_timeout=1.0,
         )
         await runner.setup()
+        stack.push_async_callback(runner.cleanup)
         assert runner.server is not None
-        late = LateHeads(runner.server, settings.header_timeout_s)
-        try:
-            site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
+        stack.callback(LateHeads(runner.server, settings.header_timeout_s).close)
+        for site in sites_of(runner, settings, place):
             await site.start()
-            host, port = runner.addresses[0][:2]
-            name = f"[{host}]" if ":" in host else host
-            yield app, f"http://{name}:{port}"
-        finally:
-            late.close()
-            await runner.cleanup()
+        if place is not None:
+            log.info("worker_serving", index=place.index, pid=os.getpid())
+            # Last: whoever is answered here may rely on the rest.
+            await stack.enter_async_context(private_door(app, place.socket))
+        yield app, address_of(*runner.addresses[0][:2])
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then drain and return; a second signal ends at once. SIGHUP changes nothing."""
+def address_of(host: str, port: int) -> str:
+    """The address of a socket, as a URL."""
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}"
+
+
+def tell_serving(settings: Settings, address: str) -> None:
+    """Say where the service is, and who may use it."""
+    log.info("serving", address=settings.public_url or address, upstream=settings.upstream_in_words)
+    if settings.allow_open and not settings.api_keys and not is_loopback(settings.host):
+        log.warning("open_to_all", note="anybody who reaches this address may use it")
+
+
+async def serve(settings: Settings, place: WorkerPlace | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and return; a second signal ends at once. SIGHUP changes nothing.
+
+    A worker also ends with its parent.
+    """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     now = asyncio.Event()
+    orphaned = asyncio.Event()
 
     def asked_to_stop() -> None:
         now.set() if stop.is_set() else stop.set()
+
+    def parent_gone() -> None:
+        orphaned.set()
+        stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked_to_stop)
     # A terminal that closes, or an operator's habit: nothing here is read anew.
     loop.add_signal_handler(signal.SIGHUP, lambda: log.info("sighup_ignored"))
-    async with served(settings) as (app, address):
-        log.info("serving", address=settings.public_url or address, upstream=settings.upstream_in_words)
-        if settings.allow_open and not settings.api_keys and not is_loopback(settings.host):
-            log.warning("open_to_all", note="anybody who reaches this address may use it")
+    if place is not None:
+        await place.watch_parent(parent_gone, settings.drain_s + GOODBYE_S)
+    async with served(settings, place) as (app, address):
+        if place is None:
+            tell_serving(settings, address)
         await stop.wait()
+        if place is not None:
+            await leave_port(app[keys.RUNNER])
         await drain(app, settings.drain_s, now)
+    if place is not None and orphaned.is_set():
+        place.clear()
     log.info("stopped")
+
+
+async def leave_port(runner: Runner) -> None:
+    """Take no connection any more: the other workers do. Who has one and waits for nothing is sent to them."""
+    for site in runner.sites:
+        await site.stop()
+    assert runner.server is not None
+    await first_requests(runner.server, FIRST_REQUESTS_S)
+    runner.server.pre_shutdown()
 
 
 async def drain(app: web.Application, drain_s: float, now: asyncio.Event) -> None:

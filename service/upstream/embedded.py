@@ -2,7 +2,8 @@
 
 To the hub it is an upstream like any other, at the address of a Unix socket. The child
 lives in a session of its own, so that Ctrl-C reaches the gateway first; it ends when
-the pipe to it closes, so that it can never be left behind.
+the pipe to it closes, so that it can never be left behind. Where several processes serve,
+their parent keeps the engine, and each of them looks whether it answers.
 """
 
 import asyncio
@@ -22,6 +23,15 @@ log = structlog.get_logger()
 STOP_S = 5.0
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
+# Who lived this long has not failed at its start.
+SETTLED_S = 10.0
+PROBE_S = 0.05
+LOOK_S = 1.0
+
+
+def next_pause(pause_s: float, lived_s: float) -> float:
+    """How long to wait before starting again what ended after ``lived_s``; ``pause_s`` was the wait before."""
+    return FIRST_PAUSE_S if lived_s > SETTLED_S else min(pause_s * 2, LONGEST_PAUSE_S)
 
 
 class EmbeddedEngine:
@@ -69,7 +79,7 @@ class EmbeddedEngine:
             code = await self._run_once()
             self.ready = False
             lived = asyncio.get_running_loop().time() - began
-            pause = FIRST_PAUSE_S if lived > 10 else min(pause * 2, LONGEST_PAUSE_S)
+            pause = next_pause(pause, lived)
             log.error("engine_ended", exit_code=code, again_in_s=pause)
             await self._sleep(pause)
 
@@ -111,16 +121,56 @@ class EmbeddedEngine:
             await process.wait()
 
     async def _probe(self) -> None:
-        """Ask for a page of assets until the engine answers."""
-        connector = aiohttp.UnixConnector(self.socket)
-        async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
+        """Ask until the engine answers."""
+        async with _calls_to(self.socket) as session:
             while not self.ready:
-                with suppress(aiohttp.ClientError, OSError):
-                    async with session.get("http://localhost/v1.3/assets?page_limit=1") as answer:
-                        self.ready = answer.status == 200
+                self.ready = await _answers(session)
                 if not self.ready:
-                    await self._sleep(0.05)
+                    await self._sleep(PROBE_S)
         log.info("engine_ready")
+
+
+class SharedEngine:
+    """An engine that another process keeps, looked at for as long as this is open; an async context manager.
+
+    Args:
+        socket: where it listens; the same after each of its restarts.
+    """
+
+    def __init__(self, socket: str) -> None:
+        self.socket = socket
+        self.ready = False
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._watcher = asyncio.create_task(self._watch(), name="engine watcher")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._watcher is not None
+        self._watcher.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._watcher
+
+    async def _watch(self) -> None:
+        async with _calls_to(self.socket) as session:
+            while True:
+                self.ready = await _answers(session)
+                await asyncio.sleep(LOOK_S if self.ready else PROBE_S)
+
+
+def _calls_to(socket: str) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.UnixConnector(socket), trust_env=False)
+
+
+async def _answers(session: aiohttp.ClientSession) -> bool:
+    """Whether the engine gives a page of assets."""
+    with suppress(aiohttp.ClientError, OSError):
+        async with session.get("http://localhost/v1.3/assets?page_limit=1") as answer:
+            return answer.status == 200
+    return False
 
 
 def socket_path(data_dir: Path) -> str:

@@ -153,6 +153,17 @@ class LateHeads:
         self._waiting = waiting
 
 
+async def first_requests(server: web.Server, patience_s: float) -> None:
+    """Wait until no connection waits for its first request any more, but not longer than ``patience_s``.
+
+    Who has just connected has a request on the way, and would lose it where the connection is closed.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(patience_s):
+            while not all(c._request_count for c in server.connections):  # noqa: ASYNC110  # no event tells
+                await asyncio.sleep(0.01)
+
+
 class Connections:
     """Every connection that was taken over; the send deadline and the heartbeats are kept here.
 

@@ -8,6 +8,8 @@ from aiohttp import web
 from service.hub.hub import Hub
 from service.upstream.http import HttpUpstream
 from service.web.connection import Connections
+from service.web.server import Runner
+from service.web.siblings import Siblings
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ UPSTREAM = web.AppKey("upstream", HttpUpstream)
 CONNECTIONS = web.AppKey("connections", Connections)
 MAX_BODY_BYTES = web.AppKey("max_body_bytes", int)
 READY = web.AppKey("ready", Readiness)
+RUNNER = web.AppKey("runner", Runner)
+SIBLINGS = web.AppKey("siblings", Siblings)  # where this process is one of several
 PUBLIC = web.AppKey("public", PublicAddress)
 TELL_TENANT = web.AppKey("tell_tenant", bool)
 FORWARD_KEYS = web.AppKey("forward_keys", bool)

@@ -1,6 +1,7 @@
 """``/livez``, ``/readyz`` and ``/metrics``: for the operator."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiohttp import web
@@ -12,7 +13,7 @@ from protocol.errors import Refusal
 from service.hub.hub import Hub
 from service.web.connection import Connections
 from service.web.errors import json_response
-from service.web.keys import CONNECTIONS, HUB, READY
+from service.web.keys import CONNECTIONS, HUB, READY, SIBLINGS
 
 
 async def front_page(request: web.Request) -> web.Response:
@@ -52,10 +53,39 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Figures in the text format of Prometheus; no tenant is named."""
+    """Figures in the text format of Prometheus, of all workers where there are several; no tenant is named."""
+    families: Iterable[Metric] = _Figures(request.app[HUB], request.app[CONNECTIONS]).collect()
+    if SIBLINGS in request.app:
+        families = await request.app[SIBLINGS].together(families)
     registry = CollectorRegistry()
-    registry.register(_Figures(request.app[HUB], request.app[CONNECTIONS]))
+    registry.register(_Told(families))
     return web.Response(body=generate_latest(registry), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+
+@asynccontextmanager
+async def private_door(app: web.Application, path: Path) -> AsyncIterator[None]:
+    """Answer a worker's parent and siblings on a Unix socket, about this process alone."""
+    private = web.Application()
+    private[HUB], private[CONNECTIONS], private[READY] = app[HUB], app[CONNECTIONS], app[READY]
+    private.router.add_get("/readyz", readyz)
+    private.router.add_get("/metrics", metrics)
+    runner = web.AppRunner(private, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.UnixSite(runner, path).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+class _Told(Collector):
+    """Figures that were gathered before they were asked for."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
 
 
 class _Figures(Collector):

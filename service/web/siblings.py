@@ -1,0 +1,84 @@
+"""The figures of all workers in one answer, whichever of them is asked.
+
+Each worker answers about itself on a private socket in one directory. Whoever is asked for
+the figures asks the others there, and labels every sample with the worker that told it: sums
+are left to who reads them, so that nothing is counted twice.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+ANSWER_S = 1.0
+
+
+def socket_in(directory: Path, index: int, serial: int) -> Path:
+    """Where a worker answers its siblings."""
+    return directory / f"{index}.{serial}.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class Siblings:
+    """The workers that share a port with this one.
+
+    Attributes:
+        directory: the sockets of all, named as `socket_in` has it.
+        own: this worker's.
+        count: how many workers there should be.
+    """
+
+    directory: Path
+    own: Path
+    count: int
+
+    async def together(self, own: Iterable[Metric]) -> list[Metric]:
+        """This worker's figures and those of its siblings, each sample with its worker; and who answered."""
+        newest = self._newest()
+        others = {index: path for index, path in newest.items() if path != self.own}
+        answers = await asyncio.gather(*map(_figures, others.values()))
+        told = {index: own for index, path in newest.items() if path == self.own}
+        told |= {index: figures for index, figures in zip(others, answers, strict=True) if figures is not None}
+        up = GaugeMetricFamily("fanlight_worker_up", "Whether the worker told its figures.", labels=["worker"])
+        for index in range(self.count):
+            up.add_metric([str(index)], int(index in told))
+        return [up, *_by_worker(told)]
+
+    def _newest(self) -> dict[int, Path]:
+        """Each worker's socket. While one is being replaced it has two: the successor speaks for both."""
+        sockets = {_index_and_serial(path): path for path in self.directory.glob("*.sock")}
+        return {index: sockets[index, serial] for index, serial in sorted(sockets)}
+
+
+def _index_and_serial(path: Path) -> tuple[int, int]:
+    index, serial = path.stem.split(".")
+    return int(index), int(serial)
+
+
+def _by_worker(told: Mapping[int, Iterable[Metric]]) -> list[Metric]:
+    """One family of each name, with the samples of all."""
+    families: dict[str, Metric] = {}
+    for index, metrics in sorted(told.items()):
+        for metric in metrics:
+            family = families.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
+            for sample in metric.samples:
+                family.add_sample(sample.name, {"worker": str(index), **sample.labels}, sample.value)
+    return list(families.values())
+
+
+async def _figures(path: Path) -> list[Metric] | None:
+    """Ask a sibling for its figures; None where it does not answer in time."""
+    timeout = aiohttp.ClientTimeout(total=ANSWER_S)
+    connector = aiohttp.UnixConnector(str(path))
+    try:
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
+            session.get("http://localhost/metrics") as answer,
+        ):
+            return list(text_string_to_metric_families(await answer.text()))
+    except (aiohttp.ClientError, OSError, ValueError):
+        return None
