@@ -96,10 +96,10 @@ def engine_for(settings: Settings, place: WorkerPlace | None) -> EmbeddedEngine 
 
 
 def node_name(settings: Settings, place: WorkerPlace | None) -> str:
-    """How this process is called. A name that was given is one worker's only with its index."""
+    """How this process is called. A name that was given is made one worker's own."""
     if settings.node is None:
         return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-    return settings.node if place is None else f"{settings.node}-{place.index}"
+    return settings.node if place is None else f"{settings.node}-{place.name}"
 
 
 @asynccontextmanager

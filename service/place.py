@@ -18,7 +18,7 @@ class WorkerPlace(BaseModel):
 
     Attributes:
         index: which of the workers it is, from 0; a successor has its predecessor's.
-        serial: how many were started before it.
+        turn: how many had that index before it.
         workers: how many there are.
         host: the parent's address to listen on, and
         port: the port, already picked.
@@ -30,7 +30,7 @@ class WorkerPlace(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     index: int
-    serial: int
+    turn: int
     workers: int
     host: str
     port: int
@@ -39,9 +39,14 @@ class WorkerPlace(BaseModel):
     directory: Path
 
     @property
+    def name(self) -> str:
+        """What it is called among its siblings. While one succeeds the other both are there, so each has its own."""
+        return f"{self.index}.{self.turn}" if self.turn else str(self.index)
+
+    @property
     def socket(self) -> Path:
         """Where this worker answers its parent and siblings."""
-        return socket_in(self.directory, self.index, self.serial)
+        return socket_in(self.directory, self.index, self.turn)
 
     @property
     def siblings(self) -> Siblings:

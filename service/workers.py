@@ -168,11 +168,13 @@ class _Seat:
     """Where one worker sits after the other.
 
     Attributes:
+        turns: how many were started in it.
         serving: set since the first of them served.
         order: done when a successor is wanted; its result wants to know whether there is one.
     """
 
     index: int
+    turns: int = 0
     listeners: list[socket.socket] = field(default_factory=list)
     serving: asyncio.Event = field(default_factory=asyncio.Event)
     order: "asyncio.Future[asyncio.Future[bool]]" = field(
@@ -197,9 +199,8 @@ class Workers:
         self._directory = directory
         self._patience_s = settings.drain_s + FIRST_REQUESTS_S + GOODBYE_S
         self._seats = [_Seat(index) for index in range(settings.workers)]
-        self._serial = 0
         self._living: set[Worker] = set()
-        self._starting: set[asyncio.Task[Worker]] = set()
+        self._starting: set[asyncio.Task[Worker | None]] = set()
         self._again = asyncio.Event()
 
     def renew(self) -> None:
@@ -225,12 +226,12 @@ class Workers:
 
     async def dismiss(self, now: asyncio.Event) -> None:
         """Let all of them drain, and wait until they have ended; ``now`` makes them end at once."""
+        for seat in self._seats:  # who comes now is refused at once, and does not wait in vain
+            _close(seat.listeners)
         await asyncio.gather(*self._starting)
         hurry = asyncio.create_task(self._hurry(now))
         await asyncio.gather(*(worker.leave(self._patience_s) for worker in self._living))
         hurry.cancel()
-        for seat in self._seats:
-            _close(seat.listeners)
 
     async def _hurry(self, now: asyncio.Event) -> None:
         await now.wait()
@@ -264,17 +265,29 @@ class Workers:
             await self._seats[0].serving.wait()
         pause = FIRST_PAUSE_S
         while True:
+            began = asyncio.get_running_loop().time()
             worker = await self._start(seat)
-            if await worker.answers(ANY):
-                seat.serving.set()
-            worker = await self._last_of(seat, worker)
-            code = worker.ended.result()
-            if code == REFUSED:
-                raise WorkerRefused
+            if worker is not None:
+                began = await self._attend(seat, worker)
             _close(seat.listeners)
-            pause = next_pause(pause, asyncio.get_running_loop().time() - worker.began)
-            log.error("worker_ended", index=seat.index, pid=worker.pid, exit_code=code, again_in_s=pause)
+            pause = next_pause(pause, asyncio.get_running_loop().time() - began)
+            log.info("worker_again", index=seat.index, in_s=pause)
             await asyncio.sleep(pause)
+
+    async def _attend(self, seat: _Seat, worker: Worker) -> float:
+        """Watch a worker, and those that succeed it, until one has ended unasked; return when that one began.
+
+        Raises:
+            WorkerRefused: it will not start.
+        """
+        if await worker.answers(ANY):
+            seat.serving.set()
+        worker = await self._last_of(seat, worker)
+        code = worker.ended.result()
+        if code == REFUSED:
+            raise WorkerRefused
+        log.error("worker_ended", index=seat.index, pid=worker.pid, exit_code=code)
+        return worker.began
 
     async def _last_of(self, seat: _Seat, worker: Worker) -> Worker:
         """Let one worker succeed the other, as ordered; return the one that ended unasked."""
@@ -292,6 +305,8 @@ class Workers:
     async def _successor_of(self, seat: _Seat, worker: Worker) -> Worker | None:
         """Start a successor and let the worker go when it is ready; None: the worker stays."""
         successor = await self._start(seat)
+        if successor is None:
+            return None
         if not await successor.answers(OK, READY_S):
             code = successor.ended.result() if successor.ended.done() else None
             log.error("successor_not_ready", index=seat.index, pid=successor.pid, exit_code=code)
@@ -300,32 +315,37 @@ class Workers:
         await worker.leave(self._patience_s)
         return successor
 
-    async def _start(self, seat: _Seat) -> Worker:
+    async def _start(self, seat: _Seat) -> Worker | None:
         start = asyncio.create_task(self._started(seat))
         self._starting.add(start)
         start.add_done_callback(self._starting.discard)
         # A start that were cancelled would leave a process that nobody knows.
         return await asyncio.shield(start)
 
-    async def _started(self, seat: _Seat) -> Worker:
-        seat.listeners = seat.listeners or self._port.listen()
-        place = self._place(seat)
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "service", "--place", place.model_dump_json()),
-            stdin=asyncio.subprocess.PIPE,
-            pass_fds=place.listeners,
-            start_new_session=True,
-        )
+    async def _started(self, seat: _Seat) -> Worker | None:
+        """A worker that has just been started; None where the system has no room for it now."""
+        try:
+            seat.listeners = seat.listeners or self._port.listen()
+            place = self._place(seat)
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "service", "--place", place.model_dump_json()),
+                stdin=asyncio.subprocess.PIPE,
+                pass_fds=place.listeners,
+                start_new_session=True,
+            )
+        except OSError as exc:
+            log.error("worker_not_started", index=seat.index, fault=exc.strerror)
+            return None
         worker = Worker(place, process)
         self._living.add(worker)
         worker.ended.add_done_callback(lambda _: self._forget(worker))
         return worker
 
     def _place(self, seat: _Seat) -> WorkerPlace:
-        self._serial += 1
+        seat.turns += 1
         return WorkerPlace(
             index=seat.index,
-            serial=self._serial,
+            turn=seat.turns - 1,
             workers=len(self._seats),
             host=self._settings.host,
             port=self._port.number,

@@ -17,9 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 ANSWER_S = 1.0
 
 
-def socket_in(directory: Path, index: int, serial: int) -> Path:
-    """Where a worker answers its siblings."""
-    return directory / f"{index}.{serial}.sock"
+def socket_in(directory: Path, index: int, turn: int) -> Path:
+    """Where a worker answers its siblings; ``turn`` others had its index before it."""
+    return directory / f"{index}.{turn}.sock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +50,13 @@ class Siblings:
 
     def _newest(self) -> dict[int, Path]:
         """Each worker's socket. While one is being replaced it has two: the successor speaks for both."""
-        sockets = {_index_and_serial(path): path for path in self.directory.glob("*.sock")}
-        return {index: sockets[index, serial] for index, serial in sorted(sockets)}
+        sockets = {_index_and_turn(path): path for path in self.directory.glob("*.sock")}
+        return {index: sockets[index, turn] for index, turn in sorted(sockets)}
 
 
-def _index_and_serial(path: Path) -> tuple[int, int]:
-    index, serial = path.stem.split(".")
-    return int(index), int(serial)
+def _index_and_turn(path: Path) -> tuple[int, int]:
+    index, turn = path.stem.split(".")
+    return int(index), int(turn)
 
 
 def _by_worker(told: Mapping[int, Iterable[Metric]]) -> list[Metric]:

@@ -138,16 +138,16 @@ async def test_a_killed_worker_is_replaced_and_the_other_serves_meanwhile():
         assert [told["fanlight_worker_up", index] for index in "01"] == [0, 1]
         ended = found.told("worker_ended")[0]
         assert (ended["index"], ended["pid"], ended["exit_code"]) == (0, before[0], -signal.SIGKILL)
-        assert 0 < ended["again_in_s"] <= 1
+        await until(lambda: found.told("worker_again"))
+        assert 0 < found.told("worker_again")[0]["in_s"] <= 1
         await until(lambda: found.workers[0] != before[0])
         assert found.workers[1] == before[1]
         await ready(found.url)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_to_the_parent_ends_all_and_leaves_nothing(number: int):
+async def test_sigterm_to_the_parent_ends_all_and_leaves_nothing():
     async with parent() as found:
-        found.process.send_signal(number)
+        found.process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(found.process.wait(), 10) == 0
         assert not any(map(lives, found.pids))
         assert len(found.told("draining")) == 2
@@ -161,12 +161,41 @@ async def test_what_runs_may_end_within_the_grace_and_a_second_signal_ends_at_on
             async with http.post(found.url + "/v1/streams", json={"prompt": "p"}) as answer:
                 assert answer.status == 201, await answer.text()
             await gate.reached.wait()
-            found.process.send_signal(signal.SIGTERM)
+            found.process.send_signal(signal.SIGINT)
             await until(lambda: len(found.told("draining")) == 2)
             await until(lambda: sum(map(lives, found.workers)) == 1)  # the one that has nothing to wait for
-            found.process.send_signal(signal.SIGTERM)
+            found.process.send_signal(signal.SIGINT)
             assert await asyncio.wait_for(found.process.wait(), 10) == 0
             assert not any(map(lives, found.pids))
+
+
+async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+
+
+async def refused(url: str) -> None:
+    """Wait until nobody listens."""
+    while True:
+        try:
+            _, writer = await connect(url)
+        except ConnectionRefusedError:
+            return
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def test_who_has_connected_but_not_yet_asked_is_answered_by_a_worker_that_leaves():
+    async with parent() as found:
+        waiting = [await connect(found.url) for _ in range(8)]
+        found.process.send_signal(signal.SIGTERM)
+        await refused(found.url)
+        for _, writer in waiting:
+            writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        for reader, writer in waiting:
+            assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+            await reader.read()  # and then it is closed
+            writer.close()
 
 
 async def test_workers_end_with_their_parent_however_it_ends():
@@ -214,16 +243,24 @@ async def test_sighup_reads_the_settings_anew_and_what_is_refused_changes_nothin
         await until(lambda: found.told("request"))  # told only with the new level
 
 
-async def test_each_worker_has_a_name_of_its_own():
+async def nodes(url: str) -> set[str]:
+    """What both workers are called, from streams that they started."""
+    names: set[str] = set()
+    while len(names) < 2:
+        async with aiohttp.ClientSession() as http:
+            async with http.post(url + "/v1/streams", json={"prompt": "p", "join": "never"}) as answer:
+                names.add((await answer.json())["node"])
+    return names
+
+
+async def test_each_worker_has_a_name_of_its_own_and_its_successor_another():
     async with ScriptedServer(Play([start(), text("a"), end()])) as upstream:
         async with parent(node="here", upstream_url=upstream.url) as found:
             await ready(found.url)
-            names: set[str] = set()
-            while names < {"here-0", "here-1"}:
-                async with aiohttp.ClientSession() as http:
-                    async with http.post(found.url + "/v1/streams", json={"prompt": f"p{len(names)}"}) as answer:
-                        names.add((await answer.json())["node"])
-            assert names == {"here-0", "here-1"}
+            assert await nodes(found.url) == {"here-0", "here-1"}
+            found.process.send_signal(signal.SIGHUP)
+            await until(lambda: found.told("workers_replaced"))
+            assert await nodes(found.url) == {"here-0.1", "here-1.1"}
 
 
 @pytest.mark.parametrize("command", [("fanlight", "serve", "--workers", "2"), ("service", "--workers", "2")])
@@ -251,6 +288,7 @@ async def test_a_port_that_another_service_has_is_not_shared_with_it():
         assert told.startswith(b"fanlight: cannot listen on 127.0.0.1:" + port.encode())
 
 
+@pytest.mark.slow
 async def test_the_engine_of_the_parent_serves_all_workers_and_is_there_again_after_its_death(tmp_path: Path):
     async with parent(upstream_url="embedded", data_dir=str(tmp_path)) as found:
         await until(lambda: found.told("engine_listening"))
