@@ -22,6 +22,7 @@ from service.hub.streams import Limits
 from service.place import WorkerPlace
 from service.store.contract import Store
 from service.store.memory import MemoryStore
+from service.store.redis import RedisStore
 from service.store.sqlite import SqliteStore
 from service.upstream.address import Address, parse_address
 from service.upstream.embedded import EmbeddedEngine, SharedEngine
@@ -102,6 +103,13 @@ def node_name(settings: Settings, place: WorkerPlace | None) -> str:
     return settings.node if place is None else f"{settings.node}-{place.name}"
 
 
+def store_of(settings: Settings, node: str) -> Store:
+    """Where streams are kept."""
+    if settings.store_is_shared:
+        return RedisStore(settings.store, node)
+    return MemoryStore() if settings.store_path is None else SqliteStore(settings.store_path)
+
+
 @asynccontextmanager
 async def application(settings: Settings, place: WorkerPlace | None = None) -> AsyncIterator[web.Application]:
     """Open every part, and give the application that serves them."""
@@ -126,10 +134,10 @@ async def application(settings: Settings, place: WorkerPlace | None = None) -> A
         connections = Connections(settings.high_water_bytes, settings.send_deadline_s)
         connections.start()
         stack.push_async_callback(connections.close)
-        store: Store = MemoryStore() if settings.store_path is None else SqliteStore(settings.store_path)
-        await store.open()
-        stack.push_async_callback(store.close)
         node = node_name(settings, place)
+        store = store_of(settings, node)
+        stack.push_async_callback(store.close)
+        await store.open()
         hub = await stack.enter_async_context(Hub(upstream, hub_limits(settings), store=store, node=node))
         app = web.Application(middlewares=[gate(guard_of(settings))], client_max_size=settings.max_body_bytes)
         app[keys.HUB] = hub

@@ -19,6 +19,7 @@ class Listener:
     outlet: Outlet  # one that outlives the streams it shows
     view: str
     presence: bool = False
+    shown: set[str] = field(default_factory=set)  # streams, as other nodes may announce them more than once
 
 
 @dataclass(eq=False, slots=True)
@@ -53,6 +54,12 @@ class Channel:
         for listener in list(self.listeners):
             self._show(listener, stream, None)
 
+    def announce_once(self, stream: "Stream") -> None:
+        """A stream runs under this name, as some have been told and some perhaps not."""
+        for listener in list(self.listeners):
+            if stream.id not in listener.shown:
+                self._show(listener, stream, None)
+
     def beat(self) -> None:
         """Keep the connections of those who wait alive."""
         for listener in self.listeners:
@@ -61,4 +68,5 @@ class Channel:
 
     @staticmethod
     def _show(listener: Listener, stream: "Stream", cursor: Cursor | None) -> None:
+        listener.shown.add(stream.id)
         stream.attach(listener.outlet, listener.view, cursor, presence=listener.presence)

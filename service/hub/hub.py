@@ -5,18 +5,18 @@ await between check and set; then the pump does the I/O.
 """
 
 import asyncio
-import secrets
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import structlog
 
 from protocol.errors import Refusal
+from protocol.upstream.textlog import TextLog
 from protocol.wire.cursors import Cursor
 from protocol.wire.endings import Status
 from protocol.wire.options import Options
@@ -24,15 +24,17 @@ from service.hub.admission import Admission
 from service.hub.breaker import Breaker
 from service.hub.channels import Channel, Listener
 from service.hub.keeping import Keeping
+from service.hub.peers import Peers
 from service.hub.pump import Pump, PumpLimits
 from service.hub.replay import replay, shadow_of
 from service.hub.requests import Asked, may_run_again
 from service.hub.retention import Retention, RetentionLimits
 from service.hub.shelf import ID, UNENDED, Shelf, call_from, call_of, meta_of
-from service.hub.streams import Limits, Stream, Terms
+from service.hub.streams import Limits, Started, Stream, Terms, new_id
 from service.store.contract import Begun, Change, Kept, Keyed, Noted, Store, StoreFailed
 from service.store.journal import Journal
 from service.store.memory import MemoryStore
+from service.store.shared import SharedStore
 from service.upstream.contract import Upstream
 
 log = structlog.get_logger()
@@ -41,6 +43,8 @@ Result = TypeVar("Result")
 TICK_S = 1.0
 PRUNE_TICKS = 10  # between looks for what has expired in the store
 SILENCE_S = 15.0  # then readers over HTTP are told that the stream lives
+# What ended so short ago may have been lost with an engine that came back.
+RECENT_S = 60.0
 FIRST_READER_GRACE_S = 30.0  # a start without a reader waits this long for its first
 
 
@@ -74,20 +78,13 @@ class HubLimits:
     max_streams_per_tenant: int = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A stream and how its starter came to it: ``leader``, ``joined`` or ``replayed``."""
-
-    stream: Stream
-    join: str
-
-
 @dataclass(slots=True)
 class _Record:
     """What the hub knows of a stream besides the stream."""
 
     identity: bytes
     keeping: Keeping
+    call: bytes | None = None  # as it is kept, to be made again
     pump: Pump | None = None  # none for a stream that was loaded with its ending
     task: asyncio.Task[None] | None = None
     idle_timer: asyncio.TimerHandle | None = None
@@ -139,8 +136,10 @@ class Hub:
         self._ended: dict[Stream, _Record] = {}
         self._admission = Admission(limits.max_streams, limits.max_streams_per_tenant)
         self.kept = Retention(limits.kept, self._loop, self._forget)
-        self.journal = Journal(store or MemoryStore(), window_s=limits.store_window_s, anew=self._anew)
+        self.journal = Journal(store or MemoryStore(), window_s=limits.store_window_s, anew=self._anew, lost=self._lost)
         self._shelf = Shelf(self.journal.store, limits.stream, self._loop, self._idle)
+        # What there is to do with other nodes, where the store is theirs, too.
+        self.peers = Peers(self, cast(SharedStore, store)) if self.journal.store.shared else None
         self._recovered = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ticker: asyncio.TimerHandle | None = None
@@ -153,9 +152,11 @@ class Hub:
         self._ticker = self._loop.call_later(TICK_S, self._tick)
         store = self.journal.store
         # Asked before anything is begun here: what runs now is what another process left behind.
-        left = await store.running() if store.durable else []
+        left = await store.running() if store.durable and self.peers is None else []
         await self.journal.__aenter__()
         self._own(self._recover(left))
+        if self.peers is not None:
+            await self.peers.begin()
         return self
 
     def _own(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -177,6 +178,8 @@ class Hub:
         # Cancelling only asks; a pump writes its stream's ending on the way out.
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.journal.__aexit__(None, None, None)
+        if self.peers is not None:
+            await self.peers.end()
 
     def drain(self) -> None:
         """Begin nothing new."""
@@ -189,6 +192,24 @@ class Hub:
 
     # -- starting
 
+    async def begin(
+        self,
+        tenant: str,
+        asked: Asked,
+        dialect: Dialect,
+        *,
+        headers: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Started:
+        """`start`, also where only the store or another node has what it leads to."""
+        if self.peers is not None:
+            terms = dialect.terms(asked.options)
+            started = await self.peers.start(tenant, asked, terms, headers or {}, idempotency_key)
+            self.tally.joins[started.join] += 1
+            return started
+        await self.recall(tenant, asked, idempotency_key)
+        return self.start(tenant, asked, dialect, headers=headers, idempotency_key=idempotency_key)
+
     def start(
         self,
         tenant: str,
@@ -198,7 +219,7 @@ class Hub:
         headers: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
     ) -> Started:
-        """Start a stream, or come to one that is already there.
+        """Start a stream, or come to one that is already there in memory.
 
         Args:
             headers: sent upstream besides the upstream's own.
@@ -212,7 +233,8 @@ class Hub:
         terms = dialect.terms(asked.options)
         joined = self._join(space, asked, terms)
         if joined is None:
-            joined = Started(self._lead(tenant, space, asked, terms, headers or {}), "leader")
+            joined = Started(self.lead(tenant, asked, terms, headers or {}), "leader")
+            space = self._tenants[tenant]
         if idempotency_key is not None:
             space.keys[idempotency_key] = (asked.identity, joined.stream)
             self._record(joined.stream).keys.append(idempotency_key)
@@ -223,6 +245,12 @@ class Hub:
 
     def _record(self, stream: Stream) -> _Record:
         return self._running.get(stream) or self._ended[stream]
+
+    def lead_keyed(self, stream: Stream, key: str) -> None:
+        """An idempotency key leads to a stream that was begun here."""
+        record = self._record(stream)
+        record.keys.append(key)
+        self.journal.add(Keyed(stream.id, stream.tenant, key, record.identity))
 
     def _by_key(self, space: _Tenant, key: str, asked: Asked) -> Stream | None:
         found = space.keys.get(key)
@@ -248,13 +276,20 @@ class Hub:
         kept = stream if stream is not None else space.kept.get(asked.identity)
         return Started(kept, "replayed") if kept is not None and kept.run.status is Status.COMPLETED else None
 
-    def _lead(self, tenant: str, space: _Tenant, asked: Asked, terms: Terms, headers: Mapping[str, str]) -> Stream:
+    def lead(
+        self, tenant: str, asked: Asked, terms: Terms, headers: Mapping[str, str], stream_id: str | None = None
+    ) -> Stream:
+        """Begin a stream, whatever else there is.
+
+        Raises:
+            Refusal: ``draining``, ``overloaded``, ``limit_reached``.
+        """
         if not self.journal.up:
             raise Refusal("overloaded", "what is shown cannot be kept now", retry_after_s=1)
         self._admission.admit(tenant)
-        self._tenants[tenant] = space
+        space = self._tenants.setdefault(tenant, _Tenant())
         stream = Stream(
-            f"st_{secrets.token_urlsafe(18)}",
+            stream_id or new_id(),
             tenant,
             request=asked.shown,
             options=asked.options,
@@ -266,16 +301,17 @@ class Hub:
             on_idle=self._idle,
         )
         stream.node = self.node
+        call = None
         if self.journal.store.durable:
             call = call_of(headers, asked.body) if may_run_again(asked) else None
             self.journal.add(Begun(stream.id, tenant, stream.run.times.created, meta_of(stream, asked.identity), call))
         record = self._pump(stream, asked.identity, asked.body, headers, asked.options.restart)
+        record.call = call
         space.streams[stream.id] = stream
         if asked.options.join != "never":
             space.joinable[asked.identity] = stream
         if terms.on_abandon == "cancel":
-            grace_s = max(FIRST_READER_GRACE_S, terms.grace_s)
-            record.idle_timer = self._loop.call_later(grace_s, self._abandon, stream)
+            self.abandoned(stream, at_least_s=FIRST_READER_GRACE_S)
         return stream
 
     def _pump(self, stream: Stream, identity: bytes, body: bytes, headers: Mapping[str, str], restarts: int) -> _Record:
@@ -293,7 +329,7 @@ class Hub:
             restarts=restarts,
         )
         task = self._loop.create_task(pump.run(), name=f"pump {stream.id}")
-        record = self._running[stream] = _Record(identity, keeping, pump, task)
+        record = self._running[stream] = _Record(identity, keeping, pump=pump, task=task)
         task.add_done_callback(lambda _task: self._done(stream))
         return record
 
@@ -306,14 +342,31 @@ class Hub:
         """The changes that write a stream whole, for a store that has missed some."""
         found = (space.streams.get(stream_id) for space in self._tenants.values())
         stream = next((stream for stream in found if stream is not None), None)
-        if stream is None:
-            return []
+        if stream is None or (stream not in self._running and stream not in self._ended):
+            return []  # not in memory, or not this node's
         record = self._record(stream)
         meta = meta_of(stream, record.identity)
-        begun = Begun(stream.id, stream.tenant, stream.run.times.created, meta, None)
+        begun = Begun(stream.id, stream.tenant, stream.run.times.created, meta, record.call)
         keys = [Keyed(stream.id, stream.tenant, key, record.identity) for key in record.keys]
         # Where its beginning was kept, what was noted since may not be.
         return [begun, Noted(stream.id, meta), *keys, *record.keeping.anew()]
+
+    def _lost(self, stream_id: str) -> None:
+        """Another node holds a stream that ran here: nothing more of it is shown or ended, but what is kept."""
+        for stream in self.streams_here():
+            if stream.id == stream_id:
+                self.let_go(stream)
+                return
+        for stream in [stream for stream in self._ended if stream.id == stream_id]:
+            self.kept.give_up(stream)
+
+    def let_go(self, stream: Stream) -> None:
+        """Run a stream no more, without an ending: it is another node's."""
+        record = self._running[stream]
+        record.keeping.lost = True
+        log.warning("stream_lost", stream=stream.id)
+        if record.task is not None:
+            record.task.cancel()
 
     def _announce(self, space: _Tenant, name: str | None, started: Started) -> None:
         if name is not None and started.stream.run.ending is None:
@@ -339,6 +392,17 @@ class Hub:
 
     # -- ending
 
+    async def cancel_anywhere(self, stream: Stream, *, force: bool = False) -> None:
+        """`cancel`, also of a stream that runs at another node, or that others may join there."""
+        if self.peers is None or stream.run.ending is not None:
+            self.cancel(stream, force=force)
+        else:
+            await self.peers.cancel(stream, force=force)
+
+    def cancel_then(self, stream: Stream, force: bool, then: Callable[[Refusal | None], None]) -> None:
+        """`cancel_anywhere` for a caller that cannot wait: ``then`` is given the refusal, or None."""
+        self._own(self._told(self.cancel_anywhere(stream, force=force), then))
+
     def cancel(self, stream: Stream, *, force: bool = False) -> None:
         """Cancel a stream by call; one that has ended is left as it is.
 
@@ -347,9 +411,10 @@ class Hub:
         """
         if stream.run.ending is None and stream.terms.starters > 1 and not force:
             raise Refusal("shared", "others started this stream too; force cancels it for all")
-        self._stop(stream, "cancelled")
+        self.stop(stream, "cancelled")
 
-    def _stop(self, stream: Stream, code: str) -> None:
+    def stop(self, stream: Stream, code: str) -> None:
+        """End a stream that runs here; any other is left as it is."""
         record = self._running.get(stream)
         if record is not None and stream.run.ending is None and record.pump is not None and record.task is not None:
             record.pump.cancel_code = code
@@ -360,36 +425,51 @@ class Hub:
                 del joinable[record.identity]
 
     def _idle(self, stream: Stream) -> None:
-        """The last subscriber has left."""
+        """The last subscriber here has left."""
+        if self.peers is not None and self.peers.is_mirrored(stream):
+            self.peers.idle(stream)
+        elif not stream.is_watched:
+            self.abandoned(stream)
+
+    def abandoned(self, stream: Stream, *, at_least_s: float = 0.0) -> None:
+        """Nobody watches a stream any more, at whatever node: where it is to end by that its grace begins."""
         record = self._running.get(stream)
         if record is None or stream.run.ending is not None or stream.terms.on_abandon != "cancel":
             return
         if record.idle_timer is not None:
             record.idle_timer.cancel()
-        if stream.terms.grace_s == 0:
-            self._stop(stream, "abandoned")
+        grace_s = max(at_least_s, stream.terms.grace_s)
+        if grace_s == 0:
+            self._abandon(stream)
         else:
-            record.idle_timer = self._loop.call_later(stream.terms.grace_s, self._abandon, stream)
+            record.idle_timer = self._loop.call_later(grace_s, self._abandon, stream)
 
     def _abandon(self, stream: Stream) -> None:
         # Asked again when the time has come: somebody may have attached, or started it too.
-        if stream.subscribers == 0 and stream.terms.on_abandon == "cancel":
-            self._stop(stream, "abandoned")
+        if stream.is_watched or stream.terms.on_abandon != "cancel":
+            return
+        if self.peers is None:
+            self.stop(stream, "abandoned")
+        else:
+            self._own(self.peers.abandon(stream))
 
     def _done(self, stream: Stream) -> None:
         """A pump's task is over; a task cancelled before its first step has written no ending."""
         record = self._running.pop(stream)
         assert record.pump is not None
+        self._admission.release(stream.tenant)
+        if record.idle_timer is not None:
+            record.idle_timer.cancel()
+        space = self._tenants[stream.tenant]
+        if space.joinable.get(record.identity) is stream:
+            del space.joinable[record.identity]
+        if record.keeping.lost and self.peers is not None:
+            self.peers.demoted(stream, record.identity)
+            return
         if stream.run.ending is None:
             stream.run.finish(record.pump.cancel_code, now=self._wall())
             for change in record.keeping.anew()[-1:]:
                 self.journal.add(change)
-        if record.idle_timer is not None:
-            record.idle_timer.cancel()
-        self._admission.release(stream.tenant)
-        space = self._tenants[stream.tenant]
-        if space.joinable.get(record.identity) is stream:
-            del space.joinable[record.identity]
         self._log(stream)
         self._keep(space, stream, record)
 
@@ -467,7 +547,9 @@ class Hub:
         return stream
 
     def needs_recall(self, tenant: str, asked: Asked, idempotency_key: str | None) -> bool:
-        """Whether a start may lead to a stream that only the store has."""
+        """Whether a start may lead to a stream that only the store has, or another node."""
+        if self.peers is not None:
+            return True
         if not self.journal.store.durable:
             return False
         space = self._tenants.get(tenant) or _Tenant()
@@ -497,6 +579,8 @@ class Hub:
         await self._recovered.wait()
         if (there := self._in_memory(tenant, stream_id)) is not None:
             return there  # taken over meanwhile: it may run
+        if self.peers is not None and (running := await self.peers.mirror(tenant, stream_id)) is not None:
+            return running
         found = await self._shelf.ended(tenant, stream_id, self._wall())
         if (there := self._in_memory(tenant, stream_id)) is not None:
             return there  # another call was quicker
@@ -534,24 +618,101 @@ class Hub:
 
     async def _take_over(self, kept: Kept, blocks: list[bytes]) -> None:
         stream, identity = await self._shelf.stream(kept, blocks)
+        await self.go_on(stream, identity, kept.body, "interrupted")
+
+    async def go_on(
+        self, stream: Stream, identity: bytes, call: bytes | None, code: str, *, text: TextLog | None = None
+    ) -> None:
+        """Call a stream again that ran when its process died, or end it as ``code`` says.
+
+        Args:
+            call: as it is kept.
+            text: a generation that is to replace what readers here were shown.
+        """
         stream.node = self.node
         space = self._tenants.setdefault(stream.tenant, _Tenant())
         space.streams[stream.id] = stream
-        if stream.restarts > 0 and kept.body is not None:
-            headers, body = call_from(kept.body)
+        if code == "interrupted" and stream.restarts > 0 and call is not None:
+            headers, body = call_from(call)
             stream.restarts -= 1
-            self._pump(stream, identity, body, headers, stream.restarts)
+            record = self._pump(stream, identity, body, headers, stream.restarts)
+            record.call = call
+            if text is not None:
+                record.keeping.regenerate(text, "taken_over")
             self._note(stream)  # else what kills its process would be called again by each one that follows
             if stream.run.options.join != "never":
                 space.joinable[identity] = stream
             self._admission.count(stream.tenant)
+            if not stream.is_watched:
+                self.abandoned(stream, at_least_s=FIRST_READER_GRACE_S)
             log.info("stream_called_again", stream=stream.id, bytes=stream.run.log.size)
         else:
             record = self._running[stream] = _Record(identity, self._keeping_of(stream, identity))
-            await record.keeping.finish("interrupted", now=self._wall())
+            if text is not None:
+                record.keeping.regenerate(text, "taken_over")
+            await record.keeping.finish(code, now=self._wall())
             del self._running[stream]
             self._log(stream)
             self._enter(stream, record, self._wall() + stream.terms.ttl_s)
+
+    # -- for what other nodes have to do with it
+
+    def streams_here(self) -> "tuple[Stream, ...]":
+        """The streams that this process runs."""
+        return tuple(self._running)
+
+    def runs_here(self, stream_id: str) -> Stream | None:
+        """The stream of that id, where this process runs it."""
+        return next((stream for stream in self._running if stream.id == stream_id), None)
+
+    def keeping_of(self, stream: Stream) -> Keeping:
+        """The way into the journal of a stream that runs here."""
+        return self._running[stream].keeping
+
+    def identity_of(self, stream: Stream) -> bytes:
+        """The identity of a stream that runs here."""
+        return self._running[stream].identity
+
+    def is_moving(self, stream: Stream) -> bool:
+        """Whether another node could call a stream again that runs here."""
+        return stream.restarts > 0 and self._running[stream].call is not None
+
+    def engine_came_back(self, lost: str) -> None:
+        """The store has lost ``some`` of what it had, or ``all``: what runs here is written anew.
+
+        So is what ended of late; else what ended is as gone here as it is there.
+        """
+        now = self._wall()
+        for stream in list(self._ended):
+            ended = stream.run.times.ended or 0.0
+            if now - ended < RECENT_S:
+                self.journal.suspect([stream.id])
+            elif lost == "all" and self.journal.is_kept(stream.id):
+                self.kept.give_up(stream)
+        self.journal.suspect(stream.id for stream in self._running)
+
+    def take_in(self, stream: Stream) -> None:
+        """Have a mirror at hand."""
+        self._tenants.setdefault(stream.tenant, _Tenant()).streams[stream.id] = stream
+
+    def give_out(self, stream: Stream) -> None:
+        """Have a mirror at hand no more."""
+        del self._tenants[stream.tenant].streams[stream.id]
+        self._tidy(stream.tenant)
+
+    def settled(self, stream: Stream, identity: bytes, expires: float) -> None:
+        """A mirror has its ending."""
+        self._enter(stream, _Record(identity, self._keeping_of(stream, identity)), expires)
+
+    @property
+    def shelf(self) -> Shelf:
+        """Makes streams of what is kept."""
+        return self._shelf
+
+    @property
+    def most_per_tenant(self) -> int:
+        """How many streams a tenant may run."""
+        return self._limits.max_streams_per_tenant
 
     async def prune(self) -> None:
         """Forget in the store what has expired or does not fit any more."""
@@ -577,11 +738,19 @@ class Hub:
         """`fetch` for a caller that cannot wait: ``then`` is given the stream, or the refusal; always one of them."""
         self._own(self._told(self.fetch(tenant, stream_id), then))
 
-    def recall_then(
-        self, tenant: str, asked: Asked, idempotency_key: str | None, then: Callable[[Refusal | None], None]
+    def begin_then(
+        self,
+        tenant: str,
+        asked: Asked,
+        dialect: Dialect,
+        then: Callable[[Started | Refusal], None],
+        *,
+        headers: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
     ) -> None:
-        """`recall` for a caller that cannot wait: ``then`` is given the refusal, or None."""
-        self._own(self._told(self.recall(tenant, asked, idempotency_key), then))
+        """`begin` for a caller that cannot wait: ``then`` is given what was started, or the refusal."""
+        work = self.begin(tenant, asked, dialect, headers=headers, idempotency_key=idempotency_key)
+        self._own(self._told(work, then))
 
     @staticmethod
     async def _told(work: Coroutine[Any, Any, Result], then: Callable[[Result | Refusal], None]) -> None:
@@ -615,13 +784,16 @@ class Hub:
             behind = await self.journal.store.find(after) if after is not None else None
             if after is not None and (behind is None or behind.tenant != tenant):
                 raise Refusal("invalid_request", "after: there is no such stream")
-            if status in UNENDED:  # those are all in memory
+            if status in UNENDED and self.peers is None:  # those are all in memory
                 return tuple(
                     stream
                     for stream in self.list(tenant)
                     if stream.run.status == status and (behind is None or stream.run.times.created < behind.created)
                 )[:limit]
-            return await self._kept_page(tenant, status, behind.place if behind is not None else None, limit)
+            before = behind.place if behind is not None else None
+            if self.peers is not None and status in UNENDED:
+                return await self.peers.running_page(tenant, status or "", before, limit)
+            return await self._kept_page(tenant, status, before, limit)
         except StoreFailed:
             return self._page(tenant, status, after, limit)
 
@@ -635,6 +807,8 @@ class Hub:
             space, now = self._tenants.get(tenant) or _Tenant(), self._wall()
             for one in kept:
                 stream = space.streams.get(one.stream)
+                if stream is None and one.ending is None and self.peers is not None:
+                    stream = await self.peers.glimpse(one)
                 if stream is not None or (one.ending is not None and one.expires > now):
                     found.append(stream or one)
             rows, before = len(kept), kept[-1].place if kept else None
@@ -668,11 +842,39 @@ class Hub:
 
     # -- channels
 
-    def listen(self, tenant: str, name: str, listener: Listener, cursor: Cursor | None, ref: Any = None) -> None:
-        """Attach to a channel."""
+    def listen(
+        self,
+        tenant: str,
+        name: str,
+        listener: Listener,
+        cursor: Cursor | None,
+        ref: Any = None,
+        running: "tuple[Stream, ...] | None" = None,
+    ) -> None:
+        """Attach to a channel, and to what runs under its name."""
         space = self._tenants.setdefault(tenant, _Tenant())
         channel = space.channels.setdefault(name, Channel(name))
-        channel.listen(listener, self.running_under(tenant, name), cursor, ref)
+        channel.listen(listener, self.running_under(tenant, name) if running is None else running, cursor, ref)
+
+    def channels(self) -> "tuple[tuple[str, Channel], ...]":
+        """The channels that somebody listens to here, with their tenants."""
+        return tuple(
+            (tenant, channel) for tenant, space in self._tenants.items() for channel in space.channels.values()
+        )
+
+    async def under(self, tenant: str, name: str) -> "tuple[Stream, ...]":
+        """The streams that run under a channel's name, at whatever node.
+
+        Raises:
+            Refusal: ``overloaded``: the store cannot be read.
+        """
+        if self.peers is None:
+            return self.running_under(tenant, name)
+        return await self.peers.under(tenant, name)
+
+    def under_then(self, tenant: str, name: str, then: "Callable[[tuple[Stream, ...] | Refusal], None]") -> None:
+        """`under` for a caller that cannot wait."""
+        self._own(self._told(self.under(tenant, name), then))
 
     def running_under(self, tenant: str, name: str) -> "tuple[Stream, ...]":
         """The streams that run under a channel's name."""

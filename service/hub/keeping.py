@@ -6,7 +6,7 @@ of its pair from there on, where the events do not. So what a reader was shown i
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -78,16 +78,27 @@ def as_they_came(log_: TextLog, start: int = 0, half: str = "") -> list[list[Eve
     return found
 
 
+def told_in(data: bytes) -> Iterator[tuple[int, list[Event | Waits]]]:
+    """The batches of some blocks, and when they came."""
+    for line in data.splitlines():
+        millis, told = _loads(line)
+        yield millis, [_event(event) for event in told]
+
+
+def _event(told: Any) -> Event | Waits:
+    if isinstance(told, str):
+        return told
+    return Waits(*told) if isinstance(told, list) else event_of(told)
+
+
 def restored(blocks: Iterable[bytes], max_bytes: int) -> tuple[TextLog, Pace]:
     """The log that was kept, and when its batches came."""
     text, pace = TextLog(max_bytes), Pace()
-    for line in b"".join(blocks).splitlines():
-        millis, told = _loads(line)
-        for event in told:
-            if isinstance(event, list):
-                (text.pending,) = event
+    for millis, told in told_in(b"".join(blocks)):
+        for taken in told:
+            if isinstance(taken, Waits):
+                text.pending = taken.half
                 continue
-            taken: Event = event if isinstance(event, str) else event_of(event)
             if isinstance(taken, StreamEnd):
                 text.finish()  # what waited for more was text before the end came
             try:
@@ -131,6 +142,7 @@ class Keeping:
     Attributes:
         is_too_long: what was taken did not fit the run.
         failed: what was taken could not be shown, for a fault of ours.
+        lost: another process holds the run by now: nothing is shown or ended here any more.
         shown: called after something was shown.
     """
 
@@ -146,6 +158,7 @@ class Keeping:
         self._first: float | None = None if not run.pace.millis else run.clock() - run.pace.millis[-1] / 1000
         self.is_too_long = False
         self.failed = False
+        self.lost = False
         self.shown: Callable[[], None] = nothing
 
     @property
@@ -184,7 +197,7 @@ class Keeping:
     def _show(self, events: list[Event], size: int) -> None:
         self._waiting -= 1
         self._text_waits -= size
-        if self.is_too_long or self.failed:
+        if self.is_too_long or self.failed or self.lost:
             return  # behind a gap nothing is shown
         try:
             self._run.take(events)
@@ -216,7 +229,12 @@ class Keeping:
             gen = self._run.gen + 1
             self._journal.add(Replaced(self._run.id, gen, reason))
             self._journal.add(Grown(self._run.id, block_of(self._millis(), chain.from_iterable(as_they_came(log)))))
-        self.after(lambda: self._run.regenerate(log, reason))
+
+        def regenerate() -> None:
+            if not self.lost:
+                self._run.regenerate(log, reason)
+
+        self.after(regenerate)
 
     def wait_for(self, half: str) -> None:
         """Let another half of a pair wait for the other, or none."""
@@ -245,7 +263,7 @@ class Keeping:
         """Keep the ending and let it stand; only the first one does."""
         await self.flushed()
         run = self._run
-        if run.ending is not None:
+        if run.ending is not None or self.lost:
             return
         ending, last = run.sealed(code, end=end, verdict=verdict, upstream_status=upstream_status)
         before, self._withheld = self._withheld, []
@@ -259,6 +277,8 @@ class Keeping:
             self._journal.add(self._ended(ending, now))
 
         def conclude() -> None:
+            if self.lost:
+                return
             if before:
                 with suppress(TextTooLong):  # it has no text, and what fits of it is told
                     run.take(before)

@@ -191,9 +191,9 @@ class Run:
         self.pace.millis.append(int((now - self._paced_from) * 1000))
         self.pace.counts.append(self.log.count)
 
-    def regenerate(self, log: TextLog, reason: str) -> None:
-        """Replace the text that was published by another: a new generation."""
-        self.gen += 1
+    def regenerate(self, log: TextLog, reason: str, gen: int | None = None) -> None:
+        """Replace the text that was published by another: a new generation, the next one where none is named."""
+        self.gen = gen or self.gen + 1
         self.reset_reason = reason
         self.log = log
         self.pace = Pace()

@@ -1,6 +1,7 @@
 """A stream: a run, and everybody who watches it, each through a view."""
 
 import asyncio
+import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import orjson
 import structlog
 
 from protocol.captions.projection import CaptionProjection, CueNames
@@ -24,6 +26,7 @@ from service.hub.derived import CaptionView, DerivedView, ElementView, PatchView
 from service.hub.run import Run
 from service.hub.subscribers import Outlet, Subscriber
 from service.hub.views import EndView, MessageView, RawView, TextView, View, text_place
+from service.store.shared import Also
 
 log = structlog.get_logger()
 
@@ -65,6 +68,13 @@ class Terms:
         self.ttl_s = max(self.ttl_s, other.ttl_s)
         self.starters += 1
 
+    def also(self, also: Also) -> None:
+        """What the starters want that joined it at any node."""
+        self.starters = also.starters
+        self.on_abandon = "finish" if also.finish else self.on_abandon
+        self.grace_s = max(self.grace_s, also.grace_s)
+        self.ttl_s = max(self.ttl_s, also.ttl_s)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -72,6 +82,11 @@ class Limits:
 
     max_text_bytes: int
     rollup_s: float = 0.0
+
+
+def new_id() -> str:
+    """An id for a stream, which nobody can guess."""
+    return f"st_{secrets.token_urlsafe(18)}"
 
 
 class Stream:
@@ -121,6 +136,7 @@ class Stream:
         self._preparing: dict[str, list[Callable[[], None]]] = {}  # views in the making, and who waits for them
         self._failed: set[str] = set()  # views that could not be made in steps, and are not tried so again
         self._subscribers = 0
+        self.elsewhere: dict[str, dict[str, int]] = {}  # readers at other nodes, by view
         self._watching: set[Subscriber] = set()  # those who asked for presence
         self._told_presence: dict[str, int] = {}
 
@@ -155,8 +171,33 @@ class Stream:
 
     # -- who else is here
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody is attached, at whatever node."""
+        return self._subscribers > 0 or bool(self.elsewhere)
+
+    def present_here(self) -> bytes:
+        """Who is attached here, as other nodes are told it; nothing where nobody is."""
+        return orjson.dumps(self._present()) if self._subscribers else b""
+
+    def present_at(self, node: str, told: bytes) -> None:
+        """Who is attached at another node."""
+        self.elsewhere.pop(node, None)
+        if told:
+            self.elsewhere[node] = orjson.loads(told)
+
+    def present_elsewhere(self, told: Mapping[str, bytes], here: str) -> None:
+        """Who is attached at all other nodes."""
+        self.elsewhere = {node: orjson.loads(counts) for node, counts in told.items() if node != here}
+
     def presence(self) -> dict[str, int]:
-        """Subscribers by view."""
+        """Subscribers by view, over all nodes."""
+        counts = Counter(self._present())
+        for there in self.elsewhere.values():
+            counts.update(there)
+        return dict(counts)
+
+    def _present(self) -> dict[str, int]:
         counts: Counter[str] = Counter()
         for audience in self._audiences.values():
             if len(audience):
@@ -301,3 +342,11 @@ class Stream:
             yield self
         finally:
             self._one_less()
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A stream and how its starter came to it: ``leader``, ``joined`` or ``replayed``."""
+
+    stream: Stream
+    join: str

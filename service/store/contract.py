@@ -82,6 +82,15 @@ class Replaced:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewed:
+    """A new generation of the text that is there."""
+
+    stream: str
+    gen: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The ending; from now on nothing grows.
 
@@ -105,7 +114,7 @@ class Forgotten:
     stream: str
 
 
-Change = Begun | Noted | Keyed | Grown | Replaced | Ended | Forgotten
+Change = Begun | Noted | Keyed | Grown | Replaced | Renewed | Ended | Forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +123,7 @@ class Kept:
 
     Attributes:
         place: rises with each stream that is begun.
-        gen, reason: of the last `Replaced`; 1 and empty without one.
+        gen, reason: of the last `Replaced` or `Renewed`; 1 and empty without one.
         ending, status: None while it runs.
     """
 

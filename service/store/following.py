@@ -23,17 +23,15 @@ HEARD = "fanlight:heard"
 class Following:
     """Subscriptions of one node, on a connection that is made anew when it is lost.
 
-    Args:
-        woken, heard: see `service.store.shared.SharedStore`.
+    Attributes:
+        woken, heard: see `service.store.shared.SharedStore.listen`.
     """
 
-    def __init__(
-        self, redis: "Redis", node: str, woken: Callable[[], None], heard: Callable[[str, str, str], None]
-    ) -> None:
+    def __init__(self, redis: "Redis", node: str) -> None:
         self._redis = redis
         self._inbox = f"fanlight:node:{quote(node, safe='')}"
-        self._woken = woken
-        self._heard = heard
+        self.woken: Callable[[], None] = _nothing
+        self.heard: Callable[[str, str, str], None] = _nothing
         self._followers: dict[str, Callable[[Told], None]] = {}
         self._pending: dict[str, asyncio.Event] = {}
         self._connection: Any = None
@@ -99,14 +97,14 @@ class Following:
 
     async def _listen_once(self) -> None:
         pool = self._redis.connection_pool
-        made = pool.connection_class(**{**pool.connection_kwargs, "socket_timeout": None})
+        made: Any = pool.connection_class(**{**pool.connection_kwargs, "socket_timeout": None})
         try:
             await made.connect()
             await made.send_command("SUBSCRIBE", self._inbox, HEARD, check_health=False)
             self._connection = made
             for channel in list(self._followers):
                 await made.send_command("SSUBSCRIBE", channel, check_health=False)
-            self._woken()  # what was asked meanwhile was told to nobody
+            self.woken()  # what was asked meanwhile was told to nobody
             while True:
                 self._take(await made.read_response())
         finally:
@@ -126,10 +124,14 @@ class Following:
                 told(Look())  # what was written before is in the record
         elif kind == b"message":
             if channel == self._inbox:
-                self._woken()
+                self.woken()
             else:
                 tenant, name, stream = message[2].decode().split(" ")
-                self._heard(unquote(tenant), unquote(name), stream)
+                self.heard(unquote(tenant), unquote(name), stream)
+
+
+def _nothing(*_: str) -> None:
+    """Nobody asked to be told."""
 
 
 def _told(data: bytes) -> Told:

@@ -7,7 +7,7 @@ back.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -35,22 +35,30 @@ class Journal:
         window_s: how long the first change of a commit waits for others.
         anew: gives the changes that write a stream whole, as it stands now; none where it is not
             in memory any more: then one without an ending is forgotten.
+        lost: called for a stream that another process holds by now, before what waits is shown.
 
     Attributes:
         up: whether the last commit went well.
-        commits, commit_s: how many there were, and the seconds that they took in all.
+        commits, commit_s, changes: how many there were, the seconds that they took in all, and what was in them.
         backlog_bytes: blocks that wait for a commit.
     """
 
     def __init__(
-        self, store: Store, *, window_s: float = 0.0, anew: Callable[[str], list[Change]], retry_s: float = RETRY_S
+        self,
+        store: Store,
+        *,
+        window_s: float = 0.0,
+        anew: Callable[[str], list[Change]],
+        lost: Callable[[str], None],
+        retry_s: float = RETRY_S,
     ) -> None:
         self.store = store
         self.up = True
-        self.commits, self.commit_s = 0, 0.0
+        self.commits, self.commit_s, self.changes = 0, 0.0, 0
         self.backlog_bytes = 0
         self._window_s = window_s
         self._anew = anew
+        self._lost = lost
         self._retry_s = retry_s
         self._loop = asyncio.get_running_loop()
         self._waiting: list[tuple[Change | None, Then]] = []
@@ -109,9 +117,10 @@ class Journal:
             changes = [change for change, _ in batch if change is not None]
             if changes and self.up:
                 await self._commit(changes)
-            else:
-                # A store that fails is not asked for each batch: all that it misses would be told anew each time.
-                self._unkept.update(() if self.up else (change.stream for change in changes))
+            if not self.up:
+                # A store that fails is not asked for each batch: all that it misses would be told anew each
+                # time. What was committed while it came to be mended is not in what is written anew.
+                self._unkept.update(change.stream for change in changes)
             self.backlog_bytes -= sum(len(change.block) for change in changes if isinstance(change, Grown))
             for _, then in batch:
                 self._follow(then)
@@ -130,23 +139,38 @@ class Journal:
             await self._write(changes)
         except Exception as exc:
             self._unkept.update(change.stream for change in changes)
-            known = isinstance(exc, StoreFailed | TimeoutError)
-            fault = (str(exc) if known else "") or type(exc).__name__
-            log.error("store_failed", fault=fault, streams=len(self._unkept))
-            self.up = False
-            # Beside the journal: a store that hangs must not make the show wait for each try.
-            self._mending = self._loop.create_task(self._mend(), name="journal, mending")
+            self.fail(exc)
             return
         self.commits += 1
+        self.changes += len(changes)
         self.commit_s += self._loop.time() - began
+
+    def fail(self, exc: Exception) -> None:
+        """The store cannot be used, as a commit or somebody else has found."""
+        if not self.up:
+            return
+        known = isinstance(exc, StoreFailed | TimeoutError)
+        fault = (str(exc) if known else "") or type(exc).__name__
+        log.error("store_failed", fault=fault, streams=len(self._unkept))
+        self._begin_to_mend()
+
+    def suspect(self, streams: Iterable[str]) -> None:
+        """What was kept of some streams may be lost: write them anew."""
+        self._unkept.update(streams)
+        if self.up and self._unkept:
+            self._begin_to_mend()
+
+    def _begin_to_mend(self) -> None:
+        self.up = False
+        # Beside the journal: a store that hangs must not make the show wait for each try.
+        self._mending = self._loop.create_task(self._mend(), name="journal, mending")
 
     async def _mend(self) -> None:
         """Try the store again until all that it has missed is written; once more, where the journal closes."""
         missed = 0
         while not self.up:
-            if not self._closing:
-                await asyncio.sleep(self._retry_s)
             try:
+                await self._ready()
                 # One by one: all that an hour has left may be more than one commit can take. What is
                 # shown of a stream meanwhile has it written once more.
                 while self._unkept:
@@ -160,6 +184,7 @@ class Journal:
             except Exception:
                 if self._closing:
                     return
+                await asyncio.sleep(self._retry_s)
                 continue
             self.up = True
             log.info("store_back", streams=missed)
@@ -175,6 +200,12 @@ class Journal:
         if changes:
             await self._write(changes)
 
+    async def _ready(self) -> None:
+        async with asyncio.timeout(COMMIT_S):
+            await self.store.ready()
+
     async def _write(self, changes: list[Change]) -> None:
         async with asyncio.timeout(COMMIT_S):
-            await self.store.commit(changes)
+            lost = await self.store.commit(changes)
+        for stream in lost:
+            self._lost(stream)

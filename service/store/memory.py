@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
-from service.store.contract import Begun, Change, Ended, Forgotten, Grown, Kept, Keyed, Noted, Replaced
+from service.store.contract import Begun, Change, Ended, Forgotten, Grown, Kept, Keyed, Noted, Renewed, Replaced
 
 
 @dataclass(slots=True)
@@ -68,12 +68,13 @@ class MemoryStore:
             self._write(stream, change)
 
     @staticmethod
-    def _write(stream: _Stream, change: Grown | Replaced | Ended) -> None:
+    def _write(stream: _Stream, change: Grown | Replaced | Renewed | Ended) -> None:
         """What only a running stream takes."""
         if isinstance(change, Grown):
             stream.blocks.append(change.block)
-        elif isinstance(change, Replaced):
-            stream.blocks.clear()
+        elif isinstance(change, Replaced | Renewed):
+            if isinstance(change, Replaced):
+                stream.blocks.clear()
             stream.kept = replace(stream.kept, gen=change.gen, reason=change.reason)
         else:
             stream.identity = change.identity

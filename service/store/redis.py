@@ -5,7 +5,6 @@ under their tenant's, what counts them under one of its own. What a process says
 out in one pipeline.
 """
 
-import asyncio
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -28,6 +27,7 @@ from service.store.contract import (
     Kept,
     Keyed,
     Noted,
+    Renewed,
     Replaced,
     StoreFailed,
     StoreRefused,
@@ -71,8 +71,6 @@ class RedisStore:
 
     def __init__(self, url: str, node: str) -> None:
         self.node = node
-        self.woken: Callable[[], None] = _nothing
-        self.heard: Callable[[str, str, str], None] = _nothing
         self._redis = Redis.from_url(
             url,
             protocol=2,
@@ -84,7 +82,7 @@ class RedisStore:
         self._is_prepared = False
         self._run_id = ""
         self._mark = ""
-        self._following = Following(self._redis, node, lambda: self.woken(), lambda *told: self.heard(*told))
+        self._following = Following(self._redis, node)
 
     # -- opening and closing
 
@@ -251,6 +249,8 @@ class RedisStore:
                     held.version += 1  # whatever becomes of it: no place of before fits again
                     makes_place = True
                     told += ["R", held.version, gen, reason]
+                case Renewed(_, gen, reason):
+                    told += ["N", gen, reason]
                 case Ended(_, ending, status, at, expires, _):
                     if not makes_place:
                         place = [held.version, held.size]
@@ -284,13 +284,15 @@ class RedisStore:
                 command
                 for stream in streams
                 for command in (
-                    ("HMGET", _key(stream, "record"), "tenant", "owner"),
+                    ("HMGET", _key(stream, "record"), "tenant", "owner", "status"),
                     (scripts.UNCOUNT, _alls("ended", "expiring", "weights", "total"), (stream,)),
                 )
             ]
         )
         commands: list[Command] = []
-        for stream, (tenant, owner), counted in zip(streams, counts[::2], counts[1::2], strict=True):
+        for stream, (tenant, owner, status), counted in zip(streams, counts[::2], counts[1::2], strict=True):
+            if tenant is not None and status is None and owner.decode() != self.node:
+                continue  # it runs elsewhere
             self._held.pop(stream, None)
             commands.append(("DEL", _key(stream, "record"), _key(stream, "text")))
             if (known := tenant or counted) is not None:
@@ -299,7 +301,8 @@ class RedisStore:
             if owner:
                 commands.append(("HDEL", _node(owner.decode(), "runs"), stream))
             commands.append(("SPUBLISH", _key(stream, "told"), b"L"))
-        await self._call(commands)
+        if commands:
+            await self._call(commands)
 
     # -- reading
 
@@ -372,7 +375,7 @@ class RedisStore:
         return int(count), int(total or 0)
 
     async def prune(self, now: float, max_bytes: int) -> list[str]:
-        """See `service.store.contract.Store.prune`; the engine itself has forgotten what expired, but not what led there."""
+        """See `service.store.contract.Store.prune`; what expired the engine itself forgot, but not what led there."""
         expired, oldest, total = await self._call(
             [
                 ("ZRANGEBYSCORE", _all("expiring"), "-inf", repr(now), "LIMIT", 0, 1000),
@@ -426,6 +429,10 @@ class RedisStore:
             "all" if emptied else "some" if restarted else "",
         )
 
+    async def asked(self) -> tuple[str, ...]:
+        """See `service.store.shared.SharedStore.asked`."""
+        return tuple(raw.decode() for raw in await self._one("SPOP", _node(self.node, "asked"), 1000))
+
     async def bye(self) -> None:
         """See `service.store.shared.SharedStore.bye`."""
         await self._one("ZREM", _all("nodes"), self.node)
@@ -445,7 +452,7 @@ class RedisStore:
             int(start.joins), int(start.replays), start.most, *start.stale,
         ]  # fmt: skip
         names = ("running", "joinable", "completed", "keys", "keyed")
-        _, (kind, value) = await self._call(
+        _, (kind, value, runs) = await self._call(
             [
                 ("HSET", _node(self.node, "runs"), start.stream, start.tenant),
                 (scripts.CLAIM, _tenant(start.tenant, *names), values),
@@ -454,7 +461,7 @@ class RedisStore:
         if kind != b"leader":
             await self._one("HDEL", _node(self.node, "runs"), start.stream)
         stream, _, identity = value.decode().partition(" ")
-        return Claim(kind.decode(), stream, bytes.fromhex(identity))
+        return Claim(kind.decode(), stream, bytes.fromhex(identity), bool(runs))
 
     async def release(self, tenant: str, stream: str) -> None:
         """See `service.store.shared.SharedStore.release`."""
@@ -478,10 +485,10 @@ class RedisStore:
 
     # -- streams of any owner
 
-    async def record(self, stream: str, behind: Place = Place()) -> Record | None:  # noqa: B008
+    async def record(self, stream: str, behind: Place | None) -> Record | None:
         """See `service.store.shared.SharedStore.record`."""
-        keys = _stream(stream, "record", "text")
-        found = await self._one(scripts.READ, keys, (behind.version, behind.size))
+        place = ("", 0) if behind is None else (behind.version, behind.size)
+        found = await self._one(scripts.READ, _stream(stream, "record", "text"), place)
         return _record(stream, found) if found else None
 
     async def places(self, streams: Sequence[str]) -> list[Place | None]:
@@ -531,7 +538,7 @@ class RedisStore:
                 (scripts.TAKE, _stream(stream, "record"), (owner, self.node)),
             ]
         )
-        record = await self.record(stream) if fence is not None else None
+        record = await self.record(stream, Place()) if fence is not None else None
         if record is None:
             if stream not in self._held:
                 await self._one("HDEL", _node(self.node, "runs"), stream)
@@ -566,6 +573,10 @@ class RedisStore:
 
     # -- following
 
+    def listen(self, woken: Callable[[], None], heard: Callable[[str, str, str], None]) -> None:
+        """See `service.store.shared.SharedStore.listen`."""
+        self._following.woken, self._following.heard = woken, heard
+
     async def follow(self, stream: str, told: Callable[[Told], None]) -> None:
         """See `service.store.shared.SharedStore.follow`."""
         await self._following.follow(_key(stream, "told"), told)
@@ -598,10 +609,6 @@ class RedisStore:
         if over:
             await self._one("SREM", key, *over)
         return [stream for stream, run in zip(streams, runs, strict=True) if run]
-
-
-def _nothing(*_: Any) -> None:
-    """Nobody asked to be told."""
 
 
 def _failed(exc: BaseException) -> StoreFailed:
@@ -647,7 +654,7 @@ def _channel(node: str) -> str:
 
 def _pairs(flat: Sequence[Any]) -> list[tuple[Any, Any]]:
     if flat and isinstance(flat[0], tuple | list):
-        return [tuple(pair) for pair in flat]  # type: ignore[misc]
+        return [tuple(pair) for pair in flat]
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 

@@ -58,6 +58,9 @@ while n <= #ARGV do
       redis.call('DEL', KEYS[2]); look = true
       redis.call('HSET', KEYS[1], 'version', version, 'gen', gen, 'reason', reason)
     end
+  elseif said == 'N' then
+    local gen, reason = take(), take()
+    if not ended then redis.call('HSET', KEYS[1], 'gen', gen, 'reason', reason); look = true end
   elseif said == 'E' then
     local ending, status, ended_at, expires = take(), take(), take(), take()
     if not ended then
@@ -79,11 +82,13 @@ return {'ok', version, size, redis.call('HSTRLEN', KEYS[1], 'meta') + redis.call
 """)
 
 # Law: a record is read in one step, its text behind a place where that still counts.
-# KEYS: record, text. ARGV: version, size. Returns all fields, the text, and whether it is all of it.
+# KEYS: record, text. ARGV: version ("" for no text), size.
+# Returns all fields, the text, where it ends, and whether it is all of it.
 READ = Script("""#!lua flags=no-writes
 local fields = redis.call('HGETALL', KEYS[1])
 if #fields == 0 then return {} end
 local version, size = redis.call('HGET', KEYS[1], 'version'), redis.call('STRLEN', KEYS[2])
+if ARGV[1] == '' then return {fields, '', size, 0} end
 if version == ARGV[1] and tonumber(ARGV[2]) <= size then
   return {fields, redis.call('GETRANGE', KEYS[2], ARGV[2], -1), size, 0}
 end
@@ -136,12 +141,12 @@ redis.call('HSET', KEYS[1], 'grace', math.max(tonumber(there[3] or 0), tonumber(
 return there[1]
 """)
 
-# Law: what is asked of the owner of a running stream stands in its record.
+# Law: what is asked of the owner of a running stream stands in its record: a generation above one.
 # KEYS: record. ARGV: generation. Returns the owner.
 RENEW = Script("""#!lua
-local there = redis.call('HMGET', KEYS[1], 'owner', 'status', 'gen')
-if not there[1] or there[2] or there[3] ~= ARGV[1] then return false end
-redis.call('HSET', KEYS[1], 'renew', ARGV[1])
+local there = redis.call('HMGET', KEYS[1], 'owner', 'status', 'gen', 'renew')
+if not there[1] or there[2] or tonumber(there[3]) > tonumber(ARGV[1]) then return false end
+redis.call('HSET', KEYS[1], 'renew', math.max(tonumber(there[4] or 0), tonumber(ARGV[1])))
 return there[1]
 """)
 
@@ -169,21 +174,22 @@ local function keyed(stream)
 end
 if ARGV[3] ~= '' then
   local known = redis.call('HGET', KEYS[4], ARGV[3])
-  if known and not stale[string.match(known, '^%S+')] then return {'keyed', known} end
+  local leads = string.match(known or '', '^%S+')
+  if known and not stale[leads] then return {'keyed', known, redis.call('HEXISTS', KEYS[1], leads)} end
 end
 if ARGV[4] == '1' then
   local runs = redis.call('HGET', KEYS[2], ARGV[2])
-  if runs and not stale[runs] then keyed(runs); return {'joined', runs} end
+  if runs and not stale[runs] then keyed(runs); return {'joined', runs, 1} end
 end
 if ARGV[5] == '1' then
   local done = string.match(redis.call('HGET', KEYS[3], ARGV[2]) or '', '(%S+) $')
-  if done and not stale[done] then keyed(done); return {'replayed', done} end
+  if done and not stale[done] then keyed(done); return {'replayed', done, 0} end
 end
-if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[6]) then return {'limit', ''} end
+if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[6]) then return {'limit', '', 0} end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[4] == '1' and ARGV[2] or '')
 if ARGV[4] == '1' then redis.call('HSET', KEYS[2], ARGV[2], ARGV[1]) end
 keyed(ARGV[1])
-return {'leader', ARGV[1]}
+return {'leader', ARGV[1], 1}
 """)
 
 # Law: a stream that is over counts no more and is joined no more; one that completed is replayed.
@@ -233,7 +239,8 @@ if identity then
   for one in string.gmatch(redis.call('HGET', KEYS[4], identity) or '', '%S+') do
     if one ~= stream then left[#left + 1] = one .. ' ' end
   end
-  if #left > 0 then redis.call('HSET', KEYS[4], identity, table.concat(left)) else redis.call('HDEL', KEYS[4], identity) end
+  redis.call('HDEL', KEYS[4], identity)
+  if #left > 0 then redis.call('HSET', KEYS[4], identity, table.concat(left)) end
 end
 local runs = redis.call('HGET', KEYS[6], stream)
 redis.call('HDEL', KEYS[6], stream)

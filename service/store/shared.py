@@ -112,11 +112,13 @@ class Claim:
     Attributes:
         stream: the one that is led to; with ``leader`` the claimed one.
         identity: with ``keyed`` what the key was used with.
+        runs: whether it runs, as far as its tenant's streams say.
     """
 
     kind: Literal["leader", "joined", "replayed", "keyed", "limit"]
     stream: str
     identity: bytes = b""
+    runs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,16 +147,19 @@ class SharedStore(Store, Protocol):
 
     Attributes:
         node: the name of this process.
-        woken: called when this node is asked to look.
-        heard: called with tenant, channel and stream, when one was started under a channel's name.
     """
 
     node: str
-    woken: Callable[[], None]
-    heard: Callable[[str, str, str], None]
+
+    def listen(self, woken: Callable[[], None], heard: Callable[[str, str, str], None]) -> None:
+        """From now on ``woken`` is called when this node is asked to look, and ``heard`` with tenant, channel
+        and stream when one was started under a channel's name."""
 
     async def beat(self) -> Pulse:
         """Hold the lease, and hear how the others are."""
+
+    async def asked(self) -> tuple[str, ...]:
+        """The streams that this node is to look at, each once."""
 
     async def bye(self) -> None:
         """Give the lease up: nothing of this node is left to take."""
@@ -178,8 +183,8 @@ class SharedStore(Store, Protocol):
 
     # -- streams of any owner
 
-    async def record(self, stream: str, behind: Place = Place()) -> Record | None:  # noqa: B008
-        """What is kept of a stream, behind a place."""
+    async def record(self, stream: str, behind: Place | None) -> Record | None:
+        """What is kept of a stream, its text behind a place; without text where that is None."""
 
     async def places(self, streams: Sequence[str]) -> list[Place | None]:
         """Where the records of some streams end now."""
@@ -196,7 +201,7 @@ class SharedStore(Store, Protocol):
         """
 
     async def renew(self, stream: str, gen: int) -> None:
-        """More was shown of a generation than is kept: its owner is asked for a new one."""
+        """More was shown of a generation than is kept: its owner is asked for one above it."""
 
     async def present(self, stream: str, told: bytes) -> None:
         """Say who reads a stream here; nobody where ``told`` is empty."""

@@ -28,6 +28,7 @@ from service.store.contract import (
     Kept,
     Keyed,
     Noted,
+    Renewed,
     Replaced,
     StoreFailed,
     StoreRefused,
@@ -277,6 +278,9 @@ class SqliteStore:
         self._open.pop(change.stream, None)
         asked = (change.stream,)
         execute("DELETE FROM blocks WHERE place = (SELECT place FROM streams WHERE id = ? AND status IS NULL)", asked)
+        self._renew(execute, change)
+
+    def _renew(self, execute: Callable[..., Any], change: Replaced | Renewed) -> None:
         execute(
             "UPDATE streams SET gen = ?, reason = ? WHERE id = ? AND status IS NULL",
             (change.gen, change.reason, change.stream),
@@ -395,6 +399,7 @@ _WRITES: dict[type, Callable[..., None]] = {
     Noted: SqliteStore._note,
     Keyed: SqliteStore._key,
     Replaced: SqliteStore._replace,
+    Renewed: SqliteStore._renew,
     Ended: SqliteStore._end,
     Forgotten: SqliteStore._forget,
 }

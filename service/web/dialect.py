@@ -16,9 +16,8 @@ from protocol.wire.endings import CLOCKS, CODES, Ending, Status
 from protocol.wire.frames import NDJSON
 from protocol.wire.options import parse_options_header
 from service.hub.hub import UPSTREAM as DIALECT
-from service.hub.hub import Started
 from service.hub.run import Refused
-from service.hub.streams import Stream
+from service.hub.streams import Started, Stream
 from service.hub.subscribers import Subscriber
 from service.hub.views import DialectView
 from service.web.bodies import asked_of, read_object
@@ -37,8 +36,7 @@ async def analyze(request: web.Request) -> web.StreamResponse:
     value, size = await read_object(request)
     asked = await asked_of(value, options, size)
     hub = request.app[HUB]
-    await hub.recall(request[TENANT], asked, None)
-    started = hub.start(request[TENANT], asked, DIALECT, headers=analyze_headers(request))
+    started = await hub.begin(request[TENANT], asked, DIALECT, headers=analyze_headers(request))
     stream = started.stream
     told = {"Fanlight-Stream": stream.id, "Fanlight-Join": started.join}
     with stream.hold():

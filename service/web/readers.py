@@ -121,7 +121,8 @@ async def _read(
 
 async def _listen(request: web.Request, framings: Mapping[bool, Framing], content_type: str, first: bytes) -> Sent:
     name, view, hub, tenant = asked_channel(request), asked_view(request), request.app[HUB], request[TENANT]
-    for stream in hub.running_under(tenant, name):
+    running = await hub.under(tenant, name)
+    for stream in running:
         await stream.ready(view)
     chunked = request.version >= (1, 1)
     connection = ChannelBodyConnection(request.app[CONNECTIONS], framings[chunked], chunked=chunked)
@@ -131,7 +132,7 @@ async def _listen(request: web.Request, framings: Mapping[bool, Framing], conten
     if first:
         connection.write(connection.framing.body(first))
     with in_charge(connection):
-        hub.listen(tenant, name, listener, _cursor(request))
+        hub.listen(tenant, name, listener, _cursor(request), running=running)
     return Sent(keep_alive=False)
 
 

@@ -58,8 +58,7 @@ async def start(request: web.Request) -> web.Response:
         raise Refusal("invalid_request", "Idempotency-Key has 1 to 255 characters, in UTF-8")
     check_members(value)
     asked = await asked_of(value, options, size)
-    await request.app[HUB].recall(request[TENANT], asked, key)
-    started = request.app[HUB].start(
+    started = await request.app[HUB].begin(
         request[TENANT], asked, NATIVE, headers=analyze_headers(request), idempotency_key=key
     )
     stream = started.stream
@@ -113,7 +112,7 @@ async def cancel(request: web.Request) -> web.Response:
     """``DELETE /v1/streams/{id}``: 202 while running, 200 when ended."""
     stream = await found(request)
     ended = stream.run.ending is not None
-    request.app[HUB].cancel(stream, force=flag(request, "force"))
+    await request.app[HUB].cancel_anywhere(stream, force=flag(request, "force"))
     return json_response(row(stream, request.app[HUB]), 200 if ended else 202)
 
 

@@ -28,8 +28,8 @@ from protocol.wire.options import parse_options
 from protocol.wire.websocket import Incoming, WebSocketError, WebSocketReader, accept_key
 from service.hub.channels import Listener
 from service.hub.hub import NATIVE, Hub
-from service.hub.requests import Asked, ask
-from service.hub.streams import Stream
+from service.hub.requests import ask
+from service.hub.streams import Started, Stream
 from service.hub.subscribers import Subscriber
 from service.web.connection import Connection, Connections, Sent, detach, head, in_charge
 from service.web.keys import CONNECTIONS, CORS, HUB, TENANT
@@ -170,6 +170,19 @@ class WebSocketConnection(Connection):
                 self._refuse(refusal, ref)
         self._connections.turns.ask(self)
 
+    def _cancel_stream(self, hub: Hub, stream: Stream, command: Cancel) -> None:
+        """Cancel a stream; where other nodes have a say in it what comes next waits for them."""
+        if hub.peers is None:
+            hub.cancel(stream, force=command.force)
+            return
+
+        def told(fault: Refusal | None) -> None:
+            if fault is not None:
+                raise fault
+
+        self.held = True
+        hub.cancel_then(stream, command.force, lambda fault: self.go_on(partial(told, fault), command.ref))
+
     def _refuse(self, refusal: Refusal, ref: Any) -> None:
         self.say(messages.error(refusal.code, refusal.message, refusal.answer.retryable, ref=ref))
         if refusal.code != "not_found":
@@ -253,7 +266,7 @@ class StreamSocket(WebSocketConnection):
         if command.stream not in (None, self._stream.id):
             raise Refusal("not_found", "this socket shows another stream")
         if isinstance(command, Cancel):
-            self._hub.cancel(self._stream, force=command.force)
+            self._cancel_stream(self._hub, self._stream, command)
         elif subscriber := self.subscribers.pop(self._stream.id, None):
             subscriber.leave()
 
@@ -326,22 +339,34 @@ class ManySocket(WebSocketConnection):
         if isinstance(found, Refusal):
             raise found
         if isinstance(command, Cancel):
-            self._hub.cancel(found, force=command.force)
+            self._cancel_stream(self._hub, found, command)
         else:
             self._see(found, command)
 
     def _listen(self, command: Subscribe) -> None:
         name = command.channel or ""
-        if not self._is_ready(self._hub.running_under(self._tenant, name), command, partial(self._listen, command)):
+        if self._hub.peers is None:
+            self._listen_to(command, self._hub.running_under(self._tenant, name))
+            return
+        self.held = True
+        self._hub.under_then(
+            self._tenant, name, lambda found: self.go_on(partial(self._listen_to, command, found), command.ref)
+        )
+
+    def _listen_to(self, command: Subscribe, running: tuple[Stream, ...] | Refusal) -> None:
+        if isinstance(running, Refusal):
+            raise running
+        name = command.channel or ""
+        if not self._is_ready(running, command, partial(self._listen_to, command, running)):
             return
         self._unlisten(name)
         listener = self._listeners[name] = Listener(self, command.view, command.presence)
-        self._hub.listen(self._tenant, name, listener, parse_cursor(command.cursor), command.ref)
+        self._hub.listen(self._tenant, name, listener, parse_cursor(command.cursor), command.ref, running)
 
-    def listen(self, name: str, listener: Listener, cursor: str | None) -> None:
+    def listen(self, name: str, listener: Listener, cursor: str | None, running: tuple[Stream, ...]) -> None:
         """Attach the socket to a channel from its beginning."""
         self._listeners[name] = listener
-        self._hub.listen(self._tenant, name, listener, parse_cursor(cursor))
+        self._hub.listen(self._tenant, name, listener, parse_cursor(cursor), running=running)
 
     def _unlisten(self, name: str) -> None:
         listener = self._listeners.pop(name, None)
@@ -366,23 +391,24 @@ class ManySocket(WebSocketConnection):
         options = parse_options(request.pop("fanlight", None))
         check_members(request)
         asked = ask(request, options)
-        if not self._hub.needs_recall(self._tenant, asked, command.idempotency_key):
-            self._begin(command, asked, None)
+        key = command.idempotency_key
+        if not self._hub.needs_recall(self._tenant, asked, key):
+            started = self._hub.start(self._tenant, asked, NATIVE, headers=self._headers, idempotency_key=key)
+            self._started(command, started)
             return
         self.held = True
-        self._hub.recall_then(
+        self._hub.begin_then(
             self._tenant,
             asked,
-            command.idempotency_key,
-            lambda fault: self.go_on(partial(self._begin, command, asked, fault), command.ref),
+            NATIVE,
+            lambda found: self.go_on(partial(self._started, command, found), command.ref),
+            headers=self._headers,
+            idempotency_key=key,
         )
 
-    def _begin(self, command: Start, asked: Asked, fault: Refusal | None) -> None:
-        if fault is not None:
-            raise fault
-        started = self._hub.start(
-            self._tenant, asked, NATIVE, headers=self._headers, idempotency_key=command.idempotency_key
-        )
+    def _started(self, command: Start, started: Started | Refusal) -> None:
+        if isinstance(started, Refusal):
+            raise started
         see = partial(
             self._see,
             started.stream,
@@ -408,7 +434,7 @@ class ManySocket(WebSocketConnection):
         if stream is None:
             self._fetch(command, command.stream)
             return
-        self._hub.cancel(stream, force=command.force)
+        self._cancel_stream(self._hub, stream, command)
 
     def ended(self, subscriber: Subscriber, clean: bool) -> None:
         """A stream's ending is not the socket's."""
@@ -477,15 +503,16 @@ async def on_channel(request: web.Request) -> web.StreamResponse:
         if TENANT not in request:
             raise Refusal("unauthenticated", "an API key is needed")
         name, view = asked_channel(request), asked_view(request)
+        running = await request.app[HUB].under(request[TENANT], name)
     except Refusal as refusal:
         return _refuse(request, accepted, refusal)
-    for stream in request.app[HUB].running_under(request[TENANT], name):
+    for stream in running:
         await stream.ready(view)
     connection = ManySocket(request.app[CONNECTIONS], request.app[HUB], request[TENANT], analyze_headers(request))
     tail = _upgrade(request, accepted, connection)
     with in_charge(connection):
         listener = Listener(connection, view, request.query.get("presence") == "1")
-        connection.listen(name, listener, request.query.get("cursor"))
+        connection.listen(name, listener, request.query.get("cursor"), running)
     return _begun(connection, tail)
 
 

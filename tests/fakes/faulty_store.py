@@ -1,7 +1,7 @@
 """A store that fails, is slow, or succeeds without telling, when the test says so."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from service.store.contract import Change, Store, StoreFailed
@@ -29,11 +29,12 @@ class FaultyStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def commit(self, changes: Sequence[Change]) -> None:
+    async def commit(self, changes: Sequence[Change]) -> Collection[str]:
         await self.gate.wait()
         if self.fails:
             raise StoreFailed("scripted")
-        await self._store.commit(changes)
+        lost = await self._store.commit(changes)
         self.commits += 1
         if self.lies:
             raise StoreFailed("scripted, after it was written")
+        return lost

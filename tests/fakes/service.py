@@ -1,5 +1,6 @@
 """The whole service on a port of its own, in front of a scripted upstream."""
 
+import itertools
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -58,11 +59,18 @@ class Service:
         return self.http.post(self.url + "/v1.3/analyze", json={**ASK, **members}, headers=headers)
 
 
+_databases = itertools.count()
+
+
 def default_store() -> str:
-    """Memory; with ``TESTS_STORE=sqlite`` in the environment a file of its own for each service."""
-    if os.environ.get("TESTS_STORE") != "sqlite":
-        return "memory"
-    return f"sqlite:{tempfile.mkdtemp(prefix='fanlight-store-')}/streams.db"
+    """Memory; with ``TESTS_STORE=sqlite`` in the environment a file of its own for each service.
+
+    With an address of a Redis there (``unix:///tmp/r.sock``) a database of its own.
+    """
+    asked = os.environ.get("TESTS_STORE", "memory")
+    if asked == "sqlite":
+        return f"sqlite:{tempfile.mkdtemp(prefix='fanlight-store-')}/streams.db"
+    return asked if asked == "memory" else f"{asked}?db={next(_databases)}"
 
 
 Serving = Callable[..., AbstractAsyncContextManager[Service]]

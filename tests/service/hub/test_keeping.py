@@ -57,7 +57,7 @@ class Counting(FaultyStore):
 
     async def commit(self, changes) -> None:
         self.asked.append(list(changes))
-        await super().commit(changes)
+        return await super().commit(changes)
 
 
 class Broken(FaultyStore):
@@ -66,7 +66,7 @@ class Broken(FaultyStore):
     async def commit(self, changes) -> None:
         if self.fails:
             raise ValueError("not of the contract")
-        await super().commit(changes)
+        return await super().commit(changes)
 
 
 async def read_again(store: MemoryStore, stream: Stream) -> Stream:
@@ -79,7 +79,7 @@ async def read_again(store: MemoryStore, stream: Stream) -> Stream:
 
 
 async def test_one_callback_that_fails_does_not_stop_the_journal():
-    async with Journal(FaultyStore(MemoryStore()), anew=lambda _stream: []) as journal:
+    async with Journal(FaultyStore(MemoryStore()), anew=lambda _stream: [], lost=lambda _stream: None) as journal:
         journal.add(None, lambda: 1 / 0)
         async with asyncio.timeout(5):
             await journal.flushed()
@@ -160,7 +160,7 @@ async def test_a_store_that_cannot_take_all_at_once_is_back_one_stream_after_the
         async def commit(self, changes) -> None:
             if len({change.stream for change in changes}) > 1:
                 raise StoreFailed("scripted: too much for one commit")
-            await super().commit(changes)
+            return await super().commit(changes)
 
     store, gates = Small(kept := MemoryStore()), [Gate(), Gate()]
     async with hub_on(store, *(Play([start(), text("a"), gate, text("b"), Hang()]) for gate in gates)) as hub:

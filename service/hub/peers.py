@@ -1,0 +1,602 @@
+"""What a node has to do with the others on one store: who lives, what to take over, what to mirror.
+
+Where two could do what only one may, the store decides; here is asked, and done what it says.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Coroutine, Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from protocol.errors import Refusal
+from protocol.wire.endings import Status
+from service.hub.mirror import Mirror
+from service.hub.requests import Asked
+from service.hub.streams import Started, Stream, Terms, new_id
+from service.store.contract import Kept, Renewed, StoreFailed
+from service.store.shared import LEASE_S, Also, Claim, Place, Pulse, Record, SharedStore, Start
+
+if TYPE_CHECKING:
+    from service.hub.hub import Hub
+
+log = structlog.get_logger()
+BEAT_S = 1.0
+# A beat that comes this much later says that the engine stalled, or this process did.
+LATE_S = 1.5
+COMPARE_BEATS = 2  # between comparisons of what is mirrored with what is kept
+LINGER_S = 2.0  # a mirror without a reader is kept this long for the next one
+ATTEMPTS = 5
+# A stream that was claimed is begun within a commit.
+BEGUN_S, BEGUN_PACE_S = 3.0, 0.02
+
+
+def _overloaded() -> Refusal:
+    return Refusal("overloaded", "what several processes share cannot be reached now", retry_after_s=1)
+
+
+class Peers:
+    """One node among those on a store.
+
+    Attributes:
+        leases_taken: streams that this node took over.
+        repairs: how often a mirror had missed something.
+    """
+
+    def __init__(self, hub: "Hub", store: SharedStore) -> None:
+        self._hub = hub
+        self._store = store
+        self._loop = asyncio.get_running_loop()
+        self._mirrors: dict[Stream, tuple[Mirror, bytes]] = {}  # with the stream's identity
+        self._lingering: dict[Stream, asyncio.TimerHandle] = {}
+        self._loading: dict[str, asyncio.Task[Stream | None]] = {}
+        self._told: dict[Stream, bytes] = {}  # who reads it here, as the others know it
+        self._nodes: frozenset[str] = frozenset()
+        self._asked = asyncio.Event()
+        self._beaten: float | None = None  # when
+        self._steady_from: float | None = None
+        self._beats = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._taking: set[str] = set()  # nodes
+        self.leases_taken = 0
+        self.repairs = 0
+        store.listen(self._asked.set, self._heard)
+
+    # -- the node's life
+
+    async def begin(self) -> None:
+        """Beat once, where the store can be reached, and from now on."""
+        await self._beat()
+        self._run(self._keep_beating())
+        self._run(self._keep_looking())
+
+    async def end(self) -> None:
+        """Beat no more; where nothing is left to be taken the others are told so."""
+        tasks = [*self._tasks, *self._loading.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for stream in list(self._mirrors):
+            await self._drop(stream)
+        with suppress(StoreFailed):
+            await self._leave_nothing()
+
+    async def _leave_nothing(self) -> None:
+        """Give up the lease, where no other node has to look for what is left."""
+        left = 0
+        for _, stream_id in await self._store.left_by(self._store.node):
+            record = await self._store.record(stream_id, None)
+            if record is None or record.kept.ending is not None or record.owner not in ("", self._store.node):
+                await self._store.leave(self._store.node, stream_id)
+            else:
+                left += 1
+        if not left:
+            await self._store.bye()
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _keep_beating(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_S)
+            try:
+                await self._beat()
+            except Exception:  # of one beat; the next one must come all the same
+                log.exception("beat_failed")
+
+    async def _beat(self) -> None:
+        before = self._beaten
+        try:
+            pulse = await self._store.beat()
+        except StoreFailed as exc:
+            self._steady_from = None
+            self._hub.journal.fail(exc)
+            return
+        now = self._beaten = self._loop.time()
+        self._beats += 1
+        if before is None:
+            await self._take_own()
+        if before is None or now - before > BEAT_S + LATE_S or self._steady_from is None:
+            self._steady_from = now
+        if before is not None and now - before > LEASE_S:
+            await self._look_at_all()
+        await self._felt(pulse)
+
+    async def _felt(self, pulse: Pulse) -> None:
+        """Do what a beat calls for."""
+        with suppress(StoreFailed):
+            if pulse.lost:
+                await self._engine_came_back(pulse.lost)
+            self._see_who_lives(pulse.nodes)
+            for stream_id in pulse.asked:
+                await self._look_at(stream_id)
+            await self._tell_presence()
+            if self._beats % COMPARE_BEATS == 0:
+                await self._compare()
+                await self._look_for_announced()
+        # After a stall of the engine those that live get their leases back before anybody takes over.
+        assert self._steady_from is not None
+        if self._loop.time() - self._steady_from >= LEASE_S:
+            for node in pulse.dead:
+                if node not in self._taking:
+                    self._taking.add(node)
+                    self._run(self._take_from(node))
+
+    async def _engine_came_back(self, lost: str) -> None:
+        log.warning("store_came_back", lost=lost)
+        self._told.clear()
+        self._hub.engine_came_back(lost)
+        if lost == "all":
+            for stream in self._hub.streams_here():
+                identity = b"" if stream.run.options.join == "never" else self._hub.identity_of(stream)
+                await self._store.claim(Start(stream.tenant, stream.id, identity, None, bool(identity), False, 1 << 30))
+                for name in stream.channels:
+                    await self._store.announce(stream.tenant, name, stream.id)
+
+    def _see_who_lives(self, nodes: frozenset[str]) -> None:
+        if nodes == self._nodes:
+            return
+        self._nodes = nodes
+        for stream in (*self._hub.streams_here(), *self._mirrors):
+            gone = [node for node in stream.elsewhere if node not in nodes]
+            for node in gone:
+                del stream.elsewhere[node]
+            if gone and not stream.is_watched:
+                self._hub.abandoned(stream)
+
+    # -- what this node is asked
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            try:
+                for stream_id in await self._store.asked():
+                    await self._look_at(stream_id)
+            except StoreFailed:
+                continue  # what was asked waits for the next beat
+            except Exception:
+                log.exception("look_failed")
+
+    async def _look_at(self, stream_id: str) -> None:
+        """Do what a stream's record asks of its owner."""
+        record = await self._store.record(stream_id, None)
+        if record is None or record.kept.ending is not None:
+            return
+        if not record.owner:
+            await self._take(record.kept.tenant, stream_id, "")
+            return
+        stream = self._hub.runs_here(stream_id)
+        if stream is None:
+            return
+        if record.owner != self._store.node:
+            self._store.disown(stream_id)
+            self._hub.let_go(stream)
+            return
+        was_watched = stream.is_watched
+        stream.terms.also(record.also)
+        stream.present_elsewhere(record.present, self._store.node)
+        if record.renew >= stream.run.gen:
+            self._renew(stream, record.renew + 1)
+        if record.wish:
+            self._hub.stop(stream, record.wish)
+        elif was_watched and not stream.is_watched:
+            self._hub.abandoned(stream)
+
+    def _renew(self, stream: Stream, gen: int) -> None:
+        """A new generation of the text that is there, because more was shown of this one than is kept."""
+        run, reason = stream.run, "taken_over"
+        self._hub.journal.add(Renewed(stream.id, gen, reason), lambda: run.regenerate(run.log, reason, gen))
+
+    async def _look_at_all(self) -> None:
+        """Beats were missed for longer than a lease: what ran here may be another node's by now."""
+        for stream in self._hub.streams_here():
+            await self._look_at(stream.id)
+
+    # -- taking over
+
+    async def _take_own(self) -> None:
+        """What a process of the same name left behind."""
+        with suppress(StoreFailed):
+            await self._take_all(self._store.node)
+
+    async def _take_from(self, node: str) -> None:
+        """A node has died: its streams are ended, or called again, by whoever is first."""
+        try:
+            await self._take_all(node)
+            await self._store.bury(node)
+        except StoreFailed:
+            pass  # it is dead at the next beat, too
+        finally:
+            self._taking.discard(node)
+
+    async def _take_all(self, node: str) -> None:
+        for tenant, stream_id in await self._store.left_by(node):
+            if self._hub.runs_here(stream_id) is None:
+                try:
+                    await self._take(tenant, stream_id, node)
+                except StoreFailed:
+                    raise
+                except Exception:  # what became of one is no reason to leave the others
+                    log.exception("stream_not_recovered", stream=stream_id)
+
+    async def _take(self, tenant: str, stream_id: str, owner: str) -> None:
+        # What a node gave up for another one to take, and that one did not, has no owner.
+        record = await self._store.take(stream_id, owner) or await self._store.take(stream_id, "")
+        if record is not None:
+            self.leases_taken += 1
+            log.info("lease_taken", stream=stream_id, owner=owner)
+            await self._go_on(record)
+        elif (kept := await self._store.find(stream_id)) is None:
+            await self._store.drop_claim(tenant, stream_id)
+        elif kept.ending is not None:
+            await self._store.release(tenant, stream_id)
+        if owner and owner != self._store.node:
+            await self._store.leave(owner, stream_id)
+
+    async def _go_on(self, record: Record) -> None:
+        """Run a stream that has become this node's."""
+        kept = record.kept
+        mirrored = next((stream for stream in self._mirrors if stream.id == kept.stream), None)
+        text = None
+        if mirrored is not None:
+            mirror, identity = self._mirrors.pop(mirrored)
+            self._stop_lingering(mirrored)
+            await mirror.stop()
+            stream, text = mirrored, await mirror.settle(record)
+        else:
+            stream, identity = await self._hub.shelf.stream(kept, [record.data])
+            stream.terms.also(record.also)
+            stream.present_elsewhere(record.present, self._store.node)
+        stream.elsewhere = {node: told for node, told in stream.elsewhere.items() if node in self._nodes}
+        await self._hub.go_on(stream, identity, kept.body, record.wish or "interrupted", text=text)
+
+    async def hand_over(self) -> None:
+        """Give what runs here to other nodes, where they can call it again."""
+        for stream in self._hub.streams_here():
+            others = sorted(self._nodes - {self._store.node})
+            if not others or stream.run.ending is not None or not self._hub.is_moving(stream):
+                continue
+            keeping = self._hub.keeping_of(stream)
+            keeping.lost = True  # what comes from now on is the other node's to show
+            await keeping.flushed()
+            with suppress(StoreFailed):
+                if await self._store.give(stream.id, secrets.choice(others)):
+                    self._hub.let_go(stream)
+                    continue
+            keeping.lost = False
+
+    # -- starts
+
+    async def start(
+        self, tenant: str, asked: Asked, terms: Terms, headers: Mapping[str, str], key: str | None
+    ) -> Started:
+        """Lead, or come to what runs at whatever node, or has completed.
+
+        Raises:
+            Refusal: ``draining``, ``overloaded``, ``limit_reached``, ``idempotency_conflict``.
+        """
+        stale: list[str] = []
+        join = asked.options.join
+        for _ in range(ATTEMPTS):
+            stream_id = new_id()
+            start = Start(
+                tenant, stream_id, asked.identity, key, join != "never", join == "replay",
+                self._hub.most_per_tenant, stale,
+            )  # fmt: skip
+            try:
+                claim = await self._store.claim(start)
+            except StoreFailed as exc:
+                raise _overloaded() from exc
+            if claim.kind == "limit":
+                raise Refusal("limit_reached", "you run as many streams as you may", retry_after_s=1)
+            if claim.kind == "leader":
+                return Started(await self._lead(tenant, stream_id, asked, terms, headers, key), "leader")
+            joined = await self._come_to(tenant, asked, terms, claim)
+            if joined is not None:
+                return joined
+            stale.append(claim.stream)
+        raise _overloaded()
+
+    async def _lead(
+        self, tenant: str, stream_id: str, asked: Asked, terms: Terms, headers: Mapping[str, str], key: str | None
+    ) -> Stream:
+        try:
+            stream = self._hub.lead(tenant, asked, terms, headers, stream_id)
+        except Refusal:
+            with suppress(StoreFailed):
+                await self._store.drop_claim(tenant, stream_id)
+            raise
+        if key is not None:
+            self._hub.lead_keyed(stream, key)
+        if asked.options.channel is not None:
+            self._announce(stream, asked.options.channel)
+        return stream
+
+    def _announce(self, stream: Stream, channel: str) -> None:
+        """Say at all nodes that a stream runs under a channel's name, once it is kept."""
+
+        async def announce() -> None:
+            with suppress(StoreFailed):  # then those who listen find it when they look for it
+                await self._store.announce(stream.tenant, channel, stream.id)
+
+        self._hub.journal.add(None, lambda: self._run(announce()))
+
+    async def _come_to(self, tenant: str, asked: Asked, terms: Terms, claim: Claim) -> Started | None:
+        """The stream that a claim leads to; None where it leads nowhere."""
+        stream = await self._found(tenant, claim.stream, runs=claim.runs)
+        if stream is None:
+            return None
+        if claim.kind == "keyed":
+            if claim.identity != asked.identity:
+                raise Refusal("idempotency_conflict", "this Idempotency-Key was used with another request")
+            return Started(stream, "joined" if stream.run.ending is None else "replayed")
+        if stream.run.ending is None:
+            also = Also(1, terms.on_abandon == "finish", terms.grace_s, terms.ttl_s)
+            try:
+                await self._store.join(stream.id, also)
+            except StoreFailed as exc:
+                raise _overloaded() from exc
+            if asked.options.channel is not None:
+                self._announce(stream, asked.options.channel)
+            return Started(stream, "joined")
+        if asked.options.join == "replay" and stream.run.status is Status.COMPLETED:
+            return Started(stream, "replayed")
+        return None
+
+    async def _found(self, tenant: str, stream_id: str, *, runs: bool) -> Stream | None:
+        """The stream of that id; one that runs may still be about to be begun."""
+        until = self._loop.time() + BEGUN_S
+        while True:
+            try:
+                return await self._hub.fetch(tenant, stream_id)
+            except Refusal as refusal:
+                if refusal.code != "not_found":
+                    raise
+                if not runs or self._loop.time() > until:
+                    return None
+            await asyncio.sleep(BEGUN_PACE_S)
+
+    # -- endings by call
+
+    async def cancel(self, stream: Stream, *, force: bool) -> None:
+        """Cancel a stream, whoever runs it.
+
+        Raises:
+            Refusal: ``shared``, where others started it too; ``overloaded``.
+        """
+        try:
+            word = await self._store.wish(stream.id, "cancelled", force=force)
+        except StoreFailed as exc:
+            if self._hub.runs_here(stream.id) is None:
+                raise _overloaded() from exc
+            self._hub.cancel(stream, force=force)  # the show goes on without the store, and ends without it
+            return
+        if word == "shared":
+            raise Refusal("shared", "others started this stream too; force cancels it for all")
+        if word == "ok":
+            self._hub.stop(stream, "cancelled")
+
+    async def abandon(self, stream: Stream) -> None:
+        """End a stream that nobody watches, unless somebody does at another node."""
+        others = sorted(self._nodes - {self._store.node})
+        try:
+            word = await self._store.wish(stream.id, "abandoned", nodes=others)
+        except StoreFailed:
+            word = "ok"
+        if word == "present":
+            await self._look_at(stream.id)
+        elif not stream.is_watched:
+            self._hub.stop(stream, "abandoned")
+
+    # -- mirrors
+
+    def is_mirrored(self, stream: Stream) -> bool:
+        """Whether a stream is another node's."""
+        return stream in self._mirrors
+
+    @property
+    def mirrors(self) -> int:
+        """How many streams of other nodes are followed."""
+        return len(self._mirrors)
+
+    @property
+    def behind_bytes(self) -> int:
+        """What the mirrors had missed at the last comparison."""
+        return sum(mirror.behind for mirror, _ in self._mirrors.values())
+
+    async def mirror(self, tenant: str, stream_id: str) -> Stream | None:
+        """A stream that runs at another node, as it grows; None where there is no such.
+
+        Raises:
+            Refusal: ``overloaded``.
+        """
+        task = self._loading.get(stream_id)
+        if task is None:
+            task = self._loading[stream_id] = self._loop.create_task(self._load(stream_id))
+            task.add_done_callback(lambda _task: self._loading.pop(stream_id, None))
+        try:
+            stream = await asyncio.shield(task)
+        except StoreFailed as exc:
+            raise _overloaded() from exc
+        return stream if stream is not None and stream.tenant == tenant else None
+
+    async def _load(self, stream_id: str) -> Stream | None:
+        record = await self._store.record(stream_id, None)
+        if record is None or record.kept.ending is not None:
+            return None
+        stream, identity = await self._hub.shelf.stream(record.kept, [])
+        mirror = Mirror(stream, self._store, was_ours=False, over=self._over)
+        await mirror.first()
+        if stream.terms.on_abandon == "cancel":
+            await self._store.present(stream_id, b"{}")  # somebody is about to read it
+            self._told[stream] = b"{}"
+        self._enter(stream, mirror, identity)
+        self._linger(stream)
+        return stream
+
+    def _enter(self, stream: Stream, mirror: Mirror, identity: bytes) -> None:
+        if stream.run.ending is None:
+            self._mirrors[stream] = mirror, identity
+            self._hub.take_in(stream)
+
+    def demoted(self, stream: Stream, identity: bytes) -> None:
+        """A stream that ran here is another node's: those who read it here are shown what is kept."""
+        mirror = Mirror(stream, self._store, was_ours=True, over=self._over)
+        self._mirrors[stream] = mirror, identity
+        self._run(self._follow(mirror))
+        self._linger(stream)
+
+    async def _follow(self, mirror: Mirror) -> None:
+        while mirror.stream in self._mirrors:
+            with suppress(StoreFailed):
+                await mirror.begin()
+                return
+            await asyncio.sleep(BEAT_S)
+
+    def idle(self, stream: Stream) -> None:
+        """The last reader here has left a mirror."""
+        self._linger(stream)
+
+    def _linger(self, stream: Stream) -> None:
+        self._stop_lingering(stream)
+        self._lingering[stream] = self._loop.call_later(LINGER_S, self._leave, stream)
+
+    def _stop_lingering(self, stream: Stream) -> None:
+        if (timer := self._lingering.pop(stream, None)) is not None:
+            timer.cancel()
+
+    def _leave(self, stream: Stream) -> None:
+        self._lingering.pop(stream, None)
+        if stream.subscribers == 0 and stream in self._mirrors:
+            self._run(self._drop(stream))
+
+    async def _drop(self, stream: Stream) -> None:
+        """Follow a stream no more."""
+        self._stop_lingering(stream)
+        mirror, _ = self._mirrors.pop(stream)
+        self._hub.give_out(stream)
+        await mirror.stop()
+        with suppress(StoreFailed):
+            if self._told.pop(stream, b""):
+                await self._store.present(stream.id, b"")
+
+    def _over(self, mirror: Mirror) -> None:
+        """A mirror has its ending: it is a stream like any that is loaded."""
+        stream = mirror.stream
+        if stream not in self._mirrors:
+            return
+        _, identity = self._mirrors.pop(stream)
+        self._stop_lingering(stream)
+        self._told.pop(stream, None)
+        self._hub.settled(stream, identity, mirror.expires)
+        self._run(mirror.stop())
+
+    async def _compare(self) -> None:
+        """Hold what is mirrored against what is kept: a telling may have been lost."""
+        mirrors = {stream.id: mirror for stream, (mirror, _) in self._mirrors.items()}
+        if mirrors:
+            for mirror, place in zip(mirrors.values(), await self._store.places(list(mirrors)), strict=True):
+                self.repairs += mirror.compare(place)
+
+    async def _tell_presence(self) -> None:
+        """Say who reads here, where that has changed."""
+        for stream in (*self._hub.streams_here(), *self._mirrors):
+            told = stream.present_here()
+            if told != self._told.get(stream, b""):
+                await self._store.present(stream.id, told)
+                self._told[stream] = told
+        for stream in [stream for stream in self._told if stream.run.ending is not None]:
+            del self._told[stream]
+
+    async def glimpse(self, kept: Kept) -> Stream | None:
+        """A stream that runs at another node as it stands, for a list; nobody follows it."""
+        record = await self._store.record(kept.stream, Place())
+        if record is None or record.kept.ending is not None:
+            return None
+        stream, _ = await self._hub.shelf.stream(record.kept, [record.data])
+        stream.present_elsewhere(record.present, "")
+        return stream
+
+    async def running_page(self, tenant: str, status: str, before: int | None, limit: int) -> tuple[Stream, ...]:
+        """A tenant's streams that run, at whatever node, newest first."""
+        found: list[Stream] = []
+        while len(found) < limit:
+            page = await self._store.page(tenant, None, before, limit)
+            for kept in page:
+                if kept.ending is None:
+                    stream = self._here(tenant, kept.stream) or await self.glimpse(kept)
+                    if stream is not None and stream.run.status == status:
+                        found.append(stream)
+            if len(page) < limit:
+                break
+            before = page[-1].place
+        return tuple(found[:limit])
+
+    def _here(self, tenant: str, stream_id: str) -> Stream | None:
+        return next((stream for stream in self._hub.list(tenant) if stream.id == stream_id), None)
+
+    # -- channels
+
+    async def under(self, tenant: str, name: str) -> tuple[Stream, ...]:
+        """The streams that run under a channel's name.
+
+        Raises:
+            Refusal: ``overloaded``.
+        """
+        try:
+            return await self._fetched(tenant, await self._store.under(tenant, name))
+        except StoreFailed as exc:
+            raise _overloaded() from exc
+
+    async def _fetched(self, tenant: str, ids: Iterable[str]) -> tuple[Stream, ...]:
+        found: list[Stream] = []
+        for stream_id in ids:
+            with suppress(Refusal):
+                stream = await self._hub.fetch(tenant, stream_id)
+                if stream.run.ending is None:
+                    found.append(stream)
+        return tuple(found)
+
+    def _heard(self, tenant: str, name: str, stream_id: str) -> None:
+        """A stream was started under a channel's name, at some node."""
+        if any(channel.name == name for known, channel in self._hub.channels() if known == tenant):
+            self._run(self._show(tenant, name, [stream_id]))
+
+    async def _show(self, tenant: str, name: str, ids: Iterable[str]) -> None:
+        """Show streams to those who listen here and were not shown them."""
+        for known, channel in self._hub.channels():
+            if (known, channel.name) != (tenant, name):
+                continue
+            fresh = [one for one in ids if any(one not in listener.shown for listener in channel.listeners)]
+            for stream in await self._fetched(tenant, fresh):
+                channel.announce_once(stream)
+
+    async def _look_for_announced(self) -> None:
+        """An announcement may have been lost."""
+        for tenant, channel in self._hub.channels():
+            await self._show(tenant, channel.name, await self._store.under(tenant, channel.name))
