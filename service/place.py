@@ -75,7 +75,8 @@ class WorkerPlace(BaseModel):
         await asyncio.get_running_loop().connect_read_pipe(lambda: _Pipe(ended), sys.stdin)
 
     def clear(self) -> None:
-        """Remove the directory of the sockets, where the parent is not there to do it and nobody uses it any more."""
+        """Do what the parent would, had it not died: remove the socket, and behind the last one the directory."""
+        self.socket.unlink(missing_ok=True)
         with suppress(OSError):
             self.directory.rmdir()
 

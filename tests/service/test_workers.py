@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -64,10 +65,11 @@ def lives(pid: int) -> bool:
         return False
 
 
-async def spawned(*arguments: str, **settings: str) -> asyncio.subprocess.Process:
+async def spawned(*arguments: str, files: Path | None = None, **settings: str) -> asyncio.subprocess.Process:
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("FANLIGHT_", "TWELVELABS_"))},
         "FANLIGHT_PORT": "0",
+        **({"TMPDIR": str(files)} if files else {}),
         **{f"FANLIGHT_{name.upper()}": value for name, value in settings.items()},
     }
     return await asyncio.create_subprocess_exec(
@@ -76,11 +78,14 @@ async def spawned(*arguments: str, **settings: str) -> asyncio.subprocess.Proces
 
 
 @asynccontextmanager
-async def parent(*, store: str | None = None, **settings: str) -> AsyncIterator[Parent]:
-    """`fanlight serve --workers 2` in front of a Redis; nothing of it is left in the end."""
+async def parent(**settings: str) -> AsyncIterator[Parent]:
+    """`fanlight serve --workers 2` in front of a Redis; nothing of it is left in the end, no process and no file."""
     async with redis_server() as redis:
-        settings = {"drain_s": "1", "upstream_url": "http://127.0.0.1:9/v1.3", **settings}
-        found = Parent(await spawned("fanlight", "serve", "--workers", "2", store=store or redis.url, **settings))
+        settings = {"drain_s": "1", "upstream_url": "http://127.0.0.1:9/v1.3", "store": redis.url, **settings}
+        # Paths of sockets are short: the server's folder is.
+        files = Path(tempfile.mkdtemp(dir=redis.folder))
+        child = await spawned("fanlight", "serve", "--workers", "2", files=files, **settings)
+        found = Parent(child)
         reading = asyncio.create_task(found.read())
         try:
             await until(lambda: found.told("serving") or found.process.returncode is not None or reading.done())
@@ -92,6 +97,7 @@ async def parent(*, store: str | None = None, **settings: str) -> AsyncIterator[
             await asyncio.wait_for(found.process.wait(), 20)
             await asyncio.wait_for(reading, 20)
             await until(lambda: not any(map(lives, found.pids)))
+            assert not list(files.iterdir())
 
 
 async def ready(url: str) -> None:
@@ -198,7 +204,7 @@ async def test_who_has_connected_but_not_yet_asked_is_answered_by_a_worker_that_
             writer.close()
 
 
-async def test_workers_end_with_their_parent_however_it_ends():
+async def test_workers_end_with_their_parent_however_it_ends_and_leave_no_file():
     async with parent() as found:
         found.process.kill()
         await until(lambda: not any(map(lives, found.pids)))
@@ -243,6 +249,27 @@ async def test_sighup_reads_the_settings_anew_and_what_is_refused_changes_nothin
         await until(lambda: found.told("request"))  # told only with the new level
 
 
+@pytest.mark.slow
+async def test_a_refusal_in_place_of_a_worker_that_died_ends_the_parent_with_its_code(tmp_path: Path):
+    file = tmp_path / "fanlight.toml"
+    file.touch()
+    async with parent(config=str(file)) as found:
+        file.write_text('idle_timeout_s = "never"\n')
+        os.kill(found.workers[1], signal.SIGKILL)
+        assert await asyncio.wait_for(found.process.wait(), 20) == 2
+        assert any("FANLIGHT_IDLE_TIMEOUT_S" in line["event"] for line in found.lines)
+
+
+@pytest.mark.slow
+async def test_a_signal_while_a_worker_is_being_replaced_ends_its_successor_too():
+    async with parent() as found:
+        found.process.send_signal(signal.SIGHUP)
+        await until(lambda: len(found.told("worker_serving")) == 3)
+        found.process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(found.process.wait(), 20) == 0
+        assert not any(map(lives, found.pids))
+
+
 async def nodes(url: str) -> set[str]:
     """What both workers are called, from streams that they started."""
     names: set[str] = set()
@@ -253,6 +280,7 @@ async def nodes(url: str) -> set[str]:
     return names
 
 
+@pytest.mark.slow
 async def test_each_worker_has_a_name_of_its_own_and_its_successor_another():
     async with ScriptedServer(Play([start(), text("a"), end()])) as upstream:
         async with parent(node="here", upstream_url=upstream.url) as found:
@@ -279,6 +307,7 @@ async def test_the_command_line_wins_over_the_environment():
     assert b"FANLIGHT_WORKERS" in told
 
 
+@pytest.mark.slow
 async def test_a_port_that_another_service_has_is_not_shared_with_it():
     async with parent() as found:
         port = found.url.rpartition(":")[2]
