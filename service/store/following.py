@@ -97,7 +97,7 @@ class Following:
 
     async def _listen_once(self) -> None:
         pool = self._redis.connection_pool
-        made: Any = pool.connection_class(**{**pool.connection_kwargs, "socket_timeout": None})
+        made: Any = pool.connection_class(**pool.connection_kwargs)
         try:
             await made.connect()
             await made.send_command("SUBSCRIBE", self._inbox, HEARD, check_health=False)

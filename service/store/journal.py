@@ -8,6 +8,7 @@ back.
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -66,6 +67,7 @@ class Journal:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._closed = asyncio.Event()  # the same, for what waits
         self._mending: asyncio.Task[None] | None = None  # where the store fails: tries it again
 
     async def __aenter__(self) -> Self:
@@ -77,6 +79,7 @@ class Journal:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closing = True
+        self._closed.set()
         self._wake.set()
         if self._task is not None:
             await self._task
@@ -169,6 +172,7 @@ class Journal:
         """Try the store again until all that it has missed is written; once more, where the journal closes."""
         missed = 0
         while not self.up:
+            await self._pause()
             try:
                 await self._ready()
                 # One by one: all that an hour has left may be more than one commit can take. What is
@@ -184,10 +188,15 @@ class Journal:
             except Exception:
                 if self._closing:
                     return
-                await asyncio.sleep(self._retry_s)
                 continue
             self.up = True
             log.info("store_back", streams=missed)
+
+    async def _pause(self) -> None:
+        """Wait before the next try, but not where the journal closes."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._retry_s):
+                await self._closed.wait()
 
     async def _write_anew(self, stream: str) -> None:
         changes = self._anew(stream)

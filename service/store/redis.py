@@ -5,6 +5,7 @@ under their tenant's, what counts them under one of its own. What a process says
 out in one pipeline.
 """
 
+import asyncio
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -74,7 +75,8 @@ class RedisStore:
         self._redis = Redis.from_url(
             url,
             protocol=2,
-            socket_timeout=ANSWER_S,
+            # Our own clock instead: theirs takes a cancellation for an answer now and then (Python 3.11).
+            socket_timeout=None,
             socket_connect_timeout=ANSWER_S,
             retry=Retry(NoBackoff(), 0),  # who asks knows better whether another try is worth it
         )
@@ -99,12 +101,13 @@ class RedisStore:
             StoreFailed: it cannot be reached.
         """
         try:
-            info = await self._redis.info("server")
-            version = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
-            if version < OLDEST:
-                raise StoreRefused(f"the store is Redis {info['redis_version']}; it takes Redis 7.0 or Valkey 7.2")
-            await self._redis.set(_all("schema"), VERSION, nx=True)
-            schema = int(await self._redis.get(_all("schema")) or VERSION)
+            async with asyncio.timeout(ANSWER_S):
+                info = await self._redis.info("server")
+                version = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
+                if version < OLDEST:
+                    raise StoreRefused(f"the store is Redis {info['redis_version']}; it takes Redis 7.0 or Valkey 7.2")
+                await self._redis.set(_all("schema"), VERSION, nx=True)
+                schema = int(await self._redis.get(_all("schema")) or VERSION)
         except (AuthenticationError, NoPermissionError) as exc:
             raise StoreRefused(f"the store refuses this service: {str(exc).split()[0]}") from exc
         except (RedisError, OSError) as exc:
@@ -130,9 +133,10 @@ class RedisStore:
     async def in_words(self) -> tuple[str, str]:
         """See `service.store.shared.SharedStore.in_words`."""
         try:
-            info = await self._redis.info("persistence")
-            appends = bool(int(info.get("aof_enabled", 0)))
-            saves = str((await self._redis.config_get("save")).get("save", "")) if not appends else ""
+            async with asyncio.timeout(ANSWER_S):
+                info = await self._redis.info("persistence")
+                appends = bool(int(info.get("aof_enabled", 0)))
+                saves = "" if appends else str((await self._redis.config_get("save")).get("save", ""))
         except (RedisError, OSError):
             return "persistence unknown", "the engine does not tell how it keeps what it has"
         if appends:
@@ -170,7 +174,8 @@ class RedisStore:
             else:
                 pipe.execute_command(name, *arguments)
         try:
-            answers: list[Any] = await pipe.execute(raise_on_error=False)
+            async with asyncio.timeout(ANSWER_S):
+                answers: list[Any] = await pipe.execute(raise_on_error=False)
         except (RedisError, OSError) as exc:
             raise _failed(exc) from exc
         return answers
