@@ -99,10 +99,17 @@ class Settings(BaseSettings):
     store_keep_bytes: Count | None = Field(
         None, description="ended streams kept in the store, in all; unset: 8 GiB, in Redis 1 GiB"
     )
+    store_synchronous: Literal["normal", "full"] = Field(
+        "normal",
+        description="of sqlite: with normal a loss of power may take the last commits; with full none, and each"
+        " waits for the disk",
+    )
     store_window_ms: float = Field(0.0, ge=0, le=1000, description="how long a commit waits for others")
     workers: int = Field(1, ge=1, le=64, description="processes on one port; more than one need a Redis store")
     node: str | None = Field(
-        None, pattern=r"^[!-~]{1,128}$", description="name of this process in resources; unset: host, process id, a random part"
+        None,
+        pattern=r"^[!-~]{1,128}$",
+        description="name of this process in resources; unset: host, process id, a random part",
     )
 
     high_water_bytes: Count = Field(

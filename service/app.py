@@ -6,7 +6,7 @@ import random
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -62,8 +62,8 @@ def hub_limits(settings: Settings) -> HubLimits:
     )
 
 
-def guard_of(settings: Settings) -> Guard:
-    """The door, out of the settings."""
+def guard_of(settings: Settings, salt: Callable[[], bytes]) -> Guard:
+    """The door, out of the settings; ``salt`` names the tenants of callers with their own keys."""
     hosts = {host.lower() for host in settings.hosts}
     if settings.host not in ("0.0.0.0", "::", ""):  # noqa: S104
         hosts.add(settings.host.lower())
@@ -73,7 +73,7 @@ def guard_of(settings: Settings) -> Guard:
     if settings.public_url:
         parts = urlsplit(settings.public_url)
         origins.add(f"{parts.scheme}://{parts.netloc}")
-    return Guard(frozenset(hosts), frozenset(origins), settings.api_keys, settings.forward_keys)
+    return Guard(frozenset(hosts), frozenset(origins), settings.api_keys, settings.forward_keys, salt)
 
 
 def embedded_engine(settings: Settings) -> EmbeddedEngine:
@@ -107,7 +107,19 @@ def store_of(settings: Settings, node: str) -> Store:
     """Where streams are kept."""
     if settings.store_is_shared:
         return RedisStore(settings.store, node)
-    return MemoryStore() if settings.store_path is None else SqliteStore(settings.store_path)
+    if settings.store_path is None:
+        return MemoryStore()
+    return SqliteStore(settings.store_path, synchronous=settings.store_synchronous)
+
+
+async def told_store(store: Store, settings: Settings) -> str:
+    """How streams are kept, in words; warns where a restart of an engine loses them."""
+    if not isinstance(store, RedisStore):
+        return settings.store
+    words, warning = await store.in_words()
+    if warning:
+        log.warning("store_may_lose", note=warning)
+    return f"redis, {words}"
 
 
 @asynccontextmanager
@@ -139,8 +151,11 @@ async def application(settings: Settings, place: WorkerPlace | None = None) -> A
         stack.push_async_callback(store.close)
         await store.open()
         hub = await stack.enter_async_context(Hub(upstream, hub_limits(settings), store=store, node=node))
-        app = web.Application(middlewares=[gate(guard_of(settings))], client_max_size=settings.max_body_bytes)
+        app = web.Application(
+            middlewares=[gate(guard_of(settings, lambda: store.salt))], client_max_size=settings.max_body_bytes
+        )
         app[keys.HUB] = hub
+        app[keys.STORE] = await told_store(store, settings)
         app[keys.UPSTREAM] = upstream
         app[keys.CONNECTIONS] = connections
         app[keys.READY] = ready
@@ -195,9 +210,9 @@ def address_of(host: str, port: int) -> str:
     return f"http://{name}:{port}"
 
 
-def tell_serving(settings: Settings, address: str) -> None:
-    """Say where the service is, and who may use it."""
-    log.info("serving", address=settings.public_url or address, upstream=settings.upstream_in_words)
+def tell_serving(settings: Settings, address: str, store: str) -> None:
+    """Say where the service is, where streams are kept, and who may use it."""
+    log.info("serving", address=settings.public_url or address, upstream=settings.upstream_in_words, store=store)
     if settings.allow_open and not settings.api_keys and not is_loopback(settings.host):
         log.warning("open_to_all", note="anybody who reaches this address may use it")
 
@@ -227,7 +242,7 @@ async def serve(settings: Settings, place: WorkerPlace | None = None) -> None:
         await place.watch_parent(parent_gone, settings.drain_s + GOODBYE_S)
     async with served(settings, place) as (app, address):
         if place is None:
-            tell_serving(settings, address)
+            tell_serving(settings, address, app[keys.STORE])
         await stop.wait()
         if place is not None:
             await leave_port(app[keys.RUNNER])
@@ -259,6 +274,7 @@ async def drain(app: web.Application, drain_s: float, now: asyncio.Event) -> Non
         async with asyncio.timeout(drain_s * 0.8):
             await hub.quiet(now)
     except TimeoutError:
+        await hub.hand_over()
         log.warning("drain_cut", running=hub.running)
     for connection in connections.open():
         connection.drain()

@@ -242,7 +242,7 @@ class Workers:
         """Say when all serve; then replace all, whenever that is asked for."""
         for seat in self._seats:
             await seat.serving.wait()
-        tell_serving(self._settings, self._port.address)
+        tell_serving(self._settings, self._port.address, "redis")
         while True:
             await self._again.wait()
             self._again.clear()

@@ -655,6 +655,11 @@ class Hub:
             self._log(stream)
             self._enter(stream, record, self._wall() + stream.terms.ttl_s)
 
+    async def hand_over(self) -> None:
+        """Give what still runs to other nodes, where there are any that can call it again."""
+        if self.peers is not None:
+            await self.peers.hand_over()
+
     # -- for what other nodes have to do with it
 
     def streams_here(self) -> "tuple[Stream, ...]":

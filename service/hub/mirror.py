@@ -18,7 +18,7 @@ from protocol.upstream.textlog import TextLog, TextTooLong
 from service.hub.keeping import Waits, ending_from, restored, told_in
 from service.hub.run import Pace
 from service.store.contract import StoreFailed
-from service.store.shared import Grew, Place, Present, Record, SharedStore, Told
+from service.store.shared import Grew, Present, Reach, Record, SharedStore, Told
 
 if TYPE_CHECKING:
     from service.hub.streams import Stream
@@ -50,7 +50,7 @@ class Mirror:
         self._over = over
         self._was_ours = was_ours
         self._is_new = not was_ours
-        self._place = Place()
+        self._place = Reach()
         self._pace = Pace()
         self._last: StreamEnd | None = None
         self._is_full = False
@@ -101,14 +101,14 @@ class Mirror:
                 self.stream.present_at(told.node, told.told)
         elif isinstance(told, Grew) and told.at == self._place and not (self._reading or self._wanted.is_set()):
             self._grow(told.data)
-            self._place = Place(told.at.version, told.at.size + len(told.data))
-        elif not (isinstance(told, Grew) and self._knows(Place(told.at.version, told.at.size + len(told.data)))):
+            self._place = Reach(told.at.version, told.at.size + len(told.data))
+        elif not (isinstance(told, Grew) and self._knows(Reach(told.at.version, told.at.size + len(told.data)))):
             self.look()
 
-    def _knows(self, place: Place) -> bool:
+    def _knows(self, place: Reach) -> bool:
         return place.version == self._place.version and place.size <= self._place.size
 
-    def compare(self, place: Place | None) -> bool:
+    def compare(self, place: Reach | None) -> bool:
         """Hold the record's place against this one's; whether it is behind, because a telling was lost."""
         is_behind = place is None or not self._knows(place)
         self.behind = 0
@@ -223,7 +223,7 @@ class Mirror:
     async def _differs(self, record: Record, text: TextLog) -> None:
         """More was shown here than is kept, or something else."""
         run, gen = self.stream.run, self.stream.run.gen
-        self._place = Place()  # each telling has the record read again, until it fits
+        self._place = Reach()  # each telling has the record read again, until it fits
         if record.kept.ending is not None:
             run.regenerate(text, "taken_over", max(gen, record.kept.gen) + 1)
         elif (self._was_ours or not _begins(text, run.log)) and self._asked_gen != gen:

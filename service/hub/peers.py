@@ -17,7 +17,7 @@ from service.hub.mirror import Mirror
 from service.hub.requests import Asked
 from service.hub.streams import Started, Stream, Terms, new_id
 from service.store.contract import Kept, Renewed, StoreFailed
-from service.store.shared import LEASE_S, Also, Claim, Place, Pulse, Record, SharedStore, Start
+from service.store.shared import LEASE_S, Also, Claim, Pulse, Reach, Record, SharedStore, Wanted
 
 if TYPE_CHECKING:
     from service.hub.hub import Hub
@@ -153,7 +153,9 @@ class Peers:
         if lost == "all":
             for stream in self._hub.streams_here():
                 identity = b"" if stream.run.options.join == "never" else self._hub.identity_of(stream)
-                await self._store.claim(Start(stream.tenant, stream.id, identity, None, bool(identity), False, 1 << 30))
+                await self._store.claim(
+                    Wanted(stream.tenant, stream.id, identity, None, bool(identity), False, 1 << 30)
+                )
                 for name in stream.channels:
                     await self._store.announce(stream.tenant, name, stream.id)
 
@@ -304,7 +306,7 @@ class Peers:
         join = asked.options.join
         for _ in range(ATTEMPTS):
             stream_id = new_id()
-            start = Start(
+            start = Wanted(
                 tenant, stream_id, asked.identity, key, join != "never", join == "replay",
                 self._hub.most_per_tenant, stale,
             )  # fmt: skip
@@ -535,7 +537,7 @@ class Peers:
 
     async def glimpse(self, kept: Kept) -> Stream | None:
         """A stream that runs at another node as it stands, for a list; nobody follows it."""
-        record = await self._store.record(kept.stream, Place())
+        record = await self._store.record(kept.stream, Reach())
         if record is None or record.kept.ending is not None:
             return None
         stream, _ = await self._hub.shelf.stream(record.kept, [record.data])

@@ -147,10 +147,12 @@ class Store(Protocol):
     Attributes:
         durable: whether what is committed outlives the process.
         shared: whether it is a `service.store.shared.SharedStore`.
+        salt: random bytes of its own, the same for all who use it; empty until it was reached.
     """
 
     durable: bool
     shared: bool
+    salt: bytes
 
     async def open(self) -> None:
         """Make it usable.

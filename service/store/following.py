@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from service.store.contract import StoreFailed
-from service.store.shared import Grew, Look, Place, Present, Told
+from service.store.shared import Grew, Look, Present, Reach, Told
 
 log = structlog.get_logger()
 PAUSE_S = 0.5  # before a lost connection is made anew
@@ -140,7 +140,7 @@ def _told(data: bytes) -> Told:
     words = head.decode().split(" ")
     match words[0]:
         case "G":
-            return Grew(Place(int(words[1]), int(words[2])), rest)
+            return Grew(Reach(int(words[1]), int(words[2])), rest)
         case "P":
             return Present(words[1], rest)
         case _:

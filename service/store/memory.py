@@ -1,5 +1,6 @@
 """A store in memory: the laws without the durability, for processes that need not outlive themselves."""
 
+import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -27,6 +28,7 @@ class MemoryStore:
         self._streams: dict[str, _Stream] = {}  # oldest first
         self._keys: dict[tuple[str, str], tuple[str, bytes]] = {}
         self._places = 0
+        self.salt = secrets.token_bytes(32)
 
     async def open(self) -> None:
         """Nothing is needed."""

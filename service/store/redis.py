@@ -35,7 +35,7 @@ from service.store.contract import (
 )
 from service.store.following import Following
 from service.store.scripts import Script
-from service.store.shared import LEASE_S, Also, Claim, Place, Pulse, Record, Start, Told
+from service.store.shared import LEASE_S, Also, Claim, Pulse, Reach, Record, Told, Wanted
 
 log = structlog.get_logger()
 
@@ -83,6 +83,7 @@ class RedisStore:
         self._held: dict[str, _Held] = {}
         self._is_prepared = False
         self._run_id = ""
+        self.salt = b""
         self._mark = ""
         self._following = Following(self._redis, node)
 
@@ -108,13 +109,16 @@ class RedisStore:
                     raise StoreRefused(f"the store is Redis {info['redis_version']}; it takes Redis 7.0 or Valkey 7.2")
                 await self._redis.set(_all("schema"), VERSION, nx=True)
                 schema = int(await self._redis.get(_all("schema")) or VERSION)
+                await self._redis.set(_all("salt"), secrets.token_bytes(32), nx=True)
+                salt = await self._redis.get(_all("salt"))
+                assert isinstance(salt, bytes), "what was set is there"
         except (AuthenticationError, NoPermissionError) as exc:
             raise StoreRefused(f"the store refuses this service: {str(exc).split()[0]}") from exc
         except (RedisError, OSError) as exc:
             raise _failed(exc) from exc
         if schema > VERSION:
             raise StoreRefused(f"the store was written by a newer version of the service (schema {schema})")
-        self._run_id = str(info["run_id"])
+        self._run_id, self.salt = str(info["run_id"]), salt
         self._is_prepared = True
         self._following.start()
 
@@ -450,7 +454,7 @@ class RedisStore:
 
     # -- starts
 
-    async def claim(self, start: Start) -> Claim:
+    async def claim(self, start: Wanted) -> Claim:
         """See `service.store.shared.SharedStore.claim`."""
         values = [
             start.stream, start.identity.hex(), quote(start.key, safe="") if start.key is not None else "",
@@ -490,13 +494,13 @@ class RedisStore:
 
     # -- streams of any owner
 
-    async def record(self, stream: str, behind: Place | None) -> Record | None:
+    async def record(self, stream: str, behind: Reach | None) -> Record | None:
         """See `service.store.shared.SharedStore.record`."""
         place = ("", 0) if behind is None else (behind.version, behind.size)
         found = await self._one(scripts.READ, _stream(stream, "record", "text"), place)
         return _record(stream, found) if found else None
 
-    async def places(self, streams: Sequence[str]) -> list[Place | None]:
+    async def places(self, streams: Sequence[str]) -> list[Reach | None]:
         """See `service.store.shared.SharedStore.places`."""
         answers = await self._call(
             [
@@ -509,7 +513,7 @@ class RedisStore:
             ]
         )
         return [
-            None if version is None or status is not None else Place(int(version), int(size))
+            None if version is None or status is not None else Reach(int(version), int(size))
             for (version, status), size in zip(answers[::2], answers[1::2], strict=True)
         ]
 
@@ -543,7 +547,7 @@ class RedisStore:
                 (scripts.TAKE, _stream(stream, "record"), (owner, self.node)),
             ]
         )
-        record = await self.record(stream, Place()) if fence is not None else None
+        record = await self.record(stream, Reach()) if fence is not None else None
         if record is None:
             if stream not in self._held:
                 await self._one("HDEL", _node(self.node, "runs"), stream)
@@ -697,7 +701,7 @@ def _record(stream: str, found: Sequence[Any]) -> Record:
     return Record(
         _kept(stream, row, 0),
         row["owner"].decode(),
-        Place(int(row["version"]), int(size)),
+        Reach(int(row["version"]), int(size)),
         data,
         bool(whole),
         also,

@@ -22,7 +22,7 @@ LEASE_S = 6.0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Reach:
     """How far a record was read: it is written anew with a higher version, and else only grows, in bytes."""
 
     version: int = -1
@@ -55,7 +55,7 @@ class Record:
 
     kept: Kept
     owner: str
-    place: Place
+    place: Reach
     data: bytes
     whole: bool
     also: Also
@@ -68,7 +68,7 @@ class Record:
 class Grew:
     """Told of a stream: at this place these bytes were added."""
 
-    at: Place
+    at: Reach
     data: bytes
 
 
@@ -122,7 +122,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class Wanted:
     """A start that wants a stream.
 
     Attributes:
@@ -169,7 +169,7 @@ class SharedStore(Store, Protocol):
 
     # -- starts
 
-    async def claim(self, start: Start) -> Claim:
+    async def claim(self, start: Wanted) -> Claim:
         """Lead, or come to what is there."""
 
     async def release(self, tenant: str, stream: str) -> None:
@@ -183,10 +183,10 @@ class SharedStore(Store, Protocol):
 
     # -- streams of any owner
 
-    async def record(self, stream: str, behind: Place | None) -> Record | None:
+    async def record(self, stream: str, behind: Reach | None) -> Record | None:
         """What is kept of a stream, its text behind a place; without text where that is None."""
 
-    async def places(self, streams: Sequence[str]) -> list[Place | None]:
+    async def places(self, streams: Sequence[str]) -> list[Reach | None]:
         """Where the records of some streams end now."""
 
     async def wish(self, stream: str, code: str, *, force: bool = False, nodes: Sequence[str] = ()) -> str:

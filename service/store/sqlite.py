@@ -3,7 +3,7 @@
 One thread writes, and all that a process has to say in one loop turn is one transaction; another
 thread reads, over a connection of its own. With ``synchronous = NORMAL`` and a write-ahead log a
 commit is in the kernel's hands: it survives the process, and a loss of power takes at most the
-last commits, never the file.
+last commits, never the file. With ``FULL`` it takes none, and each commit waits for the disk.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ from service.store.contract import (
 log = structlog.get_logger()
 Result = TypeVar("Result")
 
-VERSION = 1
+VERSION = 2
 # From nothing to each version; what is listed last is the schema of today.
 MIGRATIONS = (
     """
@@ -78,6 +78,10 @@ MIGRATIONS = (
     CREATE TABLE totals (streams INTEGER NOT NULL, bytes INTEGER NOT NULL);
     INSERT INTO totals VALUES (0, 0);
     """,
+    """
+    CREATE TABLE salts (salt BLOB NOT NULL);
+    INSERT INTO salts VALUES (randomblob(32));
+    """,
 )
 # A block grows by what comes until it has this many bytes: a token is never a row.
 # It is written anew with each commit that grows it, so a larger one would cost more.
@@ -96,17 +100,20 @@ class SqliteStore:
 
     Args:
         path: of the file; its directory is made where it is not there.
+        synchronous: ``normal`` or ``full``.
     """
 
     durable = True
     shared = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, synchronous: str = "normal") -> None:
+        self._synchronous = synchronous
         self._path = path
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
+        self.salt = b""
         self._lock: int | None = None
         # Of each running stream: its place, the number of its last block, and what that holds.
         self._open: dict[str, tuple[int, int, bytes]] = {}
@@ -176,12 +183,13 @@ class SqliteStore:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         for number in range(version, VERSION):
             connection.executescript(f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
+        (self.salt,) = connection.execute("SELECT salt FROM salts").fetchone()
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             connection.execute("PRAGMA wal_autocheckpoint = 4000")
         except BaseException:
             connection.close()

@@ -4,9 +4,8 @@ import hashlib
 import hmac
 import ipaddress
 import re
-import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -32,8 +31,8 @@ class Guard:
     origins: frozenset[str]
     keys: Mapping[str, str]
     forward_keys: bool = False
-    # Tenants of callers with their own keys are named by this process alone.
-    _salt: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    # Tenants of callers with their own keys are named so by all who use one store, and by nobody else.
+    salt: Callable[[], bytes] = bytes
 
     def check_host(self, request: web.Request) -> None:
         """Refuse a request that was meant for another name (DNS rebinding).
@@ -62,7 +61,7 @@ class Guard:
         """Whose request it is.
 
         Raises:
-            Refusal: ``unauthenticated``.
+            Refusal: ``unauthenticated``; ``overloaded``, where tenants cannot be told apart yet.
         """
         key = presented_key(request)
         if self.keys:
@@ -73,7 +72,9 @@ class Guard:
         if self.forward_keys:
             if not key:
                 raise Refusal("unauthenticated", "bring your own upstream key, as x-api-key")
-            return "key-" + hmac.digest(self._salt, key.encode(errors="surrogateescape"), "sha256").hex()[:32]
+            if not (salt := self.salt()):
+                raise Refusal("overloaded", "where streams are kept cannot be reached yet", retry_after_s=1)
+            return "key-" + hmac.digest(salt, key.encode(errors="surrogateescape"), "sha256").hex()[:32]
         return LOCAL_TENANT
 
 

@@ -30,6 +30,7 @@ class PublicAddress:
 HUB = web.AppKey("hub", Hub)
 UPSTREAM = web.AppKey("upstream", HttpUpstream)
 CONNECTIONS = web.AppKey("connections", Connections)
+STORE = web.AppKey("store", str)  # how streams are kept, in words
 MAX_BODY_BYTES = web.AppKey("max_body_bytes", int)
 READY = web.AppKey("ready", Readiness)
 RUNNER = web.AppKey("runner", Runner)

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from protocol.errors import Refusal
 from service.hub.hub import Hub
+from service.hub.peers import Peers
 from service.web.connection import Connections
 from service.web.errors import json_response
 from service.web.keys import CONNECTIONS, HUB, READY, SIBLINGS
@@ -78,6 +79,16 @@ async def private_door(app: web.Application, path: Path) -> AsyncIterator[None]:
         await runner.cleanup()
 
 
+def _among_nodes(peers: Peers | None) -> Iterator[Metric]:
+    """What a node has to do with the others on its store; zeros where there are none."""
+    mirrors, behind = (peers.mirrors, peers.behind_bytes) if peers else (0, 0)
+    repairs, taken = (peers.repairs, peers.leases_taken) if peers else (0, 0)
+    yield GaugeMetricFamily("fanlight_store_mirrors", "Streams of other nodes that are followed.", mirrors)
+    yield GaugeMetricFamily("fanlight_store_mirror_behind_bytes", "What they had missed when last compared.", behind)
+    yield CounterMetricFamily("fanlight_store_mirror_repairs", "How often they had missed something.", repairs)
+    yield CounterMetricFamily("fanlight_store_leases_taken", "Streams that were taken over from other nodes.", taken)
+
+
 class _Told(Collector):
     """Figures that were gathered before they were asked for."""
 
@@ -107,6 +118,8 @@ class _Figures(Collector):
             "fanlight_store_commit_seconds", "What they took.", count_value=journal.commits, sum_value=journal.commit_s
         )
         yield GaugeMetricFamily("fanlight_store_backlog_bytes", "Text that waits for a commit.", journal.backlog_bytes)
+        yield CounterMetricFamily("fanlight_store_changes", "What was written in them.", journal.changes)
+        yield from _among_nodes(hub.peers)
         yield GaugeMetricFamily("fanlight_readers", "Connections that read streams.", len(self._connections))
         yield CounterMetricFamily("fanlight_events", "Upstream events of ended streams.", tally.events)
         yield CounterMetricFamily("fanlight_text_bytes", "Bytes of text of ended streams.", tally.text_bytes)
