@@ -45,7 +45,7 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.run
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q --disable-pip-version-check --group dev -e .
 	@touch $@
 
-# The tables of docs/performance.md. Needs a C compiler; nginx with nchan for two of the peers.
+# The tables of docs/performance.md. Needs a C compiler and redis-server; nginx with nchan for two of the peers.
 bench: $(VENV)/.dev
 	$(BIN)/python -m pip install -q --disable-pip-version-check websockets jiter ijson
 	$(BIN)/python bench/fanout/run.py --picture docs/fanout.svg
@@ -53,6 +53,6 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m bench.parsing
 	$(BIN)/python -m bench.doubled
 	$(BIN)/python -m bench.pauses
-	$(BIN)/python -m bench.store
+	$(BIN)/python -m bench.store --picture docs/store.svg
 	$(BIN)/python bench/gateway/run.py
 	$(BIN)/python -m bench.structured --svg docs/structured.svg
