@@ -629,12 +629,12 @@ class Hub:
             call: as it is kept.
             text: a generation that is to replace what readers here were shown.
         """
-        stream.node = self.node
         space = self._tenants.setdefault(stream.tenant, _Tenant())
         space.streams[stream.id] = stream
         if code == "interrupted" and stream.restarts > 0 and call is not None:
             headers, body = call_from(call)
             stream.restarts -= 1
+            stream.node = self.node
             record = self._pump(stream, identity, body, headers, stream.restarts)
             record.call = call
             if text is not None:
@@ -904,7 +904,7 @@ class Hub:
         self._ticks += 1
         if self._ticks % PRUNE_TICKS == 0 and self.journal.store.durable:
             self._own(self.prune())
-        for stream in list(self._running):
+        for stream in (*self._running, *(self.peers.mirrored if self.peers is not None else ())):
             stream.beat(SILENCE_S)
             stream.tell_presence()
         if self._ticks % int(SILENCE_S / TICK_S) == 0:

@@ -422,6 +422,11 @@ class Peers:
         return stream in self._mirrors
 
     @property
+    def mirrored(self) -> tuple[Stream, ...]:
+        """The streams of other nodes that are followed."""
+        return tuple(self._mirrors)
+
+    @property
     def mirrors(self) -> int:
         """How many streams of other nodes are followed."""
         return len(self._mirrors)

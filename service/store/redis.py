@@ -232,7 +232,7 @@ class RedisStore:
                 case b"lost":
                     lost.append(stream)
                     self.disown(stream)
-                case b"gap":
+                case _:  # an engine that lost some of it, or all
                     raise StoreFailed("the record is not what was written")
         await self._close([change for said in told.values() for change in said], weights)
         return lost
