@@ -696,6 +696,11 @@ class Hub:
                 self.kept.give_up(stream)
         self.journal.suspect(stream.id for stream in self._running)
 
+    def outdated(self, stream_id: str, gen: int) -> None:
+        """An ended stream is of that generation by now: another one in memory is given up, to be read anew."""
+        for stream in [stream for stream in self._ended if stream.id == stream_id and stream.run.gen < gen]:
+            self.kept.give_up(stream)
+
     def take_in(self, stream: Stream) -> None:
         """Have a mirror at hand."""
         self._tenants.setdefault(stream.tenant, _Tenant()).streams[stream.id] = stream

@@ -225,7 +225,9 @@ class Mirror:
         run, gen = self.stream.run, self.stream.run.gen
         self._place = Reach()  # each telling has the record read again, until it fits
         if record.kept.ending is not None:
-            run.regenerate(text, "taken_over", max(gen, record.kept.gen) + 1)
+            gen = max(gen, record.kept.gen)
+            await self._store.renew(self.stream.id, gen)
+            run.regenerate(text, "taken_over", gen + 1)
         elif (self._was_ours or not _begins(text, run.log)) and self._asked_gen != gen:
             await self._store.renew(self.stream.id, gen)
             self._asked_gen = gen

@@ -187,7 +187,10 @@ class Peers:
     async def _look_at(self, stream_id: str) -> None:
         """Do what a stream's record asks of its owner."""
         record = await self._store.record(stream_id, None)
-        if record is None or record.kept.ending is not None:
+        if record is None:
+            return
+        if record.kept.ending is not None:
+            self._hub.outdated(stream_id, record.kept.gen)
             return
         if not record.owner:
             await self._take(record.kept.tenant, stream_id, "")

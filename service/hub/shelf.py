@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import orjson
 import structlog
@@ -87,7 +88,7 @@ class Shelf:
             raise Refusal("overloaded", "what was kept cannot be read now", retry_after_s=1) from exc
         try:
             stream, identity = await self.stream(kept, blocks)
-            ending = ending_from(kept.ending)
+            ending = replace(ending_from(kept.ending), gen=kept.gen)
             if stream.run.log.size < ending.to:
                 stream.run.end_text()  # it ended with half a pair, and no event says so
             if stream.run.log.sha256() == ending.sha256:

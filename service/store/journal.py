@@ -64,6 +64,7 @@ class Journal:
         self._loop = asyncio.get_running_loop()
         self._waiting: list[tuple[Change | None, Then]] = []
         self._unkept: set[str] = set()  # streams of which something was shown and not kept
+        self._writing = ""  # the one of them that is being written anew
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -88,7 +89,7 @@ class Journal:
 
     def is_kept(self, stream: str) -> bool:
         """Whether everything that was shown of a stream is kept."""
-        return self.store.durable and stream not in self._unkept
+        return self.store.durable and stream not in self._unkept and stream != self._writing
 
     def add(self, change: Change | None, then: Then = _nothing) -> None:
         """Keep a change, then call ``then``, in the order of calls; None only keeps the order."""
@@ -178,12 +179,14 @@ class Journal:
                 # One by one: all that an hour has left may be more than one commit can take. What is
                 # shown of a stream meanwhile has it written once more.
                 while self._unkept:
-                    stream = self._unkept.pop()
+                    stream = self._writing = self._unkept.pop()
                     try:
                         await self._write_anew(stream)
                     except BaseException:
                         self._unkept.add(stream)
                         raise
+                    finally:
+                        self._writing = ""
                     missed += 1
             except Exception:
                 if self._closing:

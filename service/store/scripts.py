@@ -141,12 +141,14 @@ redis.call('HSET', KEYS[1], 'grace', math.max(tonumber(there[3] or 0), tonumber(
 return there[1]
 """)
 
-# Law: what is asked of the owner of a running stream stands in its record: a generation above one.
+# Law: what is asked of the owner of a running stream stands in its record: a generation above one. What
+# has ended has nobody who would write it: its generation rises at once, its text and ending stay.
 # KEYS: record. ARGV: generation. Returns the owner.
 RENEW = Script("""#!lua
 local there = redis.call('HMGET', KEYS[1], 'owner', 'status', 'gen', 'renew')
-if not there[1] or there[2] or tonumber(there[3]) > tonumber(ARGV[1]) then return false end
-redis.call('HSET', KEYS[1], 'renew', math.max(tonumber(there[4] or 0), tonumber(ARGV[1])))
+if not there[1] or tonumber(there[3]) > tonumber(ARGV[1]) then return false end
+if there[2] then redis.call('HSET', KEYS[1], 'gen', tonumber(ARGV[1]) + 1, 'reason', 'taken_over')
+else redis.call('HSET', KEYS[1], 'renew', math.max(tonumber(there[4] or 0), tonumber(ARGV[1]))) end
 return there[1]
 """)
 

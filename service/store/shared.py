@@ -201,7 +201,10 @@ class SharedStore(Store, Protocol):
         """
 
     async def renew(self, stream: str, gen: int) -> None:
-        """More was shown of a generation than is kept: its owner is asked for one above it."""
+        """More was shown of a generation than is kept: its owner is asked for one above it.
+
+        One that has ended is of the next generation from then on, with the text and the ending that it has.
+        """
 
     async def present(self, stream: str, told: bytes) -> None:
         """Say who reads a stream here; nobody where ``told`` is empty."""

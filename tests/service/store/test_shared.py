@@ -237,3 +237,17 @@ async def test_what_one_said_of_a_channel_is_heard_by_all_until_its_stream_is_ov
     assert await b.under("t", "wall") == ["s"]
     await a.release("t", "s")
     assert await b.under("t", "wall") == []
+
+
+async def test_a_generation_above_one_is_asked_of_the_owner_or_is_there_at_once_where_it_has_ended(pair):
+    a, b = pair
+    await a.commit([begun("s"), Grown("s", b"1")])
+    await b.renew("s", 1)
+    record = await a.record("s", None)
+    assert (record.renew, record.kept.gen, await a.asked()) == (1, 1, ("s",))
+    await a.commit([Renewed("s", 2, "taken_over"), ended("s")])
+    await b.renew("s", 1)
+    assert (await a.find("s")).gen == 2
+    await b.renew("s", 2)
+    kept = await a.find("s")
+    assert (kept.gen, kept.reason, kept.ending, await text_of(a, "s")) == (3, "taken_over", b"ending", b"1")
