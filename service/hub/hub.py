@@ -621,19 +621,27 @@ class Hub:
         await self.go_on(stream, identity, kept.body, "interrupted")
 
     async def go_on(
-        self, stream: Stream, identity: bytes, call: bytes | None, code: str, *, text: TextLog | None = None
+        self,
+        stream: Stream,
+        identity: bytes,
+        call: bytes | None,
+        code: str,
+        *,
+        text: TextLog | None = None,
+        given: bool = False,
     ) -> None:
         """Call a stream again that ran when its process died, or end it as ``code`` says.
 
         Args:
             call: as it is kept.
             text: a generation that is to replace what readers here were shown.
+            given: its process gave it up for another to call it again; that is none of its restarts.
         """
         space = self._tenants.setdefault(stream.tenant, _Tenant())
         space.streams[stream.id] = stream
-        if code == "interrupted" and stream.restarts > 0 and call is not None:
+        if code == "interrupted" and (given or stream.restarts > 0) and call is not None:
             headers, body = call_from(call)
-            stream.restarts -= 1
+            stream.restarts -= not given
             stream.node = self.node
             record = self._pump(stream, identity, body, headers, stream.restarts)
             record.call = call
@@ -668,7 +676,8 @@ class Hub:
 
     def runs_here(self, stream_id: str) -> Stream | None:
         """The stream of that id, where this process runs it."""
-        return next((stream for stream in self._running if stream.id == stream_id), None)
+        found = (space.streams.get(stream_id) for space in self._tenants.values())
+        return next((stream for stream in found if stream in self._running), None)
 
     def keeping_of(self, stream: Stream) -> Keeping:
         """The way into the journal of a stream that runs here."""
@@ -680,20 +689,21 @@ class Hub:
 
     def is_moving(self, stream: Stream) -> bool:
         """Whether another node could call a stream again that runs here."""
-        return stream.restarts > 0 and self._running[stream].call is not None
+        return self._running[stream].call is not None
 
     def engine_came_back(self, lost: str) -> None:
         """The store has lost ``some`` of what it had, or ``all``: what runs here is written anew.
 
-        So is what ended of late; else what ended is as gone here as it is there.
+        Where some is lost so is what ended of late; where all is, what ended is as gone here as it is there.
         """
         now = self._wall()
         for stream in list(self._ended):
-            ended = stream.run.times.ended or 0.0
-            if now - ended < RECENT_S:
-                self.journal.suspect([stream.id])
-            elif lost == "all" and self.journal.is_kept(stream.id):
+            if not self.journal.is_kept(stream.id):
+                continue  # it is written anew in any case
+            if lost == "all":
                 self.kept.give_up(stream)
+            elif now - (stream.run.times.ended or 0.0) < RECENT_S:
+                self.journal.suspect([stream.id])
         self.journal.suspect(stream.id for stream in self._running)
 
     def outdated(self, stream_id: str, gen: int) -> None:
@@ -871,6 +881,19 @@ class Hub:
         return tuple(
             (tenant, channel) for tenant, space in self._tenants.items() for channel in space.channels.values()
         )
+
+    def has_reached(self, stream: Stream, cursor: Cursor | None) -> bool:
+        """Whether a stream has what a reader was shown; one that follows another node's may be about to."""
+        return self.peers is None or self.peers.has_reached(stream, cursor)
+
+    async def reach(self, stream: Stream, cursor: Cursor | None) -> None:
+        """Wait until it has, for a moment: a cursor that nobody was given is ahead for ever."""
+        if self.peers is not None:
+            await self.peers.reach(stream, cursor)
+
+    def reach_then(self, stream: Stream, cursor: Cursor | None, then: Callable[[Refusal | None], None]) -> None:
+        """`reach` for a caller that cannot wait."""
+        self._own(self._told(self.reach(stream, cursor), then))
 
     async def under(self, tenant: str, name: str) -> "tuple[Stream, ...]":
         """The streams that run under a channel's name, at whatever node.

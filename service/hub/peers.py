@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from protocol.errors import Refusal
+from protocol.wire.cursors import Cursor
 from protocol.wire.endings import Status
 from service.hub.mirror import Mirror
 from service.hub.requests import Asked
@@ -29,6 +30,7 @@ LATE_S = 1.5
 COMPARE_BEATS = 2  # between comparisons of what is mirrored with what is kept
 LINGER_S = 2.0  # a mirror without a reader is kept this long for the next one
 ATTEMPTS = 5
+REACH_S = 2.0  # a reader that is ahead of a mirror waits this long for it
 # A stream that was claimed is begun within a commit.
 BEGUN_S, BEGUN_PACE_S = 3.0, 0.02
 
@@ -251,11 +253,13 @@ class Peers:
 
     async def _take(self, tenant: str, stream_id: str, owner: str) -> None:
         # What a node gave up for another one to take, and that one did not, has no owner.
-        record = await self._store.take(stream_id, owner) or await self._store.take(stream_id, "")
+        record = await self._store.take(stream_id, owner) if owner else None
+        given = record is None
+        record = record or await self._store.take(stream_id, "")
         if record is not None:
             self.leases_taken += 1
             log.info("lease_taken", stream=stream_id, owner=owner)
-            await self._go_on(record)
+            await self._go_on(record, given=given)
         elif (kept := await self._store.find(stream_id)) is None:
             await self._store.drop_claim(tenant, stream_id)
         elif kept.ending is not None:
@@ -263,7 +267,7 @@ class Peers:
         if owner and owner != self._store.node:
             await self._store.leave(owner, stream_id)
 
-    async def _go_on(self, record: Record) -> None:
+    async def _go_on(self, record: Record, *, given: bool) -> None:
         """Run a stream that has become this node's."""
         kept = record.kept
         mirrored = next((stream for stream in self._mirrors if stream.id == kept.stream), None)
@@ -278,7 +282,7 @@ class Peers:
             stream.terms.also(record.also)
             stream.present_elsewhere(record.present, self._store.node)
         stream.elsewhere = {node: told for node, told in stream.elsewhere.items() if node in self._nodes}
-        await self._hub.go_on(stream, identity, kept.body, record.wish or "interrupted", text=text)
+        await self._hub.go_on(stream, identity, kept.body, record.wish or "interrupted", text=text, given=given)
 
     async def hand_over(self) -> None:
         """Give what runs here to other nodes, where they can call it again."""
@@ -438,6 +442,21 @@ class Peers:
     def behind_bytes(self) -> int:
         """What the mirrors had missed at the last comparison."""
         return sum(mirror.behind for mirror, _ in self._mirrors.values())
+
+    def has_reached(self, stream: Stream, cursor: Cursor | None) -> bool:
+        """Whether a stream has what a cursor says; what is not mirrored has all there is."""
+        run = stream.run
+        if cursor is None or stream not in self._mirrors or cursor.gen < run.gen:
+            return True
+        head = run.log.count if cursor.raw else run.log.size
+        return cursor.gen == run.gen and cursor.position <= head and not cursor.after_end
+
+    async def reach(self, stream: Stream, cursor: Cursor | None) -> None:
+        """Read the record until a mirror has what a cursor says, but not for long."""
+        until = self._loop.time() + REACH_S
+        while not self.has_reached(stream, cursor) and self._loop.time() < until:
+            self._mirrors[stream][0].look()
+            await asyncio.sleep(BEGUN_PACE_S)
 
     async def mirror(self, tenant: str, stream_id: str) -> Stream | None:
         """A stream that runs at another node, as it grows; None where there is no such.

@@ -126,7 +126,7 @@ class RedisStore:
         """See `service.store.contract.Store.ready`."""
         if not self._is_prepared:
             await self._prepare()
-        await self._one("PING")
+        await self._one("SET", _all("ready"), 1)  # one that is full or read-only answers, too
 
     async def close(self) -> None:
         """See `service.store.contract.Store.close`."""
@@ -198,7 +198,13 @@ class RedisStore:
         forgotten = [stream for stream, said in told.items() if any(isinstance(one, Forgotten) for one in said)]
         for stream in forgotten:
             del told[stream]
-        lost = await self._write(told) if told else []
+        held = frozenset(self._held)
+        try:
+            lost = await self._write(told) if told else []
+        except StoreFailed:
+            for stream in told.keys() - held:  # what may not have begun is written from its beginning
+                self._held.pop(stream, None)
+            raise
         if forgotten:
             await self._forget(forgotten)
         return lost

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from protocol.errors import Refusal
 from protocol.wire.commands import VIEWS
-from protocol.wire.cursors import Cursor, parse_cursor
+from protocol.wire.cursors import Cursor
 from protocol.wire.frames import BARE, CHANNEL_NDJSON, CHANNEL_SSE, NDJSON, SSE, Framing
 from protocol.wire.options import CHANNEL_PATTERN
 from service.hub.channels import Listener
@@ -27,7 +27,7 @@ from service.web.connection import (
     in_charge,
 )
 from service.web.keys import CONNECTIONS, CORS, HUB, TENANT
-from service.web.streams import read_of
+from service.web.streams import asked_cursor, read_of
 
 SSE_RETRY = b"retry: 1000\n\n"
 
@@ -56,13 +56,9 @@ def asked_channel(request: web.Request) -> str:
     return name
 
 
-def _cursor(request: web.Request) -> Cursor | None:
-    return parse_cursor(request.headers.get("Last-Event-ID") or request.query.get("cursor"))
-
-
 async def events(request: web.Request) -> web.StreamResponse:
     """``GET /v1/streams/{id}/events``: Server-Sent Events."""
-    stream, cursor = await read_of(request), _cursor(request)
+    stream, cursor = await read_of(request), asked_cursor(request)
     ending = stream.run.ending
     if cursor is not None and cursor.after_end and ending and (cursor.gen, cursor.position) == (ending.gen, ending.to):
         # The reader has seen the ending: 204 tells an EventSource to stay away.
@@ -72,13 +68,13 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 async def ndjson(request: web.Request) -> web.StreamResponse:
     """``GET /v1/streams/{id}/ndjson``: one message a line."""
-    return await _read(request, await read_of(request), NDJSON, "application/x-ndjson", _cursor(request), b"")
+    return await _read(request, await read_of(request), NDJSON, "application/x-ndjson", asked_cursor(request), b"")
 
 
 async def text(request: web.Request) -> web.StreamResponse:
     """``GET /v1/streams/{id}/text``: the bare text; only a good ending ends the body cleanly."""
     stream = await read_of(request)
-    mode, start = text_place(stream.run, _cursor(request))
+    mode, start = text_place(stream.run, asked_cursor(request))
     connection = _open(
         request, BARE, "text/plain; charset=utf-8", {"Fanlight-Attached": f"{mode} {stream.run.gen}.{start}"}
     )
@@ -132,7 +128,7 @@ async def _listen(request: web.Request, framings: Mapping[bool, Framing], conten
     if first:
         connection.write(connection.framing.body(first))
     with in_charge(connection):
-        hub.listen(tenant, name, listener, _cursor(request), running=running)
+        hub.listen(tenant, name, listener, asked_cursor(request), running=running)
     return Sent(keep_alive=False)
 
 

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from protocol.errors import Refusal
 from protocol.upstream.request import check_members
+from protocol.wire.cursors import Cursor, parse_cursor
 from protocol.wire.endings import Status
 from protocol.wire.options import parse_options
 from service.hub.hub import NATIVE
@@ -31,6 +32,11 @@ async def found(request: web.Request) -> Stream:
     return await request.app[HUB].fetch(request[TENANT], request.match_info["id"])
 
 
+def asked_cursor(request: web.Request) -> Cursor | None:
+    """Where the reader stands."""
+    return parse_cursor(request.headers.get("Last-Event-ID") or request.query.get("cursor"))
+
+
 async def read_of(request: web.Request) -> Stream:
     """The stream to be read: the one that the path names, or with ``?pace=`` a replay of it.
 
@@ -39,6 +45,7 @@ async def read_of(request: web.Request) -> Stream:
     """
     stream, pace = await found(request), request.query.get("pace")
     if pace is None:
+        await request.app[HUB].reach(stream, asked_cursor(request))
         return stream
     try:
         factor = 1.0 if pace == "original" else float(pace)

@@ -313,7 +313,17 @@ class ManySocket(WebSocketConnection):
         self._see(stream, command)
 
     def _see(self, stream: Stream, command: Subscribe) -> None:
-        if not self._is_ready([stream], command, partial(self._see, stream, command)):
+        cursor = parse_cursor(command.cursor)
+        if not self._hub.has_reached(stream, cursor):
+            self.held = True
+            self._hub.reach_then(
+                stream, cursor, lambda _: self.go_on(partial(self._attach, stream, command), command.ref)
+            )
+            return
+        self._attach(stream, command)
+
+    def _attach(self, stream: Stream, command: Subscribe) -> None:
+        if not self._is_ready([stream], command, partial(self._attach, stream, command)):
             return
         with stream.hold():  # replacing one's only subscription is not leaving
             self._drop_subscription(stream.id)

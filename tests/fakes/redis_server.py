@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
-
-from tests.fakes.waiting import until
+from redis.exceptions import RedisError
 
 SERVER = shutil.which("redis-server")
 needs_redis = pytest.mark.skipif(SERVER is None, reason="no redis-server here; scripts/system-packages installs it")
@@ -36,9 +35,15 @@ class RedisServer:
             SERVER, "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", "",
             *self._arguments, stdout=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
-        await until(self.socket.exists)
-        async with Redis.from_url(self.url) as redis:
-            await redis.ping()
+        async with asyncio.timeout(20):
+            while not await self._answers():
+                await asyncio.sleep(0.01)
+
+    async def _answers(self) -> bool:
+        try:
+            return bool(await self.command("PING"))
+        except RedisError:
+            return False
 
     async def kill(self) -> None:
         """Be gone, as after a crash."""

@@ -446,3 +446,25 @@ async def test_a_full_engine_stops_new_starts_and_not_the_show(server: RedisServ
         with pytest.raises(aiohttp.ClientResponseError):
             async with a.http.get(a.url + "/v1/streams/st_unknown") as answer:
                 answer.raise_for_status()
+
+
+async def test_a_reader_that_comes_from_the_owner_with_more_than_a_mirror_has_loses_nothing(server: RedisServer):
+    gate = Gate()
+    async with nodes(server, Play([start(), text("hello"), gate, text(" world"), Hang()]), Play([])) as (a, b):
+        stream = await a.start()
+        async with b.http.ws_connect(f"{b.url}/v1/streams/{stream}/ws") as socket:
+            await socket.receive_json()
+            b.hub.journal.store._following._followers[f"fanlight:{{{stream}}}:told"] = lambda told: None
+            gate.open()
+            await until(lambda: a.hub.runs_here(stream).run.log.size == 11)
+            for path in ("ndjson", "events"):
+                async with b.http.get(f"{b.url}/v1/streams/{stream}/{path}?cursor=1.11") as answer:
+                    while b'"attached"' not in (line := await answer.content.readline()):
+                        pass
+                    assert b'"mode":"live"' in line
+        async with b.http.ws_connect(b.url + "/v1/ws") as many:
+            b.hub.journal.store._following._followers[f"fanlight:{{{stream}}}:told"] = lambda told: None
+            await many.send_json({"type": "subscribe", "stream": stream, "cursor": "1.11"})
+            assert (await many.receive_json(timeout=5))["mode"] == "live"
+            await many.send_json({"type": "subscribe", "stream": stream, "cursor": "1.99"})
+            assert (await many.receive_json(timeout=5))["mode"] == "snapshot"

@@ -4,12 +4,14 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from redis.asyncio import Redis
 
 from service.store.contract import (
     Begun,
@@ -218,6 +220,7 @@ async def test_a_file_that_is_none_is_set_aside_and_never_deleted(tmp_path: Path
     assert aside.read_bytes().startswith(b"no database")
 
 
+LATER = 4e9  # nothing expires by itself while a test runs
 NAMES = st.sampled_from(["a", "b", "c"])
 
 
@@ -233,7 +236,7 @@ class Killed(RuleBasedStateMachine):
         self.model = MemoryStore()
         self.store = self.opened()
 
-    def opened(self) -> SqliteStore:
+    def opened(self) -> Store:
         store = SqliteStore(Path(self.folder.name) / "streams.db")
         self.run(store.open())
         return store
@@ -259,7 +262,7 @@ class Killed(RuleBasedStateMachine):
 
     @rule(name=NAMES, at=st.integers(1, 9), expires=st.integers(1, 9))
     def ends(self, name: str, at: int, expires: int) -> None:
-        self.both([Grown(name, b"last"), ended(name, float(at), float(expires))])
+        self.both([Grown(name, b"last"), ended(name, float(at), LATER + expires)])
 
     @rule(name=NAMES, key=st.sampled_from("kl"))
     def is_keyed(self, name: str, key: str) -> None:
@@ -267,7 +270,7 @@ class Killed(RuleBasedStateMachine):
 
     @rule(now=st.integers(0, 9))
     def expires(self, now: int) -> None:
-        gone = [set(self.run(store.prune(float(now), 1 << 30))) for store in (self.model, self.store)]
+        gone = [set(self.run(store.prune(LATER + now, 1 << 30))) for store in (self.model, self.store)]
         assert gone[0] == gone[1]
 
     @rule(fails_at=st.integers(0, 2))
@@ -303,3 +306,33 @@ class Killed(RuleBasedStateMachine):
 
 TestKilled = Killed.TestCase
 TestKilled.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+
+
+class KilledBeforeRedis(Killed):
+    """The same before an engine: a process that follows another one takes what that one ran."""
+
+    url = ""
+
+    def begin_anew(self) -> None:
+        async def flush() -> None:
+            async with Redis.from_url(self.url) as redis:
+                await redis.flushall()
+
+        self.run(flush())
+
+    def opened(self) -> Store:
+        if not hasattr(self, "store"):
+            self.begin_anew()
+        store = RedisStore(self.url, "node")
+        self.run(store.open())
+        for kept in self.run(self.model.running()):
+            assert self.run(store.take(kept.stream, "node")) is not None
+        return store
+
+
+@needs_redis
+async def test_whenever_its_process_is_killed_redis_holds_what_was_written():
+    async with redis_server() as server:
+        KilledBeforeRedis.url = server.url
+        machine = partial(run_state_machine_as_test, KilledBeforeRedis, settings=TestKilled.settings)
+        await asyncio.to_thread(machine)
