@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import cast
 from urllib.parse import urlsplit
 
 import structlog
@@ -22,7 +23,7 @@ from service.hub.streams import Limits
 from service.place import WorkerPlace
 from service.store.contract import Store
 from service.store.memory import MemoryStore
-from service.store.redis import RedisStore
+from service.store.shared import SharedStore
 from service.store.sqlite import SqliteStore
 from service.upstream.address import Address, parse_address
 from service.upstream.embedded import EmbeddedEngine, SharedEngine
@@ -106,6 +107,9 @@ def node_name(settings: Settings, place: WorkerPlace | None) -> str:
 def store_of(settings: Settings, node: str) -> Store:
     """Where streams are kept."""
     if settings.store_is_shared:
+        # Its library takes as long to load as a tenth of the start: only those wait who use it.
+        from service.store.redis import RedisStore
+
         return RedisStore(settings.store, node)
     if settings.store_path is None:
         return MemoryStore()
@@ -114,9 +118,9 @@ def store_of(settings: Settings, node: str) -> Store:
 
 async def told_store(store: Store, settings: Settings) -> str:
     """How streams are kept, in words; warns where a restart of an engine loses them."""
-    if not isinstance(store, RedisStore):
+    if not store.shared:
         return settings.store
-    words, warning = await store.in_words()
+    words, warning = await cast(SharedStore, store).in_words()
     if warning:
         log.warning("store_may_lose", note=warning)
     return f"redis, {words}"
