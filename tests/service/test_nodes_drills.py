@@ -35,16 +35,7 @@ KINDS = ("ndjson", "events", "ws")
 ENDING_S = 15.0  # from the death of a node to the endings of its streams
 NOTICED_S, BACK_S = 3.0, 5.0  # a store that fails, and one that is there again
 SEEDS = range(33)
-DBG = []  # DEBUG
-import atexit
-
-atexit.register(
-    lambda: (
-        [sys.stderr.write("\n== " + n.name + "\n" + b"".join(n.logged).decode()) for n in DBG]
-        if os.environ.get("DBG")
-        else None
-    )
-)  # DEBUG
+ANSWER_S = 10.0  # a call that is not answered by then hangs
 
 
 @dataclass
@@ -87,9 +78,7 @@ class Stage:
         logged: list[bytes] = []
         settings = {"store": self.redis.url, "node": name, "drain_s": "1", **settings}
         child, url = await self.open_.enter_async_context(process(self.upstream, logged=logged, **settings))
-        node = Node(name, child, url, logged)
-        DBG.append(node)  # DEBUG
-        return node
+        return Node(name, child, url, logged)
 
     async def start(self, node: Node, tale: Tale, **options: Any) -> str:
         """Start a stream of its own; its id."""
@@ -138,14 +127,15 @@ class Stage:
         """All readers of a stream have one text and one ending, those of the record at all nodes; the records.
 
         Args:
-            but: of these streams more was shown at a node than was kept when they ended: another generation there.
+            but: of these streams more was shown at a node than was kept when they ended, and that was told
+                only after their endings: readers at other nodes ended in the generation before.
         """
         records = {}
         for stream in {reader.stream: None for reader in self.readers}:
             found = [await self.show(node, stream) for node in nodes]
             record = records[stream] = found[0]
             for other in found:
-                assert ending_of(other, stream in but) == ending_of(record, stream in but), (stream, other, record)
+                assert ending_of(other) == ending_of(record), (stream, other, record)
             for reader in self.of(stream):
                 assert reader.is_whole, reader
                 assert ending_of(reader.ending, stream in but) == ending_of(record, stream in but), (reader, record)
@@ -171,7 +161,7 @@ async def stage(*arguments: str) -> AsyncIterator[Stage]:
     async with (
         redis_server(*arguments) as redis,
         TalkingServer() as upstream,
-        aiohttp.ClientSession() as http,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(ANSWER_S)) as http,
         AsyncExitStack() as open_,
     ):
         on = Stage(redis, upstream, http, open_)
@@ -299,7 +289,7 @@ async def redis_killed(seed: int, streams: int, figures: Figures) -> None:
         a, b = await on.node("a"), await on.node("b")
         tales = {}
         for n in range(streams):
-            tale = Tale(60, 0.1)
+            tale = Tale(50, 0.1)
             tales[await on.start((a, b)[n % 2], tale)] = tale
         owners = {stream: (a, b)[n % 2] for n, stream in enumerate(tales)}
         for n, stream in enumerate(tales):
@@ -464,10 +454,14 @@ async def redis_away(away_s: float, arguments: Sequence[str]) -> None:
     is_kept = bool(arguments)
     async with stage(*arguments) as on:
         a, b = await on.node("a"), await on.node("b")
-        old = await on.start(a, Tale(3, 0.0))
-        on.read(old, "ndjson", b)
+        c = await on.node("c")
+        old, recent = await on.start(c, Tale(3, 0.0)), await on.start(a, Tale(3, 0.0))
+        on.read(old, "ndjson", c)
+        on.read(recent, "ndjson", a)
         await on.finish(5)
-        before = await on.show(a, old)
+        before = await on.show(c, old)
+        c.signal(signal.SIGTERM)  # what it ran is only in Redis
+        await c.child.wait()
         long_ = {await on.start(node, tale := Tale(int(away_s * 10) + 60, 0.1)): tale for node in (a, b)}
         short = {await on.start(node, tale := Tale(int(away_s * 5) + 10, 0.1)): tale for node in (a, b)}
         running = {**long_, **short}
@@ -486,7 +480,9 @@ async def redis_away(away_s: float, arguments: Sequence[str]) -> None:
             return all(ready) and all(kept)
 
         await seconds_until(is_well, BACK_S)
-        coming = [on.again(reader, node) for reader in on.of(*long_)[:6] for node in (a, b)]
+        # A mirror needs a moment to catch up; a cursor is not ahead of it where readers at both stand at one place.
+        await until(lambda: all(len({reader.cursor for reader in on.of(stream)}) == 1 for stream in long_), BACK_S)
+        coming = [on.again(reader, node) for reader in on.of(*long_) for node in (a, b)]
         await on.finish(30)
         assert not any("snapshot" in reader.modes for reader in coming), coming
         gone = [await on.show(node, old) for node in (a, b)]
@@ -513,7 +509,7 @@ async def test_redis_is_away_for_a_while_and_nobody_misses_anything(away_s: floa
 async def test_a_full_redis_stops_new_starts_and_not_the_show():
     async with stage("--maxmemory", "3mb", "--maxmemory-policy", "noeviction") as on:
         a, b = await on.node("a"), await on.node("b")
-        tales = {await on.start(node, tale := Tale(50, 0.1)): tale for node in (a, b)}
+        tales = {await on.start(node, tale := Tale(40, 0.1)): tale for node in (a, b)}
         owners = dict(zip(tales, (a, b), strict=True))
         for stream in tales:
             for kind, node in zip(KINDS, (a, b, a), strict=True):
@@ -670,6 +666,11 @@ async def test_a_rolling_restart_costs_two_hundred_readers_nothing(tmp_path: Pat
             f"calls {[tale.calls for tale in tales.values()]}"
         )
         await on.check(*nodes)
-        for stream, tale in tales.items():
-            assert (records[stream]["status"], records[stream]["text"]) == ("completed", tale.whole()), stream
+        for n, (stream, tale) in enumerate(tales.items()):
+            record = records[stream]
+            if n < 4 and record["status"] == "failed":  # as often as it may be called again it was
+                assert record["error"]["code"] == "interrupted"
+                assert tale.whole().startswith(record["text"])
+            else:
+                assert (record["status"], record["text"]) == ("completed", tale.whole()), stream
         assert not any(reader.resets for reader in on.readers)
