@@ -129,7 +129,7 @@ class Hub:
         self._upstream = upstream
         self.node = node
         self._limits = limits
-        self._wall = wall
+        self.wall = self._wall = wall
         self._loop = asyncio.get_running_loop()
         self._tenants: dict[str, _Tenant] = {}
         self._running: dict[Stream, _Record] = {}
@@ -683,6 +683,10 @@ class Hub:
         """The way into the journal of a stream that runs here."""
         return self._running[stream].keeping
 
+    def runs(self, stream: Stream) -> bool:
+        """Whether this process runs a stream."""
+        return stream in self._running
+
     def identity_of(self, stream: Stream) -> bytes:
         """The identity of a stream that runs here."""
         return self._running[stream].identity
@@ -717,8 +721,9 @@ class Hub:
 
     def give_out(self, stream: Stream) -> None:
         """Have a mirror at hand no more."""
-        del self._tenants[stream.tenant].streams[stream.id]
-        self._tidy(stream.tenant)
+        if self._in_memory(stream.tenant, stream.id) is stream:
+            del self._tenants[stream.tenant].streams[stream.id]
+            self._tidy(stream.tenant)
 
     def settled(self, stream: Stream, identity: bytes, expires: float) -> None:
         """A mirror has its ending."""

@@ -34,6 +34,7 @@ class Mirror:
     """Let a stream grow as its record does.
 
     Args:
+        is_new: nobody has seen anything of the stream here.
         was_ours: this process wrote it before another one took it, and may have shown more than is kept.
         over: called once with the record's ending in place, or where the record has gone.
 
@@ -43,13 +44,21 @@ class Mirror:
     """
 
     def __init__(
-        self, stream: "Stream", store: SharedStore, *, was_ours: bool, over: Callable[["Mirror"], None]
+        self,
+        stream: "Stream",
+        store: SharedStore,
+        *,
+        over: Callable[["Mirror"], None],
+        wall: Callable[[], float],
+        is_new: bool = False,
+        was_ours: bool = False,
     ) -> None:
         self.stream = stream
         self._store = store
         self._over = over
         self._was_ours = was_ours
-        self._is_new = not was_ours
+        self._is_new = is_new
+        self._wall = wall
         self._place = Reach()
         self._pace = Pace()
         self._last: StreamEnd | None = None
@@ -100,8 +109,12 @@ class Mirror:
             if told.node != self._store.node:
                 self.stream.present_at(told.node, told.told)
         elif isinstance(told, Grew) and told.at == self._place and not (self._reading or self._wanted.is_set()):
-            self._grow(told.data)
             self._place = Reach(told.at.version, told.at.size + len(told.data))
+            try:
+                self._grow(told.data)
+            except Exception:
+                log.exception("mirror_failed", stream=self.stream.id)
+                self._fail("internal")
         elif not (isinstance(told, Grew) and self._knows(Reach(told.at.version, told.at.size + len(told.data)))):
             self.look()
 
@@ -164,8 +177,7 @@ class Mirror:
         return False
 
     def _fail(self, code: str) -> None:
-        run = self.stream.run
-        run.finish(code, now=run.times.created)
+        self.stream.run.finish(code, now=self._wall())
         self._over(self)
 
     async def take(self, record: Record) -> None:

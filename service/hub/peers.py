@@ -53,7 +53,7 @@ class Peers:
         self._loop = asyncio.get_running_loop()
         self._mirrors: dict[Stream, tuple[Mirror, bytes]] = {}  # with the stream's identity
         self._lingering: dict[Stream, asyncio.TimerHandle] = {}
-        self._loading: dict[str, asyncio.Task[Stream | None]] = {}
+        self._loading: dict[tuple[str, str], asyncio.Task[Stream | None]] = {}
         self._told: dict[Stream, bytes] = {}  # who reads it here, as the others know it
         self._nodes: frozenset[str] = frozenset()
         self._asked = asyncio.Event()
@@ -80,8 +80,8 @@ class Peers:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for stream in list(self._mirrors):
-            await self._drop(stream)
+        for mirror, _ in self._mirrors.values():
+            await mirror.stop()
         with suppress(StoreFailed):
             await self._leave_nothing()
 
@@ -367,7 +367,8 @@ class Peers:
         if stream.run.ending is None:
             also = Also(1, terms.on_abandon == "finish", terms.grace_s, terms.ttl_s)
             try:
-                await self._store.join(stream.id, also)
+                if not await self._store.join(stream.id, also):
+                    return None  # it is about to end
             except StoreFailed as exc:
                 raise _overloaded() from exc
             if asked.options.channel is not None:
@@ -408,6 +409,8 @@ class Peers:
         if word == "shared":
             raise Refusal("shared", "others started this stream too; force cancels it for all")
         if word == "ok":
+            with suppress(StoreFailed):  # nobody joins what is about to end
+                await self._store.release(stream.tenant, stream.id)
             self._hub.stop(stream, "cancelled")
 
     async def abandon(self, stream: Stream) -> None:
@@ -464,22 +467,21 @@ class Peers:
         Raises:
             Refusal: ``overloaded``.
         """
-        task = self._loading.get(stream_id)
+        task = self._loading.get((tenant, stream_id))
         if task is None:
-            task = self._loading[stream_id] = self._loop.create_task(self._load(stream_id))
-            task.add_done_callback(lambda _task: self._loading.pop(stream_id, None))
+            task = self._loading[tenant, stream_id] = self._loop.create_task(self._load(tenant, stream_id))
+            task.add_done_callback(lambda _task: self._loading.pop((tenant, stream_id), None))
         try:
-            stream = await asyncio.shield(task)
+            return await asyncio.shield(task)
         except StoreFailed as exc:
             raise _overloaded() from exc
-        return stream if stream is not None and stream.tenant == tenant else None
 
-    async def _load(self, stream_id: str) -> Stream | None:
+    async def _load(self, tenant: str, stream_id: str) -> Stream | None:
         record = await self._store.record(stream_id, None)
-        if record is None or record.kept.ending is not None:
+        if record is None or record.kept.tenant != tenant or record.kept.ending is not None:
             return None
         stream, identity = await self._hub.shelf.stream(record.kept, [])
-        mirror = Mirror(stream, self._store, was_ours=False, over=self._over)
+        mirror = Mirror(stream, self._store, over=self._over, wall=self._hub.wall, is_new=True)
         await mirror.first()
         if stream.terms.on_abandon == "cancel":
             await self._store.present(stream_id, b"{}")  # somebody is about to read it
@@ -492,11 +494,19 @@ class Peers:
         if stream.run.ending is None:
             self._mirrors[stream] = mirror, identity
             self._hub.take_in(stream)
+            stream.on_watched = lambda: self._watched(stream, identity)
+
+    def _watched(self, stream: Stream, identity: bytes) -> None:
+        """A first reader has come; one that took long to come finds a mirror that was given up, and has it back."""
+        if stream not in self._mirrors and stream.run.ending is None and not self._hub.runs(stream):
+            mirror = Mirror(stream, self._store, over=self._over, wall=self._hub.wall)
+            self._enter(stream, mirror, identity)
+            self._run(self._follow(mirror))
 
     def demoted(self, stream: Stream, identity: bytes) -> None:
         """A stream that ran here is another node's: those who read it here are shown what is kept."""
-        mirror = Mirror(stream, self._store, was_ours=True, over=self._over)
-        self._mirrors[stream] = mirror, identity
+        mirror = Mirror(stream, self._store, over=self._over, wall=self._hub.wall, was_ours=True)
+        self._enter(stream, mirror, identity)
         self._run(self._follow(mirror))
         self._linger(stream)
 
@@ -525,8 +535,10 @@ class Peers:
             self._run(self._drop(stream))
 
     async def _drop(self, stream: Stream) -> None:
-        """Follow a stream no more."""
+        """Follow a stream no more, where nobody has come meanwhile."""
         self._stop_lingering(stream)
+        if stream.subscribers or stream not in self._mirrors:
+            return
         mirror, _ = self._mirrors.pop(stream)
         self._hub.give_out(stream)
         await mirror.stop()

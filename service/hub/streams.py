@@ -84,6 +84,10 @@ class Limits:
     rollup_s: float = 0.0
 
 
+def _nothing() -> None:
+    """Nobody asked to be told."""
+
+
 def new_id() -> str:
     """An id for a stream, which nobody can guess."""
     return f"st_{secrets.token_urlsafe(18)}"
@@ -136,6 +140,7 @@ class Stream:
         self._preparing: dict[str, list[Callable[[], None]]] = {}  # views in the making, and who waits for them
         self._failed: set[str] = set()  # views that could not be made in steps, and are not tried so again
         self._subscribers = 0
+        self.on_watched: Callable[[], None] = _nothing  # called when a first reader has come
         self.elsewhere: dict[str, dict[str, int]] = {}  # readers at other nodes, by view
         self._watching: set[Subscriber] = set()  # those who asked for presence
         self._told_presence: dict[str, int] = {}
@@ -318,7 +323,7 @@ class Stream:
 
     def seat(self, subscriber: Subscriber, view: View, position: int) -> None:
         """Seat a subscriber that stands at ``position`` of the current generation."""
-        self._subscribers += 1
+        self._one_more()
         if subscriber.presence:
             self._watching.add(subscriber)
             self._told_presence = {}  # a newcomer is told, whatever the others know
@@ -329,6 +334,11 @@ class Stream:
         self._watching.discard(subscriber)
         self._one_less()
 
+    def _one_more(self) -> None:
+        self._subscribers += 1
+        if self._subscribers == 1:
+            self.on_watched()
+
     def _one_less(self) -> None:
         self._subscribers -= 1
         if self._subscribers == 0:
@@ -337,7 +347,7 @@ class Stream:
     @contextmanager
     def hold(self) -> Iterator["Stream"]:
         """Be present without reading, as one who waits for the ending does."""
-        self._subscribers += 1
+        self._one_more()
         try:
             yield self
         finally:

@@ -93,6 +93,8 @@ class Following:
                 await self._listen_once()
             except (RedisError, OSError) as exc:
                 log.debug("following_lost", fault=type(exc).__name__)
+            except Exception:  # what one telling does is no reason to hear nothing more
+                log.exception("following_failed")
             await asyncio.sleep(PAUSE_S)
 
     async def _listen_once(self) -> None:

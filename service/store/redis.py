@@ -9,6 +9,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -53,10 +54,10 @@ Command = tuple[Any, ...]
 class _Held:
     """What this process knows of a stream that it owns: its fence, and where the record ends."""
 
-    __slots__ = ("fence", "size", "version")
+    __slots__ = ("fence", "size", "tenant", "version")
 
-    def __init__(self, fence: str = "1", version: int = 1, size: int = 0) -> None:
-        self.fence, self.version, self.size = fence, version, size
+    def __init__(self, tenant: str, fence: str = "1", version: int = 1, size: int = 0) -> None:
+        self.tenant, self.fence, self.version, self.size = tenant, fence, version, size
 
 
 class RedisStore:
@@ -218,7 +219,7 @@ class RedisStore:
             held = self._held.get(stream)
             for change in said:
                 if isinstance(change, Begun):
-                    held = self._held.setdefault(stream, _Held())
+                    held = self._held.setdefault(stream, _Held(change.tenant))
                     before.append(("HSET", _node(self.node, "runs"), stream, change.tenant))
                     after.append((scripts.ENLIST, _tenant(change.tenant, "list", "places"), (stream,)))
                 elif isinstance(change, Keyed):
@@ -277,10 +278,9 @@ class RedisStore:
         ends = [change for change in changes if isinstance(change, Ended) and change.stream in weights]
         if not ends:
             return
-        tenants = await self._call([("HGET", _key(change.stream, "record"), "tenant") for change in ends])
         commands: list[Command] = []
-        for change, raw in zip(ends, tenants, strict=True):
-            tenant = raw.decode()
+        for change in ends:
+            tenant = self._held[change.stream].tenant
             identity = change.identity.hex() if change.identity is not None else ""
             count = (change.stream, tenant, repr(change.at), repr(change.expires), weights[change.stream])
             commands += [
@@ -493,10 +493,13 @@ class RedisStore:
             ]
         )  # fmt: skip
 
-    async def join(self, stream: str, also: Also) -> None:
+    async def join(self, stream: str, also: Also) -> bool:
         """See `service.store.shared.SharedStore.join`."""
         values = (int(also.finish), repr(also.grace_s), repr(also.ttl_s))
-        await self._ask(await self._one(scripts.JOIN, _stream(stream, "record"), values), stream)
+        owner = await self._one(scripts.JOIN, _stream(stream, "record"), values)
+        if owner is not None:
+            await self._ask(owner, stream)
+        return owner is not None
 
     # -- streams of any owner
 
@@ -558,8 +561,9 @@ class RedisStore:
             if stream not in self._held:
                 await self._one("HDEL", _node(self.node, "runs"), stream)
             return None
-        self._held[stream] = _Held(str(int(fence)), record.place.version, record.place.size)
-        return record
+        self._held[stream] = _Held(tenant.decode(), str(int(fence)), record.place.version, record.place.size)
+        body = await self._one("HGET", _key(stream, "record"), "body")
+        return replace(record, kept=replace(record.kept, body=body))
 
     async def give(self, stream: str, to: str) -> bool:
         """See `service.store.shared.SharedStore.give`."""

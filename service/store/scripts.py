@@ -34,7 +34,7 @@ if there[1] and not ended then
   local size = redis.call('STRLEN', KEYS[2])
   if ARGV[2] ~= '' and (there[2] ~= ARGV[2] or size ~= tonumber(ARGV[3])) then return {'gap'} end
 end
-local n, look, grown, at = 4, false, {}, redis.call('STRLEN', KEYS[2])
+local n, look, grown, at, forget_at = 4, false, {}, redis.call('STRLEN', KEYS[2]), nil
 local function take() n = n + 1; return ARGV[n - 1] end
 while n <= #ARGV do
   local said = take()
@@ -68,9 +68,7 @@ while n <= #ARGV do
       if text then redis.call('SET', KEYS[2], text) end -- without the room that it was given to grow
       redis.call('HSET', KEYS[1], 'ending', ending, 'status', status, 'at', ended_at, 'expires', expires)
       redis.call('HDEL', KEYS[1], 'body')
-      redis.call('PEXPIREAT', KEYS[1], math.ceil(tonumber(expires) * 1000))
-      redis.call('PEXPIREAT', KEYS[2], math.ceil(tonumber(expires) * 1000))
-      ended, look = status, true
+      ended, look, forget_at = status, true, math.ceil(tonumber(expires) * 1000)
     end
   end
 end
@@ -78,15 +76,22 @@ local version, size = redis.call('HGET', KEYS[1], 'version'), redis.call('STRLEN
 if look then redis.call('SPUBLISH', KEYS[3], 'L')
 elseif #grown > 0 then
   redis.call('SPUBLISH', KEYS[3], 'G ' .. version .. ' ' .. at .. '\\n' .. table.concat(grown)) end
-return {'ok', version, size, redis.call('HSTRLEN', KEYS[1], 'meta') + redis.call('HSTRLEN', KEYS[1], 'ending')}
+local beside = redis.call('HSTRLEN', KEYS[1], 'meta') + redis.call('HSTRLEN', KEYS[1], 'ending')
+if forget_at then -- last: a time that is over already takes it away at once
+  redis.call('PEXPIREAT', KEYS[1], forget_at); redis.call('PEXPIREAT', KEYS[2], forget_at)
+end
+return {'ok', version, size, beside}
 """)
 
 # Law: a record is read in one step, its text behind a place where that still counts.
 # KEYS: record, text. ARGV: version ("" for no text), size.
-# Returns all fields, the text, where it ends, and whether it is all of it.
+# Returns the fields but for the body, the text, where it ends, and whether it is all of it.
 READ = Script("""#!lua flags=no-writes
-local fields = redis.call('HGETALL', KEYS[1])
-if #fields == 0 then return {} end
+local all, fields = redis.call('HGETALL', KEYS[1]), {}
+if #all == 0 then return {} end
+for n = 1, #all, 2 do
+  if all[n] ~= 'body' then fields[#fields + 1] = all[n]; fields[#fields + 1] = all[n + 1] end
+end
 local version, size = redis.call('HGET', KEYS[1], 'version'), redis.call('STRLEN', KEYS[2])
 if ARGV[1] == '' then return {fields, '', size, 0} end
 if version == ARGV[1] and tonumber(ARGV[2]) <= size then
@@ -129,11 +134,12 @@ redis.call('HSETNX', KEYS[1], 'wish', ARGV[1])
 return {'ok', there[1]}
 """)
 
-# Law: the starters of one stream together want the longest times, and `finish` where one does.
+# Law: the starters of one stream together want the longest times, and `finish` where one does; nobody
+# joins what is to end.
 # KEYS: record. ARGV: finish, grace, ttl. Returns the owner, where there is one to be told.
 JOIN = Script("""#!lua
-local there = redis.call('HMGET', KEYS[1], 'owner', 'status', 'grace', 'ttl')
-if not there[1] or there[2] then return false end
+local there = redis.call('HMGET', KEYS[1], 'owner', 'status', 'grace', 'ttl', 'wish')
+if not there[1] or there[2] or there[5] then return false end
 redis.call('HINCRBY', KEYS[1], 'starters', 1)
 if ARGV[1] == '1' then redis.call('HSET', KEYS[1], 'finish', 1) end
 redis.call('HSET', KEYS[1], 'grace', math.max(tonumber(there[3] or 0), tonumber(ARGV[2])),

@@ -178,8 +178,8 @@ class SharedStore(Store, Protocol):
     async def drop_claim(self, tenant: str, stream: str) -> None:
         """A claimed stream never began: nothing leads to it any more."""
 
-    async def join(self, stream: str, also: Also) -> None:
-        """One more starter of a running stream; its owner is asked to look."""
+    async def join(self, stream: str, also: Also) -> bool:
+        """One more starter of a running stream, whose owner is asked to look; False where it ends, or is to end."""
 
     # -- streams of any owner
 

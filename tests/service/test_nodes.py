@@ -468,3 +468,17 @@ async def test_a_reader_that_comes_from_the_owner_with_more_than_a_mirror_has_lo
             assert (await many.receive_json(timeout=5))["mode"] == "live"
             await many.send_json({"type": "subscribe", "stream": stream, "cursor": "1.99"})
             assert (await many.receive_json(timeout=5))["mode"] == "snapshot"
+
+
+async def test_a_reader_that_took_long_to_come_finds_its_mirror_again(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(peers, "LINGER_S", 0.01)
+    gate = Gate()
+    async with nodes(server, Play([start(), text("hello"), gate, text(" world"), end()]), Play([])) as (a, b):
+        stream = await b.hub.fetch("local", await a.start())
+        await until(lambda: not b.hub.peers.mirrors)
+        with stream.hold():
+            gate.open()
+            ending = await asyncio.wait_for(stream.run.ended(), 5)
+        assert (ending.status, stream.run.log.encoded()) == ("completed", b"hello world")

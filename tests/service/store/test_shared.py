@@ -55,7 +55,7 @@ async def test_who_takes_a_stream_writes_it_and_who_had_it_writes_nothing_any_mo
     record = await b.take("s", "a")
     assert (record.data, record.owner, record.kept.body) == (b"1", "b", b"{}")
     for change in (Grown("s", b"late"), Replaced("s", 2, "late"), Renewed("s", 2, "late"), ended("s")):
-        a._held.setdefault("s", type(b._held["s"])("1", 1, 1))  # it does not know yet
+        a._held.setdefault("s", type(b._held["s"])("t", "1", 1, 1))  # it does not know yet
         assert await a.commit([change]) == ["s"]
     assert await b.commit([Grown("s", b"2"), ended("s")]) == []
     kept = await a.find("s")
@@ -144,6 +144,7 @@ async def test_the_first_wish_stands_and_what_is_shared_or_watched_is_not_ended(
     assert await a.wish("s", "abandoned", nodes=["b"]) == "present"
     assert await a.wish("s", "abandoned", nodes=[]) == "ok"
     assert await b.wish("s", "cancelled", force=True) == "ok"
+    assert not await b.join("s", Also())
     record = await a.record("s", None)
     assert record.wish == "abandoned"
     assert record.also == Also(2, True, 5.0, 60.0)
@@ -251,3 +252,11 @@ async def test_a_generation_above_one_is_asked_of_the_owner_or_is_there_at_once_
     await b.renew("s", 2)
     kept = await a.find("s")
     assert (kept.gen, kept.reason, kept.ending, await text_of(a, "s")) == (3, "taken_over", b"ending", b"1")
+
+
+async def test_a_stream_that_is_forgotten_as_soon_as_it_ends_is_no_failure(pair):
+    a, _ = pair
+    await a.commit([begun("s"), Grown("s", b"1"), Ended("s", b"ending", "completed", 2.0, 2.0, None)])
+    assert await a.find("s") is None
+    assert await a.prune(3.0, 1 << 30) == ["s"]
+    assert await a.usage() == (0, 0)
