@@ -195,5 +195,18 @@ class Store(Protocol):
     async def prune(self, now: float, max_bytes: int) -> list[str]:
         """Forget what has expired and what does not fit; return their ids."""
 
+    async def note(self, tenant: str, name: str, now: float) -> bytes | None:
+        """What a tenant's note of that name says; None where there is none, or its time is over."""
+
+    async def write_note(
+        self, tenant: str, name: str, before: bytes | None, told: bytes, expires: float, now: float
+    ) -> bool:
+        """Write a note where it still says what it did before; whether it did.
+
+        Args:
+            before: None where there was none.
+            expires: wall-clock seconds since the epoch, when it is to be forgotten.
+        """
+
     async def usage(self) -> tuple[int, int]:
         """Ended streams that are kept, and what they take in bytes."""

@@ -28,6 +28,7 @@ class MemoryStore:
         self._streams: dict[str, _Stream] = {}  # oldest first
         self._keys: dict[tuple[str, str], tuple[str, bytes]] = {}
         self._places = 0
+        self._notes: dict[tuple[str, str], tuple[bytes, float]] = {}
         self.salt = secrets.token_bytes(32)
 
     async def open(self) -> None:
@@ -120,6 +121,7 @@ class MemoryStore:
 
     async def prune(self, now: float, max_bytes: int) -> list[str]:
         """See `service.store.contract.Store.prune`."""
+        self._notes = {key: note for key, note in self._notes.items() if note[1] > now}
         ended = [stream for stream in self._streams.values() if stream.kept.status is not None]
         ended.sort(key=lambda stream: (stream.kept.at, stream.kept.place))
         size = sum(stream.weight for stream in ended)
@@ -130,6 +132,20 @@ class MemoryStore:
                 gone.append(stream.kept.stream)
         await self.commit([Forgotten(ident) for ident in gone])
         return gone
+
+    async def note(self, tenant: str, name: str, now: float) -> bytes | None:
+        """See `service.store.contract.Store.note`."""
+        told, expires = self._notes.get((tenant, name), (None, 0.0))
+        return told if expires > now else None
+
+    async def write_note(
+        self, tenant: str, name: str, before: bytes | None, told: bytes, expires: float, now: float
+    ) -> bool:
+        """See `service.store.contract.Store.write_note`."""
+        if await self.note(tenant, name, now) != before:
+            return False
+        self._notes[tenant, name] = told, expires
+        return True
 
     async def usage(self) -> tuple[int, int]:
         """See `service.store.contract.Store.usage`."""

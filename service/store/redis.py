@@ -384,6 +384,18 @@ class RedisStore:
         found = await self._kept(left) if left else []
         return sorted((kept for kept in found if kept is not None and kept.ending is None), key=lambda kept: kept.place)
 
+    async def note(self, tenant: str, name: str, now: float) -> bytes | None:
+        """See `service.store.contract.Store.note`; the engine forgets it by its own clock."""
+        told: bytes | None = await self._one("GET", *_tenant(tenant, f"note:{name}"))
+        return told
+
+    async def write_note(
+        self, tenant: str, name: str, before: bytes | None, told: bytes, expires: float, now: float
+    ) -> bool:
+        """See `service.store.contract.Store.write_note`."""
+        values = (int(before is not None), before or b"", told, max(1, round(expires * 1000)))
+        return bool(await self._one(scripts.NOTE, _tenant(tenant, f"note:{name}"), values))
+
     async def usage(self) -> tuple[int, int]:
         """See `service.store.contract.Store.usage`."""
         count, total = await self._call([("ZCARD", _all("ended")), ("GET", _all("total"))])

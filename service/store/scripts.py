@@ -277,6 +277,15 @@ redis.call('DECRBY', KEYS[4], string.match(known, '^%d+'))
 return string.match(known, '^%d+ (.*)$')
 """)
 
+# Law: a note is written where it still says what it did before. KEYS: note. ARGV: whether there was one,
+# what it said, what it says, when it is forgotten.
+NOTE = Script("""#!lua
+local known = redis.call('GET', KEYS[1])
+if (known and known or '') ~= ARGV[2] or (known and '1' or '0') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[3], 'PXAT', ARGV[4])
+return 1
+""")
+
 # Law: the engine's clock says who lives, and its mark whether it is what it was.
 # KEYS of all: nodes, mark. ARGV: node, lease in ms, a mark to be set where there is none.
 # Returns those who live, those who died, and the mark.
@@ -300,5 +309,5 @@ return redis.call('ZREM', KEYS[1], ARGV[1])
 
 ALL = (
     WRITE, READ, TAKE, GIVE, WISH, JOIN, RENEW, PRESENT, CLAIM, RELEASE,
-    KEY, ENLIST, FORGET, COUNT, UNCOUNT, BEAT, BURY,
+    KEY, ENLIST, FORGET, COUNT, UNCOUNT, NOTE, BEAT, BURY,
 )  # fmt: skip

@@ -81,6 +81,14 @@ MIGRATIONS = (
     """
     CREATE TABLE salts (salt BLOB NOT NULL);
     INSERT INTO salts VALUES (randomblob(32));
+    CREATE TABLE notes (
+        tenant TEXT NOT NULL,
+        name TEXT NOT NULL,
+        told BLOB NOT NULL,
+        expires REAL NOT NULL,
+        PRIMARY KEY (tenant, name)
+    ) WITHOUT ROWID;
+    CREATE INDEX notes_by_expiry ON notes (expires);
     """,
 )
 # A block grows by what comes until it has this many bytes: a token is never a row.
@@ -363,6 +371,33 @@ class SqliteStore:
         rows = await self._rows(f"SELECT {_COLUMNS} FROM streams WHERE status IS NULL ORDER BY place", ())  # noqa: S608
         return [Kept(*row) for row in rows]
 
+    async def note(self, tenant: str, name: str, now: float) -> bytes | None:
+        """See `service.store.contract.Store.note`."""
+        asked = "SELECT told FROM notes WHERE tenant = ? AND name = ? AND expires > ?"
+        rows = await self._rows(asked, (tenant, name, now))
+        return rows[0][0] if rows else None
+
+    async def write_note(
+        self, tenant: str, name: str, before: bytes | None, told: bytes, expires: float, now: float
+    ) -> bool:
+        """See `service.store.contract.Store.write_note`."""
+        return await self._run(self._writing, self._write_note, tenant, name, before, told, expires, now)
+
+    def _write_note(
+        self, tenant: str, name: str, before: bytes | None, told: bytes, expires: float, now: float
+    ) -> bool:
+        assert self._writer is not None, "the store is not open"
+        if before is None:
+            asked = (
+                "INSERT INTO notes VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
+                " SET told = excluded.told, expires = excluded.expires WHERE expires <= ?"
+            )
+            values: tuple[Any, ...] = (tenant, name, told, expires, now)
+        else:
+            asked = "UPDATE notes SET told = ?, expires = ? WHERE tenant = ? AND name = ? AND told = ?"
+            values = (told, expires, tenant, name, before)
+        return self._writer.execute(asked, values).rowcount == 1
+
     async def usage(self) -> tuple[int, int]:
         """See `service.store.contract.Store.usage`."""
         ((streams, size),) = await self._rows("SELECT streams, bytes FROM totals", ())
@@ -370,6 +405,7 @@ class SqliteStore:
 
     async def prune(self, now: float, max_bytes: int) -> list[str]:
         """See `service.store.contract.Store.prune`."""
+        await self._run(self._writing, self._forget_notes, now)
         gone = [ident for (ident,) in await self._rows(
             "SELECT id FROM streams WHERE status IS NOT NULL AND expires <= ? LIMIT 1000", (now,)
         )]  # fmt: skip
@@ -387,6 +423,10 @@ class SqliteStore:
         if gone:
             await self.commit([Forgotten(ident) for ident in gone])
         return gone
+
+    def _forget_notes(self, now: float) -> None:
+        assert self._writer is not None, "the store is not open"
+        self._writer.execute("DELETE FROM notes WHERE expires <= ?", (now,))
 
     async def _rows(self, asked: str, values: tuple[Any, ...]) -> list[Any]:
         return await self._run(self._reading, self._select, asked, values)

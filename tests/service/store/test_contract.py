@@ -30,6 +30,8 @@ from service.store.redis import RedisStore
 from service.store.sqlite import SqliteStore
 from tests.fakes.redis_server import needs_redis, redis_server
 
+LATER = 4e9  # nothing expires by itself while a test runs
+
 
 def begun(stream: str, tenant: str = "t", body: bytes | None = b"{}") -> Begun:
     return Begun(stream, tenant, 1.0, b"meta", body)
@@ -150,6 +152,24 @@ async def test_what_has_expired_goes_then_the_oldest_until_they_fit(make):
         assert await store.find("runs") is not None
 
 
+async def test_a_note_is_written_where_it_still_says_what_it_did(make):
+    async with opened(make) as store:
+        assert await store.note("t", "n", 1.0) is None
+        assert await store.write_note("t", "n", None, b"1", LATER, 1.0)
+        assert not await store.write_note("t", "n", None, b"2", LATER, 1.0)
+        assert not await store.write_note("t", "n", b"0", b"2", LATER, 1.0)
+        assert await store.write_note("t", "n", b"1", b"", LATER, 1.0)
+        assert not await store.write_note("t", "n", None, b"2", LATER, 1.0)
+        assert await store.write_note("t", "n", b"", b"3", LATER, 1.0)
+        assert (await store.note("t", "n", 1.0), await store.note("u", "n", 1.0)) == (b"3", None)
+        assert await store.write_note("t", "n", b"3", b"4", 2.0, 1.0)  # its time is over
+        assert await store.note("t", "n", 3.0) is None
+        assert await store.write_note("t", "n", None, b"5", LATER, 3.0)
+        assert await store.write_note("t", "m", None, b"5", 4.0, 3.0)
+        await store.prune(5.0, 1 << 30)
+        assert await store.note("t", "n", 5.0) == b"5"
+
+
 async def test_a_file_is_read_by_the_next_process(tmp_path: Path):
     def make() -> SqliteStore:
         return SqliteStore(tmp_path / "streams.db")
@@ -220,7 +240,6 @@ async def test_a_file_that_is_none_is_set_aside_and_never_deleted(tmp_path: Path
     assert aside.read_bytes().startswith(b"no database")
 
 
-LATER = 4e9  # nothing expires by itself while a test runs
 NAMES = st.sampled_from(["a", "b", "c"])
 
 
