@@ -58,9 +58,9 @@ class ResumingReader:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it has the text of its ending, and nothing was amiss on the way."""
+        """Whether it has the text of its ending, and there was no gap on the way."""
         digest = hashlib.sha256(self.shown).hexdigest()
-        return self.ending is not None and not self.gaps and not self.lost and self.ending["sha256"] == digest
+        return self.ending is not None and not self.gaps and self.ending["sha256"] == digest
 
     def move(self, urls: Sequence[str]) -> None:
         """From the next time that it comes back these are the nodes."""

@@ -123,12 +123,13 @@ class Stage:
         except TimeoutError:
             raise AssertionError(f"no ending: {[reader for reader in asked if not reader.ending]}") from None
 
-    async def check(self, *nodes: Node, but: Collection[str] = ()) -> dict[str, dict[str, Any]]:
+    async def check(self, *nodes: Node, but: Collection[str] = (), but_lost: bool = False) -> dict[str, dict[str, Any]]:
         """All readers of a stream have one text and one ending, those of the record at all nodes; the records.
 
         Args:
             but: of these streams more was shown at a node than was kept when they ended, and that was told
                 only after their endings: readers at other nodes ended in the generation before.
+            but_lost: readers may have been shown what was never kept.
         """
         records = {}
         for stream in {reader.stream: None for reader in self.readers}:
@@ -138,6 +139,7 @@ class Stage:
                 assert ending_of(other) == ending_of(record), (stream, other, record)
             for reader in self.of(stream):
                 assert reader.is_whole, reader
+                assert but_lost or not reader.lost, reader
                 assert ending_of(reader.ending, stream in but) == ending_of(record, stream in but), (reader, record)
                 assert reader.shown.decode() == record["text"], reader
         for node in nodes:
@@ -444,6 +446,131 @@ async def test_an_owner_cut_off_from_redis_goes_on_live_and_shows_the_text_of_re
         for name, call in (("same", 1), ("other", 2), ("late", 2)):
             record = records[ids[name]]
             assert (record["status"], record["text"], record["node"]) == ("completed", tales[name].whole(call), "b")
+
+
+# -- two faults at once
+
+
+@pytest.mark.slow
+async def test_an_owner_killed_while_redis_is_away_takes_what_was_not_kept_along_and_nothing_hangs():
+    async with stage(*KEPT) as on:
+        a, b = await on.node("a"), await on.node("b")
+        tales, ids = await three_tales(on, a, b)
+        for reader in on.readers[::2]:
+            reader.move([a.url, b.url])
+        await until(lambda: all(len(reader.shown) > 40 for reader in on.readers))
+        await on.redis.kill()
+        before = [len(reader.shown) for reader in on.readers[::2]]
+        await until(lambda: all(len(r.shown) > n + 40 for r, n in zip(on.readers[::2], before, strict=True)), 6)
+        died = await a.kill()
+        await on.redis.start()
+        await on.finish(25)
+        records = await on.check(b, but_lost=True)
+        assert max(reader.ended for reader in on.of(ids["once"])) - died <= ENDING_S
+        assert records[ids["once"]]["error"]["code"] == "interrupted"
+        for reader in on.of(ids["once"])[::2]:  # told that there is less than it was shown, not left in silence
+            assert (reader.modes[-1], reader.lost > 0) == ("snapshot", True), reader
+        for name, call in (("same", 1), ("other", 2)):
+            assert (records[ids[name]]["status"], records[ids[name]]["text"]) == ("completed", tales[name].whole(call))
+
+
+@pytest.mark.slow
+async def test_when_all_nodes_die_the_next_one_ends_or_calls_again_what_they_ran():
+    async with stage(*KEPT) as on:
+        a, b = await on.node("a"), await on.node("b")
+        tales = {await on.start((a, b)[n // 2], tale := Tale(30, 0.1), restart=n % 2): tale for n in range(4)}
+        for n, stream in enumerate(tales):
+            for m, kind in enumerate(KINDS):
+                on.read(stream, kind, (a, b)[(n + m) % 2])
+        await until(lambda: all(reader.shown for reader in on.readers))
+        await a.kill()
+        await b.kill()
+        c = await on.node("c")
+        began = asyncio.get_running_loop().time()
+        for reader in on.readers:
+            reader.move([c.url])
+        await on.finish(ENDING_S)
+        assert max(reader.ended for reader in on.readers) - began <= ENDING_S
+        records = await on.check(c)
+        for n, (stream, tale) in enumerate(tales.items()):
+            assert records[stream]["status"] == ("completed" if n % 2 else "failed")
+            assert tale.whole().startswith(records[stream]["text"])
+        assert not any(reader.resets for reader in on.readers)
+
+
+@pytest.mark.slow
+async def test_a_killed_node_that_comes_back_under_its_name_goes_on_with_what_it_ran():
+    async with stage(*KEPT) as on:
+        port = free_port()
+        a, b = await on.node("a", port=str(port)), await on.node("b")
+        tales = {await on.start(a, tale := Tale(40, 0.1), restart=n): tale for n in range(2)}
+        for stream in tales:
+            for kind in KINDS:
+                on.read(stream, kind, a)
+                on.read(stream, kind, b)
+        await until(lambda: all(reader.shown for reader in on.readers))
+        await a.kill()
+        a = await on.node("a", port=str(port))
+        began = asyncio.get_running_loop().time()
+        await until(lambda: all(reader.ending for reader in on.of(next(iter(tales)))), 5)
+        assert asyncio.get_running_loop().time() - began <= 3  # as soon as with a store of its own
+        await on.finish(10)
+        records = await on.check(a, b)
+        assert [records[stream]["status"] for stream in tales] == ["failed", "completed"]
+        assert all(tale.whole().startswith(records[stream]["text"]) for stream, tale in tales.items())
+        assert not any(reader.resets for reader in on.readers)
+    assert not b.told("lease_taken")
+
+
+@pytest.mark.slow
+async def test_a_hand_over_that_redis_does_not_answer_leaves_no_hole_in_a_text():
+    async with stage(*KEPT) as on:
+        a, b = await on.node("a", drain_s="3"), await on.node("b")
+        tale = Tale(150, 0.05)
+        stream = await on.start(a, tale, restart=1)
+        for kind in KINDS:
+            on.read(stream, kind, a, b)
+            on.read(stream, kind, b)
+        await until(lambda: all(reader.shown for reader in on.readers))
+        a.signal(signal.SIGTERM)
+        await asyncio.sleep(2.2)  # at 2.4 s it gives away what still runs
+        on.redis.stop()
+        await asyncio.sleep(5)
+        on.redis.resume()
+        await on.finish(ENDING_S + 5)
+        records = await on.check(b, but_lost=True)
+        assert tale.whole().startswith(records[stream]["text"])
+
+
+@pytest.mark.slow
+async def test_what_ended_at_a_node_that_was_cut_off_is_what_the_record_says_when_it_is_back():
+    async with stage(*KEPT) as on, Link(on.redis.socket) as link:
+        a, b = await on.node("a", store=link.url), await on.node("b")
+        tales = [Tale(30, 0.1), Tale(30, 0.1)]
+        ids = [await on.start(a, tale, restart=n) for n, tale in enumerate(tales)]
+        for stream in ids:
+            for kind in KINDS:
+                on.read(stream, kind, a)
+                on.read(stream, kind, b)
+        await until(lambda: all(len(reader.shown) > 40 for reader in on.readers))
+        link.part()
+        await on.finish(20)
+        assert all(reader.is_whole and not reader.gaps for reader in on.readers)
+        link.heal()
+
+        async def is_one() -> bool:
+            told = [[await on.show(node, stream) for node in (a, b)] for stream in ids]
+            return all(ending_of(first) == ending_of(second) for first, second in told)
+
+        await seconds_until(is_one, BACK_S)
+        records = [await on.show(b, stream) for stream in ids]
+        assert [record["status"] for record in records] == ["failed", "completed"]
+        for record, stream in zip(records, ids, strict=True):
+            for reader in on.of(stream)[1::2]:
+                assert ending_of(reader.ending) == ending_of(record)
+            late = [on.read(stream, kind, node) for kind in KINDS for node in (a, b)]
+            await until(lambda late=late: all(reader.ending for reader in late), 5)
+            assert all(ending_of(reader.ending) == ending_of(record) for reader in late)
 
 
 # -- Redis is away, full, or slow
