@@ -679,10 +679,6 @@ class Hub:
         found = (space.streams.get(stream_id) for space in self._tenants.values())
         return next((stream for stream in found if stream in self._running), None)
 
-    def keeping_of(self, stream: Stream) -> Keeping:
-        """The way into the journal of a stream that runs here."""
-        return self._running[stream].keeping
-
     def runs(self, stream: Stream) -> bool:
         """Whether this process runs a stream."""
         return stream in self._running

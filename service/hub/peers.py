@@ -16,6 +16,7 @@ from protocol.wire.cursors import Cursor
 from protocol.wire.endings import Status
 from service.hub.mirror import Mirror
 from service.hub.requests import Asked
+from service.hub.shelf import replayed_by
 from service.hub.streams import Started, Stream, Terms, new_id
 from service.store.contract import Kept, Renewed, StoreFailed
 from service.store.shared import LEASE_S, Also, Claim, Pulse, Reach, Record, SharedStore, Wanted
@@ -59,6 +60,7 @@ class Peers:
         self._asked = asyncio.Event()
         self._beaten: float | None = None  # when
         self._steady_from: float | None = None
+        self._alone_from: float | None = None  # until what was left under this name has been taken
         self._beats = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._taking: set[str] = set()  # nodes
@@ -80,7 +82,7 @@ class Peers:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for mirror, _ in self._mirrors.values():
+        for mirror, _ in list(self._mirrors.values()):
             await mirror.stop()
         with suppress(StoreFailed):
             await self._leave_nothing()
@@ -120,8 +122,15 @@ class Peers:
             return
         now = self._beaten = self._loop.time()
         self._beats += 1
+        if pulse.is_double:
+            self._alone_from = now
+            log.error("node_name_taken", node=self._store.node)
         if before is None:
-            await self._take_own()
+            self._alone_from = now
+        elif self._alone_from is not None and now - self._alone_from >= LEASE_S:
+            # A process of this name that lived would have been noticed by now.
+            self._alone_from = None
+            self._run(self._take_own())
         if before is None or now - before > BEAT_S + LATE_S or self._steady_from is None:
             self._steady_from = now
         if before is not None and now - before > LEASE_S:
@@ -263,7 +272,7 @@ class Peers:
         elif (kept := await self._store.find(stream_id)) is None:
             await self._store.drop_claim(tenant, stream_id)
         elif kept.ending is not None:
-            await self._store.release(tenant, stream_id)
+            await self._store.settle(kept, replayed_by(kept))
         if owner and owner != self._store.node:
             await self._store.leave(owner, stream_id)
 
@@ -290,14 +299,10 @@ class Peers:
             others = sorted(self._nodes - {self._store.node})
             if not others or stream.run.ending is not None or not self._hub.is_moving(stream):
                 continue
-            keeping = self._hub.keeping_of(stream)
-            keeping.lost = True  # what comes from now on is the other node's to show
-            await keeping.flushed()
             with suppress(StoreFailed):
+                # From here on nothing more of it is kept, and so nothing shown: the other node tells it again.
                 if await self._store.give(stream.id, secrets.choice(others)):
                     self._hub.let_go(stream)
-                    continue
-            keeping.lost = False
 
     # -- starts
 

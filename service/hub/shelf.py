@@ -57,6 +57,13 @@ def meta_of(stream: Stream, identity: bytes) -> bytes:
     )
 
 
+def replayed_by(kept: Kept) -> bytes | None:
+    """The identity by which an ended stream is replayed; None where it is not."""
+    meta = orjson.loads(kept.meta)
+    is_replayed = kept.status == Status.COMPLETED and meta["options"].get("join") != "never"
+    return bytes.fromhex(meta["identity"]) if is_replayed else None
+
+
 class Shelf:
     """Makes streams of what a store has.
 

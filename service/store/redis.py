@@ -86,6 +86,7 @@ class RedisStore:
         self._run_id = ""
         self.salt = b""
         self._mark = ""
+        self._process = secrets.token_hex(8)
         self._following = Following(self._redis, node)
 
     # -- opening and closing
@@ -281,17 +282,29 @@ class RedisStore:
         commands: list[Command] = []
         for change in ends:
             tenant = self._held[change.stream].tenant
-            identity = change.identity.hex() if change.identity is not None else ""
-            count = (change.stream, tenant, repr(change.at), repr(change.expires), weights[change.stream])
-            commands += [
-                (scripts.RELEASE, _tenant(tenant, "running", "joinable", "completed", "identities"),
-                 (change.stream, identity)),
-                (scripts.COUNT, _alls("ended", "expiring", "weights", "total"), count),
-                ("HDEL", _node(self.node, "runs"), change.stream),
-            ]  # fmt: skip
+            commands += self._settling(
+                tenant, change.stream, change.identity, change.at, change.expires, weights[change.stream]
+            )
         await self._call(commands)
         for change in ends:
             self._held.pop(change.stream, None)
+
+    async def settle(self, kept: Kept, identity: bytes | None) -> None:
+        """See `service.store.shared.SharedStore.settle`."""
+        size = await self._one("STRLEN", _key(kept.stream, "text"))
+        weight = RECORD_BYTES + len(kept.meta) + len(kept.ending or b"") + int(size)
+        await self._call(self._settling(kept.tenant, kept.stream, identity, kept.at, kept.expires, weight))
+
+    def _settling(
+        self, tenant: str, stream: str, identity: bytes | None, at: float, expires: float, weight: int
+    ) -> list[Command]:
+        count = (stream, tenant, repr(at), repr(expires), weight)
+        replayed = (stream, identity.hex() if identity is not None else "")
+        return [
+            (scripts.RELEASE, _tenant(tenant, "running", "joinable", "completed", "identities"), replayed),
+            (scripts.COUNT, _alls("ended", "expiring", "weights", "total"), count),
+            ("HDEL", _node(self.node, "runs"), stream),
+        ]
 
     async def _forget(self, streams: Sequence[str]) -> None:
         counts = await self._call(
@@ -434,10 +447,10 @@ class RedisStore:
             except StoreRefused as exc:
                 raise StoreFailed(str(exc)) from exc
         try:
-            (alive, dead, mark), info, asked = await self._call(
+            (alive, dead, mark, process), info, asked = await self._call(
                 [
-                    (scripts.BEAT, _alls("nodes", "mark"),
-                     (self.node, int(LEASE_S * 1000), secrets.token_hex(8))),
+                    (scripts.BEAT, _alls("nodes", "mark", "processes"),
+                     (self.node, int(LEASE_S * 1000), secrets.token_hex(8), self._process)),
                     ("INFO", "server"),
                     ("SPOP", _node(self.node, "asked"), 1000),
                 ]
@@ -448,12 +461,14 @@ class RedisStore:
         run_id = str(info["run_id"])
         emptied = bool(self._mark) and mark.decode() != self._mark
         restarted = run_id != self._run_id
+        is_double = bool(self._mark) and not emptied and process.decode() not in ("", self._process)
         self._mark, self._run_id = mark.decode(), run_id
         return Pulse(
             frozenset(raw.decode() for raw in alive),
             tuple(raw.decode() for raw in dead),
             tuple(raw.decode() for raw in asked),
             "all" if emptied else "some" if restarted else "",
+            is_double,
         )
 
     async def asked(self) -> tuple[str, ...]:
@@ -462,7 +477,7 @@ class RedisStore:
 
     async def bye(self) -> None:
         """See `service.store.shared.SharedStore.bye`."""
-        await self._one("ZREM", _all("nodes"), self.node)
+        await self._call([("ZREM", _all("nodes"), self.node), ("HDEL", _all("processes"), self.node)])
 
     async def _ask(self, node: bytes | None, stream: str) -> None:
         """Have a node look at a stream: the set keeps it, the telling makes it soon."""
@@ -579,7 +594,7 @@ class RedisStore:
 
     async def give(self, stream: str, to: str) -> bool:
         """See `service.store.shared.SharedStore.give`."""
-        held = self._held.pop(stream, None)
+        held = self._held.get(stream)
         if held is None or not await self._one(scripts.GIVE, _stream(stream, "record"), (held.fence,)):
             return False
         await self._ask(to.encode(), stream)
@@ -596,7 +611,7 @@ class RedisStore:
 
     async def bury(self, node: str) -> None:
         """See `service.store.shared.SharedStore.bury`."""
-        await self._one(scripts.BURY, _alls("nodes"), (node, int(LEASE_S * 1000)))
+        await self._one(scripts.BURY, _alls("nodes", "processes"), (node, int(LEASE_S * 1000)))
 
     def disown(self, stream: str) -> None:
         """See `service.store.shared.SharedStore.disown`."""

@@ -287,23 +287,26 @@ return 1
 """)
 
 # Law: the engine's clock says who lives, and its mark whether it is what it was.
-# KEYS of all: nodes, mark. ARGV: node, lease in ms, a mark to be set where there is none.
-# Returns those who live, those who died, and the mark.
+# KEYS of all: nodes, mark, processes. ARGV: node, lease in ms, a mark to be set where there is none, this
+# process. Returns those who live, those who died, the mark, and the process that beat under that name before.
 BEAT = Script("""#!lua
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZADD', KEYS[1], now, ARGV[1])
 redis.call('SET', KEYS[2], ARGV[3], 'NX')
+local before = redis.call('HGET', KEYS[3], ARGV[1])
+redis.call('HSET', KEYS[3], ARGV[1], ARGV[4])
 local bound = now - tonumber(ARGV[2])
 return {redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. bound, '+inf'), redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', bound),
-  redis.call('GET', KEYS[2])}
+  redis.call('GET', KEYS[2]), before or ''}
 """)
 
-# Law: a node that beats again is not buried. KEYS of all: nodes. ARGV: node, lease in ms.
+# Law: a node that beats again is not buried. KEYS of all: nodes, processes. ARGV: node, lease in ms.
 BURY = Script("""#!lua
 local time = redis.call('TIME')
 local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if score and tonumber(score) > time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(ARGV[2]) then return 0 end
+redis.call('HDEL', KEYS[2], ARGV[1])
 return redis.call('ZREM', KEYS[1], ARGV[1])
 """)
 

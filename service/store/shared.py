@@ -96,6 +96,7 @@ class Pulse:
         nodes: that live.
         dead: whose lease has run out.
         asked: streams that this node is to look at.
+        is_double: another process beats under the same name.
         lost: what the store may have lost since the last beat: nothing (empty), ``some``, or ``all``.
     """
 
@@ -103,6 +104,7 @@ class Pulse:
     dead: tuple[str, ...]
     asked: tuple[str, ...]
     lost: str
+    is_double: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,9 @@ class SharedStore(Store, Protocol):
 
     async def release(self, tenant: str, stream: str) -> None:
         """Nobody is led to a stream any more; one of the tenant's runs is over."""
+
+    async def settle(self, kept: Kept, identity: bytes | None) -> None:
+        """What follows from an ending, where its process died before it was done; ``identity`` as in `Ended`."""
 
     async def drop_claim(self, tenant: str, stream: str) -> None:
         """A claimed stream never began: nothing leads to it any more."""

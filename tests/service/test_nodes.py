@@ -482,3 +482,16 @@ async def test_a_reader_that_took_long_to_come_finds_its_mirror_again(
             gate.open()
             ending = await asyncio.wait_for(stream.run.ended(), 5)
         assert (ending.status, stream.run.log.encoded()) == ("completed", b"hello world")
+
+
+async def test_what_a_process_of_the_same_name_left_is_taken_when_none_beats_under_it(
+    server: RedisServer, short_leases: None
+):
+    async with nodes(server, Play([start(), text("hello"), Hang()])) as (a,):
+        stream = await a.start()
+        async with open_service(Play([]), node="a", store=server.url) as double:
+            await asyncio.sleep(0)
+            await until(lambda: double.hub.peers._beats > 20)
+            assert (await a.show(stream))["status"] == "running"
+            await seems_dead(a)
+            assert (await double.show(stream, "?wait=10"))["error"]["code"] == "interrupted"
