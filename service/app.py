@@ -172,6 +172,10 @@ async def application(settings: Settings, place: WorkerPlace | None = None) -> A
             app[keys.PUBLIC] = keys.PublicAddress(parts.scheme, parts.netloc)
         if place is not None:
             app[keys.SIBLINGS] = place.siblings
+        app[keys.PROMPT_CHARS] = settings.prompt_chars
+        app[keys.CHAT_BODY_BYTES] = settings.chat_body_bytes
+        app[keys.CHAT_RESUME_S] = settings.chat_resume_s
+        app[keys.FORMS] = {}
         add_routes(app)
         yield app
 

@@ -6,8 +6,10 @@ of the projection itself: so the memory for a view is bounded, however slow its 
 """
 
 from array import array
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from protocol.schema.violations import Violation
@@ -149,6 +151,14 @@ class DerivedView(MessageBase):
         told.sort(key=lambda pair: pair[1]["at"])
         payloads = [messages.derived(kind, self.run.id, message) for kind, message in told]
         return self._with_cursors(payloads, [message["at"] for _, message in told])
+
+    def told_behind(self, offset: int) -> list[Told]:
+        """What was told of the text behind an offset; of what is no longer kept, what stands there now."""
+        first = bisect_right(self._ats, offset)
+        if first < self._first_kept:
+            return self.standing(self._projection.state(offset))
+        kept = islice(self._kept, first - self._first_kept, None)
+        return [message for payload, message in kept if not payload.startswith(b'{"type":"violation"')]
 
     def standing(self, state: Any) -> list[Told]:
         """A state as the messages that tell it."""

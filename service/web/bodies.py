@@ -30,15 +30,18 @@ SEARCHED_BYTES = 1 << 22
 _WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
-async def read_object(request: web.Request) -> tuple[dict[str, Any], int]:
+async def read_object(request: web.Request, *, limit: int | None = None) -> tuple[dict[str, Any], int]:
     """The body of a JSON call, an object, and its size in bytes.
+
+    Args:
+        limit: bytes that it may have; where none is named, those of all JSON calls.
 
     Raises:
         Refusal: ``invalid_request`` or ``too_large``.
     """
     if request.content_type != "application/json":
         raise Refusal("invalid_request", "the body must be application/json")
-    limit = request.app[MAX_BODY_BYTES]
+    limit = limit or request.app[MAX_BODY_BYTES]
     if (request.content_length or 0) > limit:
         raise Refusal("too_large", f"the body is larger than {limit} bytes")
     try:

@@ -13,7 +13,7 @@ from aiohttp.typedefs import Middleware
 from protocol.errors import Refusal
 from service.web.errors import refusal_response
 from service.web.guard import Guard, cors_headers, preflight
-from service.web.keys import CORS, TENANT
+from service.web.keys import CORS, FORMS, TENANT
 
 log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -50,9 +50,9 @@ def gate(guard: Guard) -> Middleware:
         try:
             response = await _admitted(guard, request, handler)
         except Refusal as refusal:
-            response = refusal_response(refusal, request.path)
+            response = _told(request, refusal)
         except web.HTTPException as exc:
-            response = refusal_response(_as_refusal(exc), request.path)
+            response = _told(request, _as_refusal(exc))
             if "Allow" in exc.headers:
                 response.headers["Allow"] = exc.headers["Allow"]
                 response.set_status(405)
@@ -62,7 +62,7 @@ def gate(guard: Guard) -> Middleware:
             raise
         except Exception:
             log.exception("request_failed", method=request.method, route=_route(request))
-            response = refusal_response(Refusal("internal", "the service failed"), request.path)
+            response = _told(request, Refusal("internal", "the service failed"))
         if not response.prepared:
             response.headers.update(request[CORS])
         if log.is_enabled_for(10):
@@ -71,6 +71,14 @@ def gate(guard: Guard) -> Middleware:
         return response
 
     return middleware
+
+
+def _told(request: web.Request, refusal: Refusal) -> web.Response:
+    """A refusal in the words of the dialect that the path belongs to."""
+    for beginning, form in request.app[FORMS].items():
+        if request.path.startswith(beginning):
+            return form(refusal)
+    return refusal_response(refusal, request.path)
 
 
 async def _admitted(guard: Guard, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -112,7 +112,8 @@ def cors_headers(origin: str) -> dict[str, str]:
     return {
         "Access-Control-Allow-Origin": origin,
         "Access-Control-Expose-Headers": (
-            "Fanlight-Stream, Fanlight-Join, Fanlight-Attached, Location, Retry-After, X-Request-Id"
+            "Fanlight-Stream, Fanlight-Join, Fanlight-Attached, X-Resumable-Stream-Id, Location, Retry-After,"
+            " X-Request-Id"
         ),
         "Vary": "Origin",
     }

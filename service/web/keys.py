@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from protocol.errors import Refusal
 from service.hub.hub import Hub
 from service.upstream.http import HttpUpstream
 from service.web.connection import Connections
@@ -39,6 +40,11 @@ PUBLIC = web.AppKey("public", PublicAddress)
 TELL_TENANT = web.AppKey("tell_tenant", bool)
 FORWARD_KEYS = web.AppKey("forward_keys", bool)
 BODY_TIMEOUT_S = web.AppKey("body_timeout_s", float)
+
+PROMPT_CHARS = web.AppKey("prompt_chars", int)
+CHAT_BODY_BYTES = web.AppKey("chat_body_bytes", int)
+CHAT_RESUME_S = web.AppKey("chat_resume_s", float)
+FORMS = web.AppKey("forms", dict[str, Callable[[Refusal], web.Response]])  # of refusals, by the path's beginning
 
 TENANT = web.RequestKey("tenant", str)
 CORS = web.RequestKey("cors", dict[str, str])  # headers that every answer to this request carries

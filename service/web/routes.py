@@ -3,11 +3,17 @@
 from aiohttp import web
 
 from service.web import dialect, exports, operations, passthrough, readers, streams, websocket
+from service.web.dialects.ai_sdk import handlers as ai_sdk
+
+# A dialect is a folder of its own; the next one is added here.
+DIALECTS = (ai_sdk.add_routes,)
 
 
 def add_routes(app: web.Application) -> None:
     """Put every route on the application."""
     router = app.router
+    for dialect_of in DIALECTS:
+        dialect_of(app)
     router.add_get("/livez", operations.livez)
     router.add_get("/readyz", operations.readyz)
     router.add_get("/metrics", operations.metrics)

@@ -1,0 +1,67 @@
+"""What all dialects do alike: start an analysis, and open a body that may be cut."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from protocol.errors import Refusal
+from protocol.upstream.request import check_members
+from protocol.wire.options import Options, parse_options, parse_options_header
+from service.hub.hub import Dialect
+from service.hub.streams import Started
+from service.web.bodies import asked_of
+from service.web.connection import BodyConnection
+from service.web.keys import HUB, TENANT
+from service.web.upstream_headers import analyze_headers
+
+
+class DialectConnection(BodyConnection):
+    """A body in another protocol's words: it has none for a service that goes down."""
+
+    def announce_drain(self, retry_after_ms: int) -> None:
+        """What runs may still end, and what does not is cut."""
+
+
+def options_of(request: web.Request, value: Any) -> Options:
+    """Options in the body, or else in the header.
+
+    Raises:
+        Refusal: ``option_invalid``.
+    """
+    return parse_options(value) if value is not None else parse_options_header(request.headers.get("Fanlight-Options"))
+
+
+async def begin(
+    request: web.Request, asked: Mapping[str, Any], options: Options, dialect: Dialect, *, key: str | None = None
+) -> Started:
+    """Start an analysis, or come to one.
+
+    Raises:
+        Refusal: see `service.hub.hub.Hub.begin`.
+    """
+    value = dict(asked)
+    check_members(value)
+    media = value["video"].get("base64_string") if isinstance(value.get("video"), dict) else None
+    prepared = await asked_of(value, options, len(media or "") + len(value["prompt"]))
+    hub = request.app[HUB]
+    started = await hub.begin(request[TENANT], prepared, dialect, headers=analyze_headers(request), idempotency_key=key)
+    await hub.journal.flushed()  # an id that was told is not forgotten
+    return started
+
+
+def schema_format(schema: Any, response_format: Any) -> dict[str, Any] | None:
+    """The native ``response_format`` of a bare schema or of OpenAI's envelope; None without either.
+
+    Raises:
+        Refusal: ``invalid_request``.
+    """
+    if schema is not None:
+        if not isinstance(schema, dict):
+            raise Refusal("invalid_request", "schema: a JSON Schema is an object")
+        return {"type": "json_schema", "json_schema": schema}
+    if not isinstance(response_format, dict) or response_format.get("type") != "json_schema":
+        return None
+    inner = response_format.get("json_schema")
+    enveloped = isinstance(inner, dict) and isinstance(inner.get("schema"), dict) and "name" in inner
+    return {"type": "json_schema", "json_schema": inner["schema"] if enveloped else inner}  # type: ignore[index]
