@@ -60,7 +60,11 @@ class Wire:
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _READ_BYTES)
         sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, (self._host, self._port))
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (self._host, self._port))
+        except BaseException:
+            sock.close()
+            raise
         self._reader, self._writer = await asyncio.open_connection(sock=sock, limit=_READ_BYTES)
         named = {name.lower() for name in headers or {}}
         lines = [f"{method} {target} HTTP/{version}"]
