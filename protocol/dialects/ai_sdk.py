@@ -28,7 +28,7 @@ class _Message(BaseModel):
     content: str | None = None  # of older clients
 
 
-class Sent(BaseModel):
+class Posted(BaseModel):
     """The body of a chat's POST, as far as it is looked at."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
@@ -62,7 +62,7 @@ class Chat:
     video: object | None
 
 
-def sent(body: Mapping[str, Any]) -> Sent:
+def posted(body: Mapping[str, Any]) -> Posted:
     """Read a body.
 
     Raises:
@@ -72,12 +72,12 @@ def sent(body: Mapping[str, Any]) -> Sent:
     if "schema" in told:
         told["schema_"] = told.pop("schema")
     try:
-        return Sent.model_validate(told)
+        return Posted.model_validate(told)
     except ValidationError as exc:
         raise Refusal("invalid_request", first_fault(exc, "body").replace("schema_", "schema")) from exc
 
 
-def chat(told: Sent) -> Chat:
+def chat(told: Posted) -> Chat:
     """The conversation in a body.
 
     Raises:

@@ -7,8 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from protocol.dialects import ai_sdk
-from protocol.dialects.ai_sdk import Sent as Told
-from protocol.dialects.ai_sdk import chunk
+from protocol.dialects.ai_sdk import Posted, chunk
 from protocol.dialects.prompt import Said, prompt_of
 from protocol.dialects.video import link_of, video_of
 from protocol.errors import Refusal
@@ -45,7 +44,7 @@ def refused(refusal: Refusal) -> web.Response:
 async def chat(request: web.Request) -> web.StreamResponse:
     """``POST /ai-sdk/chat``: a message, answered as a UI message stream."""
     body, _ = await read_object(request, limit=request.app[CHAT_BODY_BYTES])
-    told = ai_sdk.sent(body)
+    told = ai_sdk.posted(body)
     parts, options = _options(request, told)
     asked, chats, tenant = ai_sdk.chat(told), request.app[CHATS], request[TENANT]
     async with chats.lock(tenant, told.id):
@@ -87,7 +86,7 @@ async def _remembered(
     return fresh
 
 
-async def _video(chats: Chats, tenant: str, told: Told, asked: ai_sdk.Chat, memory: Memory) -> Mapping[str, Any]:
+async def _video(chats: Chats, tenant: str, told: Posted, asked: ai_sdk.Chat, memory: Memory) -> Mapping[str, Any]:
     """The video that a message is about.
 
     Raises:
@@ -102,12 +101,12 @@ async def _video(chats: Chats, tenant: str, told: Told, asked: ai_sdk.Chat, memo
     return video
 
 
-def _request(told: Told, prompt: str, video: Mapping[str, Any]) -> dict[str, Any]:
+def _request(told: Posted, prompt: str, video: Mapping[str, Any]) -> dict[str, Any]:
     form = schema_format(told.schema_, told.response_format)
     return {"prompt": prompt, "video": dict(video), **({"response_format": form} if form else {})}
 
 
-def _options(request: web.Request, told: Told) -> tuple[str, Options]:
+def _options(request: web.Request, told: Posted) -> tuple[str, Options]:
     """How data parts are told, and the other options.
 
     Raises:
@@ -181,7 +180,7 @@ async def _once(request: web.Request) -> tuple[Started, str]:
     prompt = body.get("prompt")
     if not isinstance(prompt, str) or not prompt.strip():
         raise Refusal("invalid_request", "prompt: a text")
-    told = ai_sdk.sent(body)
+    told = ai_sdk.posted(body)
     parts, options = _options(request, told)
     if told.video is None:
         raise Refusal("video_required", "no video is named: name it in `video`")
