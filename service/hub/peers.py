@@ -63,6 +63,7 @@ class Peers:
         self._alone_from: float | None = None  # until what was left under this name has been taken
         self._beats = 0
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._claimed: set[str] = set()  # streams that are about to be begun here
         self._taking: set[str] = set()  # nodes
         self.leases_taken = 0
         self.repairs = 0
@@ -129,8 +130,7 @@ class Peers:
             self._alone_from = now
         elif self._alone_from is not None and now - self._alone_from >= LEASE_S:
             # A process of this name that lived would have been noticed by now.
-            self._alone_from = None
-            self._run(self._take_own())
+            await self._take_own()
         if before is None or now - before > BEAT_S + LATE_S or self._steady_from is None:
             self._steady_from = now
         if before is not None and now - before > LEASE_S:
@@ -237,8 +237,9 @@ class Peers:
 
     async def _take_own(self) -> None:
         """What a process of the same name left behind."""
-        with suppress(StoreFailed):
+        with suppress(StoreFailed):  # then it is tried at the next beat
             await self._take_all(self._store.node)
+            self._alone_from = None
 
     async def _take_from(self, node: str) -> None:
         """A node has died: its streams are ended, or called again, by whoever is first."""
@@ -252,7 +253,7 @@ class Peers:
 
     async def _take_all(self, node: str) -> None:
         for tenant, stream_id in await self._store.left_by(node):
-            if self._hub.runs_here(stream_id) is None:
+            if self._hub.runs_here(stream_id) is None and stream_id not in self._claimed:
                 try:
                     await self._take(tenant, stream_id, node)
                 except StoreFailed:
@@ -322,14 +323,17 @@ class Peers:
                 tenant, stream_id, asked.identity, key, join != "never", join == "replay",
                 self._hub.most_per_tenant, stale,
             )  # fmt: skip
+            self._claimed.add(stream_id)
             try:
                 claim = await self._store.claim(start)
+                if claim.kind == "leader":
+                    return Started(await self._lead(tenant, stream_id, asked, terms, headers, key), "leader")
             except StoreFailed as exc:
                 raise _overloaded() from exc
+            finally:
+                self._claimed.discard(stream_id)
             if claim.kind == "limit":
                 raise Refusal("limit_reached", "you run as many streams as you may", retry_after_s=1)
-            if claim.kind == "leader":
-                return Started(await self._lead(tenant, stream_id, asked, terms, headers, key), "leader")
             joined = await self._come_to(tenant, asked, terms, claim)
             if joined is not None:
                 return joined

@@ -45,7 +45,7 @@ OLDEST = (7, 0)
 # How long one round trip may take, and one handshake: a failing store is noticed within three seconds.
 ANSWER_S = 2.0
 # What a stream takes besides its columns and text, about: measured with MEMORY USAGE.
-RECORD_BYTES = 700
+RECORD_BYTES = 1950
 PAGE = 200
 
 Command = tuple[Any, ...]

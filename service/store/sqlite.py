@@ -92,8 +92,9 @@ MIGRATIONS = (
     """,
 )
 # A block grows by what comes until it has this many bytes: a token is never a row.
+# A row of more than 1,002 bytes would take a page of its own besides (WITHOUT ROWID, pages of 4 KiB).
 # It is written anew with each commit that grows it, so a larger one would cost more.
-BLOCK_BYTES = 1024
+BLOCK_BYTES = 960
 # How long another process may hold the file, as one that copies it does.
 BUSY_S = 5.0
 # What says that the file is not what was written, and not only that it cannot be used now.

@@ -75,9 +75,8 @@ async def text(request: web.Request) -> web.StreamResponse:
     """``GET /v1/streams/{id}/text``: the bare text; only a good ending ends the body cleanly."""
     stream = await read_of(request)
     mode, start = text_place(stream.run, asked_cursor(request))
-    made = _body(request, BARE)
     attached = {"Fanlight-Attached": f"{mode} {stream.run.gen}.{start}"}
-    connection = open_body(request, made, "text/plain; charset=utf-8", attached)
+    connection = _open(request, BARE, "text/plain; charset=utf-8", attached)
     if connection is not None:
         with in_charge(connection):
             subscriber = Subscriber(stream.id, connection)
@@ -106,7 +105,7 @@ async def _read(
 ) -> Sent:
     view = asked_view(request)
     await stream.ready(view)
-    connection = open_body(request, _body(request, framings), content_type, {})
+    connection = _open(request, framings, content_type, {})
     if connection is not None:
         if first:
             connection.write(connection.framing.body(first))
@@ -132,16 +131,13 @@ async def _listen(request: web.Request, framings: Mapping[bool, Framing], conten
     return Sent(keep_alive=False)
 
 
-def _body(request: web.Request, framings: Mapping[bool, Framing]) -> BodyConnection:
-    chunked = request.version >= (1, 1)
-    return BodyConnection(request.app[CONNECTIONS], framings[chunked], chunked=chunked)
-
-
-def open_body(
-    request: web.Request, connection: BodyConnection, content_type: str, headers: dict[str, str]
+def _open(
+    request: web.Request, framings: Mapping[bool, Framing], content_type: str, headers: dict[str, str]
 ) -> BodyConnection | None:
     """Begin an endless body; None where only the head was asked for."""
-    _take_over(request, connection, content_type, request.version >= (1, 1), headers)
+    chunked = request.version >= (1, 1)
+    connection = BodyConnection(request.app[CONNECTIONS], framings[chunked], chunked=chunked)
+    _take_over(request, connection, content_type, chunked, headers)
     if request.method == "HEAD":
         connection.close()
         return None

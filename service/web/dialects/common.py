@@ -7,20 +7,58 @@ from aiohttp import web
 
 from protocol.errors import Refusal
 from protocol.upstream.request import check_members
+from protocol.wire.frames import Framing
 from protocol.wire.options import Options, parse_options, parse_options_header
 from service.hub.hub import Dialect
 from service.hub.streams import Started
+from service.hub.subscribers import Subscriber
+from service.hub.views import View
 from service.web.bodies import asked_of
-from service.web.connection import BodyConnection
-from service.web.keys import HUB, TENANT
+from service.web.connection import BorrowedConnection, Sent, borrow, framing_headers, head
+from service.web.keys import CONNECTIONS, CORS, HUB, TENANT
 from service.web.upstream_headers import analyze_headers
 
 
-class DialectConnection(BodyConnection):
-    """A body in another protocol's words: it has none for a service that goes down."""
+async def show(
+    request: web.Request,
+    started: Started,
+    view: View,
+    framings: Mapping[bool, Framing],
+    content_type: str,
+    headers: Mapping[str, str],
+    first: bytes = b"",
+) -> Sent:
+    """Write an answer from its beginning, on the caller's own connection, which goes back when it ended well.
 
-    def announce_drain(self, retry_after_ms: int) -> None:
-        """What runs may still end, and what does not is cut."""
+    One that did not has no last chunk, and its connection closes behind it: so every client knows.
+
+    Args:
+        first: a message before all others.
+    """
+    stream = started.stream
+    chunked = request.version >= (1, 1)
+    keep_alive = bool(request.keep_alive) and chunked
+    always: dict[str, str] = request[CORS]
+    told = {
+        "Content-Type": content_type,
+        "Cache-Control": "no-store",
+        "X-Accel-Buffering": "no",
+        "Fanlight-Stream": stream.id,
+        "Fanlight-Join": started.join,
+        **headers,
+        **always,
+        **framing_headers(chunked=chunked, kept=keep_alive),
+    }
+    connection = BorrowedConnection(request.app[CONNECTIONS], framings[chunked], chunked=chunked)
+    async with borrow(request, connection) as borrowed:
+        connection.begin(head("200 OK", told.items()))
+        framing = connection.framing
+        connection.write(framing.body(framing.message(first, None)) if first else b"")
+        subscriber = Subscriber(stream.id, connection)
+        connection.attached(subscriber)
+        stream.seat(subscriber, view, 0)
+        clean = await borrowed.done
+    return Sent(keep_alive=keep_alive and clean)
 
 
 def options_of(request: web.Request, value: Any) -> Options:

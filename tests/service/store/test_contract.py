@@ -355,3 +355,15 @@ async def test_whenever_its_process_is_killed_redis_holds_what_was_written():
         KilledBeforeRedis.url = server.url
         machine = partial(run_state_machine_as_test, KilledBeforeRedis, settings=TestKilled.settings)
         await asyncio.to_thread(machine)
+
+
+async def test_a_file_takes_about_what_is_counted(tmp_path: Path):
+    path = tmp_path / "streams.db"
+    async with opened(lambda: SqliteStore(path)) as store:
+        for n in range(50):
+            await store.commit([begun(f"s{n}")])
+            for _ in range(20):
+                await store.commit([Grown(f"s{n}", b'[123,["abcde "]]\n' * 20)])
+            await store.commit([ended(f"s{n}")])
+        _, counted = await store.usage()
+    assert path.stat().st_size < 1.5 * counted + (1 << 17)

@@ -11,20 +11,17 @@ from protocol.dialects.ai_sdk import Posted, chunk
 from protocol.dialects.prompt import Said, prompt_of
 from protocol.dialects.video import link_of, video_of
 from protocol.errors import Refusal
-from protocol.wire.frames import BARE, SSE, Framing
+from protocol.wire.frames import BARE, SSE
 from protocol.wire.options import Options
 from service.hub.hub import Dialect
 from service.hub.streams import Started, Stream
-from service.hub.subscribers import Subscriber
-from service.hub.views import BareView, View
+from service.hub.views import BareView
 from service.web.bodies import read_object
-from service.web.connection import Sent, in_charge
 from service.web.dialects.ai_sdk.chats import CHATS, Chats, Memory, new_message_id, said, turns_behind
 from service.web.dialects.ai_sdk.view import UiView
-from service.web.dialects.common import DialectConnection, begin, options_of, schema_format
+from service.web.dialects.common import begin, options_of, schema_format, show
 from service.web.errors import json_response
-from service.web.keys import CHAT_BODY_BYTES, CHAT_RESUME_S, CONNECTIONS, FORMS, HUB, PROMPT_CHARS, TENANT
-from service.web.readers import open_body
+from service.web.keys import CHAT_BODY_BYTES, CHAT_RESUME_S, FORMS, HUB, PROMPT_CHARS, TENANT
 
 # Leaving is not stopping: a page that is loaded anew has half a minute to come back.
 CHAT = Dialect("cancel", 30.0)
@@ -207,37 +204,12 @@ async def _answer(request: web.Request, started: Started, message: str, parts: s
         chunk("start-step"),
     ]
     headers = {"x-vercel-ai-ui-message-stream": "v1", "X-Resumable-Stream-Id": stream.id}
-    return _show(request, started, view, SSE, "text/event-stream", headers, ai_sdk.joined(first))
+    return await show(request, started, view, SSE, "text/event-stream", headers, ai_sdk.joined(first))
 
 
 async def _bare(request: web.Request, started: Started) -> web.StreamResponse:
     view = BareView(started.stream.run)
-    return _show(request, started, view, BARE, "text/plain; charset=utf-8", {}, b"")
-
-
-def _show(
-    request: web.Request,
-    started: Started,
-    view: View,
-    framings: Mapping[bool, Framing],
-    content_type: str,
-    headers: dict[str, str],
-    first: bytes,
-) -> Sent:
-    """Write an answer from its beginning."""
-    stream = started.stream
-    told = {"Fanlight-Stream": stream.id, "Fanlight-Join": started.join, **headers}
-    chunked = request.version >= (1, 1)
-    made = DialectConnection(request.app[CONNECTIONS], framings[chunked], chunked=chunked)
-    connection = open_body(request, made, content_type, told)
-    if connection is not None:
-        if first:
-            connection.write(connection.framing.body(connection.framing.message(first, None)))
-        with in_charge(connection):
-            subscriber = Subscriber(stream.id, connection)
-            connection.attached(subscriber)
-            stream.seat(subscriber, view, 0)
-    return Sent(keep_alive=False)
+    return await show(request, started, view, BARE, "text/plain; charset=utf-8", {})
 
 
 def add_routes(app: web.Application) -> None:
