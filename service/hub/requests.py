@@ -35,8 +35,11 @@ class Asked:
     schema: AdmittedSchema | None
 
 
-def ask(request: Mapping[str, Any], options: Options) -> Asked:
+def ask(request: Mapping[str, Any], options: Options, *, sent: Mapping[str, Any] | None = None) -> Asked:
     """Check a request and make it ready. Takes time with large media: then call it in a thread.
+
+    Args:
+        sent: what is sent upstream in its place, where the answer is judged by more than that.
 
     Raises:
         Refusal: ``invalid_request`` or ``schema_invalid``.
@@ -45,7 +48,7 @@ def ask(request: Mapping[str, Any], options: Options) -> Asked:
         raise Refusal("invalid_request", "stream must be true or false")
     try:
         # Upstream we always stream: one call serves those who stream and those who wait.
-        body = orjson.dumps({**request, "stream": True})
+        body = orjson.dumps({**(sent or request), "stream": True})
         same = identity(request, options.identity())
     except (TypeError, RecursionError) as exc:
         raise Refusal("invalid_request", "the request cannot be written as JSON") from exc

@@ -125,12 +125,12 @@ async def _check_structure(body: bytes) -> None:
             await asyncio.sleep(0)
 
 
-async def asked_of(value: dict[str, Any], options: Options, size: int) -> Asked:
-    """Check a start and make it ready, off the loop when it is large.
+async def asked_of(value: dict[str, Any], options: Options, size: int, *, sent: dict[str, Any] | None = None) -> Asked:
+    """Check a start and make it ready, off the loop when it is large; ``sent`` as in `ask`.
 
     Raises:
         Refusal: see `service.hub.requests.ask`.
     """
     if size < LARGE_BYTES:
-        return ask(value, options)
-    return await asyncio.to_thread(ask, value, options)
+        return ask(value, options, sent=sent)
+    return await asyncio.to_thread(ask, value, options, sent=sent)

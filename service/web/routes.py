@@ -4,9 +4,10 @@ from aiohttp import web
 
 from service.web import dialect, exports, operations, passthrough, readers, streams, websocket
 from service.web.dialects.ai_sdk import handlers as ai_sdk
+from service.web.dialects.openai import handlers as openai
 
 # A dialect is a folder of its own; the next one is added here.
-DIALECTS = (ai_sdk.add_routes,)
+DIALECTS = (ai_sdk.add_routes, openai.add_routes)
 
 
 def add_routes(app: web.Application) -> None:

@@ -81,11 +81,26 @@ async def begin(
     value = dict(asked)
     check_members(value)
     media = value["video"].get("base64_string") if isinstance(value.get("video"), dict) else None
-    prepared = await asked_of(value, options, len(media or "") + len(value["prompt"]))
+    size = len(media or "") + len(value["prompt"])
+    prepared = await asked_of(value, options, size, sent=_as_sent(value))
     hub = request.app[HUB]
     started = await hub.begin(request[TENANT], prepared, dialect, headers=analyze_headers(request), idempotency_key=key)
     await hub.journal.flushed()  # an id that was told is not forgotten
     return started
+
+
+def _as_sent(value: dict[str, Any]) -> dict[str, Any]:
+    """A request without what the upstream's schemas cannot say; the verdict keeps it."""
+    form = value.get("response_format")
+    if not isinstance(form, dict) or "json_schema" not in form:
+        return value
+    return {**value, "response_format": {**form, "json_schema": _plain(form["json_schema"])}}
+
+
+def _plain(schema: Any) -> Any:
+    if isinstance(schema, dict):
+        return {key: _plain(inner) for key, inner in schema.items() if key != "additionalProperties"}
+    return [_plain(inner) for inner in schema] if isinstance(schema, list) else schema
 
 
 def schema_format(schema: Any, response_format: Any) -> dict[str, Any] | None:
