@@ -151,7 +151,7 @@ class Peers:
                 await self._look_for_announced()
         # After a stall of the engine those that live get their leases back before anybody takes over.
         assert self._steady_from is not None
-        if self._loop.time() - self._steady_from >= LEASE_S:
+        if self._loop.time() - self._steady_from >= LEASE_S and not self._hub.draining:
             for node in pulse.dead:
                 if node not in self._taking:
                     self._taking.add(node)
@@ -204,7 +204,8 @@ class Peers:
             self._hub.outdated(stream_id, record.kept.gen)
             return
         if not record.owner:
-            await self._take(record.kept.tenant, stream_id, "")
+            if not self._hub.draining:  # a node that leaves may be the one that has just given it up
+                await self._take(record.kept.tenant, stream_id, "")
             return
         stream = self._hub.runs_here(stream_id)
         if stream is None:
