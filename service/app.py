@@ -154,7 +154,9 @@ async def application(settings: Settings, place: WorkerPlace | None = None) -> A
         store = store_of(settings, node)
         stack.push_async_callback(store.close)
         await store.open()
-        hub = await stack.enter_async_context(Hub(upstream, hub_limits(settings), store=store, node=node))
+        hub = await stack.enter_async_context(
+            Hub(upstream, hub_limits(settings), store=store, node=node, upstream_ready=ready.ready)
+        )
         app = web.Application(
             middlewares=[gate(guard_of(settings, lambda: store.salt))], client_max_size=settings.max_body_bytes
         )

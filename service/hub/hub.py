@@ -7,7 +7,7 @@ await between check and set; then the pump does the I/O.
 import asyncio
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -43,6 +43,8 @@ Result = TypeVar("Result")
 TICK_S = 1.0
 PRUNE_TICKS = 10  # between looks for what has expired in the store
 SILENCE_S = 15.0  # then readers over HTTP are told that the stream lives
+# What was left by a process that died is called again when the upstream answers, or after this long.
+UPSTREAM_READY_S = 60.0
 # What ended so short ago may have been lost with an engine that came back.
 RECENT_S = 60.0
 FIRST_READER_GRACE_S = 30.0  # a start without a reader waits this long for its first
@@ -124,10 +126,12 @@ class Hub:
         *,
         store: Store | None = None,
         node: str = "",
+        upstream_ready: Callable[[], bool] = lambda: True,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._upstream = upstream
         self.node = node
+        self._upstream_ready = upstream_ready
         self._limits = limits
         self.wall = self._wall = wall
         self._loop = asyncio.get_running_loop()
@@ -314,8 +318,22 @@ class Hub:
             self.abandoned(stream, at_least_s=FIRST_READER_GRACE_S)
         return stream
 
-    def _pump(self, stream: Stream, identity: bytes, body: bytes, headers: Mapping[str, str], restarts: int) -> _Record:
-        """Begin the one task that pumps a stream."""
+    async def _until_upstream_is_ready(self) -> None:
+        """Wait for an upstream that starts together with this process, but not for ever."""
+        until = self._loop.time() + UPSTREAM_READY_S
+        while not self._upstream_ready() and self._loop.time() < until:  # noqa: ASYNC110  # no event tells
+            await asyncio.sleep(0.05)
+
+    def _pump(
+        self,
+        stream: Stream,
+        identity: bytes,
+        body: bytes,
+        headers: Mapping[str, str],
+        restarts: int,
+        ready: Callable[[], Awaitable[None]] | None = None,
+    ) -> _Record:
+        """Begin the one task that pumps a stream; where there is something to wait for first, ``ready`` does."""
         keeping = self._keeping_of(stream, identity)
         pump = Pump(
             stream.run,
@@ -327,6 +345,7 @@ class Hub:
             limits=self._limits.pump,
             wall=self._wall,
             restarts=restarts,
+            ready=ready,
         )
         task = self._loop.create_task(pump.run(), name=f"pump {stream.id}")
         record = self._running[stream] = _Record(identity, keeping, pump=pump, task=task)
@@ -643,7 +662,7 @@ class Hub:
             headers, body = call_from(call)
             stream.restarts -= not given
             stream.node = self.node
-            record = self._pump(stream, identity, body, headers, stream.restarts)
+            record = self._pump(stream, identity, body, headers, stream.restarts, self._until_upstream_is_ready)
             record.call = call
             if text is not None:
                 record.keeping.regenerate(text, "taken_over")

@@ -6,7 +6,7 @@ task and nothing ever hangs: whatever happens, `Pump.run` leaves an ending behin
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -84,6 +84,7 @@ class Pump:
         body: the analyze request as it is sent.
         headers: sent besides the upstream's own.
         wall: wall-clock seconds, for ``ended_at``.
+        ready: waited for before the first attempt.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Pump:
         limits: PumpLimits,
         wall: Callable[[], float],
         restarts: int,
+        ready: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._run = run
         self._keeping = keeping
@@ -108,6 +110,7 @@ class Pump:
         self._limits = limits
         self._wall = wall
         self._restarts = restarts
+        self._ready = ready
         self.cancel_code = "interrupted"  # what a cancellation means
         self._budget = limits.max_events_per_s * 4.0
         self._budget_at = run.clock()
@@ -116,6 +119,8 @@ class Pump:
         """Call the upstream until the run has an ending."""
         run = self._run
         try:
+            if self._ready is not None:
+                await self._ready()
             await self._conclude(await self._attempts())
         except asyncio.CancelledError:
             await self._leave(self.cancel_code)

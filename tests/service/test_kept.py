@@ -22,6 +22,7 @@ from service.hub.pump import PumpLimits
 from service.hub.requests import ask
 from service.hub.streams import Limits
 from service.store import journal
+from service.store.contract import Begun, Grown
 from service.store.memory import MemoryStore
 from service.web import keys
 from tests.fakes.faulty_store import FaultyStore
@@ -347,15 +348,37 @@ async def test_a_second_process_on_the_same_file_is_refused_in_words(tmp_path: P
 # -- a store that fails
 
 
+LIMITS = HubLimits(Limits(1 << 20), PumpLimits(ClockLimits(5, 5, 30), 1 << 20))
+
+
 @asynccontextmanager
 async def hub_on(store: FaultyStore, *plays: Play):
-    limits = HubLimits(Limits(1 << 20), PumpLimits(ClockLimits(5, 5, 30), 1 << 20))
-    async with Hub(ScriptedUpstream(*plays), limits, store=store) as hub:
+    async with Hub(ScriptedUpstream(*plays), LIMITS, store=store) as hub:
         yield hub
 
 
 def begin(hub: Hub, prompt: str = "p"):
     return hub.start("t", ask({"prompt": prompt}, parse_options(None)), NATIVE).stream
+
+
+async def test_what_is_called_again_waits_for_an_upstream_that_starts_with_its_process(tmp_path: Path):
+    store = FaultyStore(MemoryStore())
+    async with hub_on(store, Play([start(), text("a"), Hang()])) as hub:
+        stream = hub.start("t", ask({"prompt": "p"}, parse_options({"restart": 1})), NATIVE).stream
+        await until(lambda: stream.run.log.size == 1)
+        kept, blocks = await store.find(stream.id), await store.blocks(stream.id)
+    left = FaultyStore(MemoryStore())
+    begun = Begun(stream.id, "t", kept.created, kept.meta, kept.body)
+    await left.commit([begun, *(Grown(stream.id, block) for block in blocks)])
+    upstream, ready = ScriptedUpstream(Play([start(), text("a"), text("b"), end()])), asyncio.Event()
+    async with Hub(upstream, LIMITS, store=left, upstream_ready=ready.is_set) as hub:
+        again = await hub.fetch("t", stream.id)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert upstream.calls == []
+        ready.set()
+        ending = await again.run.ended()
+        assert (ending.status, again.run.log.encoded()) == ("completed", b"ab")
 
 
 async def test_a_start_over_a_socket_is_told_when_its_beginning_is_kept(serving: Serving, tmp_path: Path):
