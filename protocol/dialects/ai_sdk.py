@@ -11,9 +11,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from protocol.captions.media_times import seconds as seconds_of
+from protocol.dialects.lines import one_line
 from protocol.dialects.prompt import Said
 from protocol.errors import Refusal, first_fault
-from protocol.ndjson import dumps
 
 DONE = b"[DONE]"
 _CITED = re.compile(r"(?<![\d:.])(?:\d{1,2}:)?\d{1,2}:\d{2}(?![\d:])")
@@ -40,7 +40,7 @@ class Posted(BaseModel):
     messageId: str | None = None  # noqa: N815
     video: Any = None
     schema_: Any = None
-    response_format: Any = None
+    response_format: dict[str, Any] | None = None
     system: str | None = None
     fanlight: Any = None
 
@@ -132,8 +132,7 @@ def _is_video(media: object, url: object) -> bool:
 
 def chunk(kind: str, **keys: Any) -> bytes:
     """One chunk; what is None is left out, and no line separator stands in it."""
-    told = {"type": kind, **{key: value for key, value in keys.items() if value is not None}}
-    return dumps(told).replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+    return one_line({"type": kind, **{key: value for key, value in keys.items() if value is not None}})
 
 
 def joined(chunks: Iterable[bytes]) -> bytes:

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from protocol.dialects.lines import one_line
 from protocol.dialects.prompt import Said
 from protocol.dialects.video import named_in
 from protocol.errors import Refusal, first_fault
-from protocol.ndjson import dumps
 
 MODEL = "fanlight"
 # Names of models that the upstream knows by itself.
@@ -151,29 +151,42 @@ def _videos(turn: _Turn, *, is_last: bool) -> list[object]:
         if kind in ("video_url", "input_video"):
             found.append(_address(part.get(kind)))
         elif kind == "file":
-            found.append(_file(part.get("file")))
+            named = _file(part.get("file"))
+            if not _is_other_media(named):
+                found.append(named)
+            elif is_last:
+                raise _unsupported()
         elif is_last and kind not in ("text", "input_text"):
-            raise Refusal("part_unsupported", "only videos can be looked at, no other parts")
+            raise _unsupported()
     if is_last and len(found) > 1:
         raise Refusal("too_many_videos", "one message is about one video")
     return found
 
 
+def _unsupported() -> Refusal:
+    return Refusal("part_unsupported", "only videos can be looked at, no other parts")
+
+
+def _is_other_media(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("data:") and not value.startswith("data:video")
+
+
 def _address(value: object) -> object:
+    """What a part names; an empty text where it names nothing, which is then no video."""
     if isinstance(value, Mapping):
         data, form = value.get("data"), value.get("format", "mp4")
         if isinstance(data, str) and not data.startswith(("http", "data:")):
             return f"data:video/{form};base64,{data}"
-        return value.get("url", data)
-    return value
+        return value.get("url", data) or ""
+    return value or ""
 
 
 def _file(value: object) -> object:
     if not isinstance(value, Mapping):
-        return value
+        return value or ""
     if isinstance(value.get("file_id"), str):
         return f"asset:{str(value['file_id']).removeprefix('asset:')}"
-    return value.get("file_data")
+    return value.get("file_data") or ""
 
 
 # -- answers
@@ -200,11 +213,11 @@ class Chunks:
     def chunk(self, delta: Mapping[str, Any], finish: str | None = None, **more: Any) -> bytes:
         """One chunk."""
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return dumps(self._envelope([choice]) | ({"usage": None} if self.usage else {}) | more)
+        return one_line(self._envelope([choice]) | ({"usage": None} if self.usage else {}) | more)
 
     def last(self, usage: Mapping[str, Any] | None) -> bytes:
         """The chunk that tells the usage."""
-        return dumps(self._envelope([]) | {"usage": usage_of(usage)})
+        return one_line(self._envelope([]) | {"usage": usage_of(usage)})
 
     def _envelope(self, choices: list[Any]) -> dict[str, Any]:
         return {
@@ -219,7 +232,7 @@ class Chunks:
 def whole(chunks: Chunks, text: str, finish: str, usage: Mapping[str, Any] | None, told: Mapping[str, Any]) -> bytes:
     """An answer that was not streamed."""
     message = {"role": "assistant", "content": text, "refusal": None}
-    return dumps(
+    return one_line(
         {
             "id": completion_id(chunks.stream),
             "object": "chat.completion",
@@ -241,4 +254,4 @@ def usage_of(usage: Mapping[str, Any] | None) -> dict[str, int]:
 
 def error(message: str, kind: str, code: str, param: str | None = None) -> bytes:
     """An error, as a body or as a line of a stream."""
-    return dumps({"error": {"message": message, "type": kind, "param": param, "code": code}})
+    return one_line({"error": {"message": message, "type": kind, "param": param, "code": code}})

@@ -1,6 +1,6 @@
 """What all dialects do alike: start an analysis, and open a body that may be cut."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -14,9 +14,32 @@ from service.hub.streams import Started
 from service.hub.subscribers import Subscriber
 from service.hub.views import View
 from service.web.bodies import asked_of
-from service.web.connection import BorrowedConnection, Sent, borrow, framing_headers, head
+from service.web.connection import BorrowedConnection, Connections, Sent, borrow, framing_headers, head
 from service.web.keys import CONNECTIONS, CORS, HUB, TENANT
 from service.web.upstream_headers import analyze_headers
+
+# Keywords of a schema that hold schemas by name, and those that hold values.
+_BY_NAME = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
+_VALUES = frozenset({"enum", "const", "default", "examples"})
+
+
+class _Answering(BorrowedConnection):
+    """A caller's connection for an answer that has last words where it breaks off.
+
+    Args:
+        last_words: a message for then; None has none.
+    """
+
+    def __init__(
+        self, connections: Connections, framing: Framing, *, chunked: bool, last_words: Callable[[], bytes] | None
+    ) -> None:
+        super().__init__(connections, framing, chunked=chunked)
+        self._last_words = last_words
+
+    def ended(self, subscriber: Subscriber, clean: bool) -> None:
+        if not clean and self._last_words is not None:
+            self.write(self.framing.body(self.framing.message(self._last_words(), None)))
+        super().ended(subscriber, clean)
 
 
 async def show(
@@ -27,6 +50,7 @@ async def show(
     content_type: str,
     headers: Mapping[str, str],
     first: bytes = b"",
+    last_words: Callable[[], bytes] | None = None,
 ) -> Sent:
     """Write an answer from its beginning, on the caller's own connection, which goes back when it ended well.
 
@@ -34,6 +58,7 @@ async def show(
 
     Args:
         first: a message before all others.
+        last_words: the message of an ending that the view cannot tell.
     """
     stream = started.stream
     chunked = request.version >= (1, 1)
@@ -49,7 +74,7 @@ async def show(
         **always,
         **framing_headers(chunked=chunked, kept=keep_alive),
     }
-    connection = BorrowedConnection(request.app[CONNECTIONS], framings[chunked], chunked=chunked)
+    connection = _Answering(request.app[CONNECTIONS], framings[chunked], chunked=chunked, last_words=last_words)
     async with borrow(request, connection) as borrowed:
         connection.begin(head("200 OK", told.items()))
         framing = connection.framing
@@ -70,9 +95,7 @@ def options_of(request: web.Request, value: Any) -> Options:
     return parse_options(value) if value is not None else parse_options_header(request.headers.get("Fanlight-Options"))
 
 
-async def begin(
-    request: web.Request, asked: Mapping[str, Any], options: Options, dialect: Dialect, *, key: str | None = None
-) -> Started:
+async def begin(request: web.Request, asked: Mapping[str, Any], options: Options, dialect: Dialect) -> Started:
     """Start an analysis, or come to one.
 
     Raises:
@@ -84,7 +107,7 @@ async def begin(
     size = len(media or "") + len(value["prompt"])
     prepared = await asked_of(value, options, size, sent=_as_sent(value))
     hub = request.app[HUB]
-    started = await hub.begin(request[TENANT], prepared, dialect, headers=analyze_headers(request), idempotency_key=key)
+    started = await hub.begin(request[TENANT], prepared, dialect, headers=analyze_headers(request))
     await hub.journal.flushed()  # an id that was told is not forgotten
     return started
 
@@ -98,9 +121,19 @@ def _as_sent(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(schema: Any) -> Any:
-    if isinstance(schema, dict):
-        return {key: _plain(inner) for key, inner in schema.items() if key != "additionalProperties"}
-    return [_plain(inner) for inner in schema] if isinstance(schema, list) else schema
+    if isinstance(schema, list):
+        return [_plain(inner) for inner in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _plain_member(key, inner) for key, inner in schema.items() if key != "additionalProperties"}
+
+
+def _plain_member(keyword: str, inner: Any) -> Any:
+    if keyword in _VALUES:
+        return inner
+    if keyword in _BY_NAME and isinstance(inner, dict):
+        return {name: _plain(schema) for name, schema in inner.items()}
+    return _plain(inner)
 
 
 def schema_format(schema: Any, response_format: Any) -> dict[str, Any] | None:
@@ -116,5 +149,7 @@ def schema_format(schema: Any, response_format: Any) -> dict[str, Any] | None:
     if not isinstance(response_format, dict) or response_format.get("type") != "json_schema":
         return None
     inner = response_format.get("json_schema")
-    enveloped = isinstance(inner, dict) and isinstance(inner.get("schema"), dict) and "name" in inner
-    return {"type": "json_schema", "json_schema": inner["schema"] if enveloped else inner}  # type: ignore[index]
+    # No schema has a keyword of that name: it is the envelope's.
+    if isinstance(inner, dict) and isinstance(inner.get("schema"), dict):
+        inner = inner["schema"]
+    return {"type": "json_schema", "json_schema": inner}

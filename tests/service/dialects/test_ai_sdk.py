@@ -7,7 +7,9 @@ import aiohttp
 import orjson
 import pytest
 
+from protocol.upstream.textlog import TextLog
 from service.hub import hub as hubs
+from service.web.dialects.ai_sdk.chats import CHATS
 from tests.fakes.service import Service, Serving
 from tests.fakes.upstream import Cut, Gate, Hang, Play, end, start, text
 from tests.fakes.waiting import until
@@ -296,3 +298,120 @@ async def test_the_envelope_of_a_schema_is_understood_as_one(serving: Serving):
         envelope = {"type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": {"type": "object"}}}
         await post(service, id="c", messages=[user("q")], response_format=envelope)
         assert orjson.loads(service.upstream.seen[0].body)["response_format"]["json_schema"] == {"type": "object"}
+
+
+async def test_a_third_tab_does_not_wait_for_the_second(serving: Serving):
+    gate = Gate()
+    async with serving(Play([start(), text("a"), gate, end()])) as service:
+        tabs = [asyncio.create_task(post(service, id="c", messages=[user("q")])) for _ in range(4)]
+        await until(lambda: service.hub.list("local") and service.hub.list("local")[0].subscribers == 4)
+        gate.open()
+        assert {(await tab)[2][-1]["type"] for tab in tabs} == {"finish"}
+
+
+async def test_messages_without_a_chat_have_nothing_in_common(serving: Serving):
+    async with serving(Play([start(), text("a"), end()])) as service:
+        await post(service, message=user("what?"))
+        status, whole, _ = await post(service, message=user("why?", video=None))
+        assert (status, whole[-16:]) == (400, "(video_required)")
+        assert len(service.upstream.seen) == 1
+
+
+async def test_a_list_that_was_sent_is_what_the_chat_remembers(serving: Serving):
+    async with serving(Play([start(), text("a"), end()])) as service:
+        listed = [user("one?"), assistant("1."), user("two?", ident="m2", video="https://a.example/c.mp4")]
+        await post(service, id="c", messages=listed)
+        await post(service, id="c", message=user("three?", ident="m3", video=None))
+        asked = orjson.loads(service.upstream.seen[1].body)
+        assert asked["prompt"] == (
+            "Conversation so far:\nUser: one?\nAssistant: 1.\nUser: two?\nAssistant: a\n\nthree?"
+        )
+        assert asked["video"]["url"] == "https://a.example/c.mp4"
+
+
+async def test_what_a_chat_remembers_has_a_bound(serving: Serving):
+    async with serving(Play([start(), text("x" * 4000), end()]), prompt_chars=2000) as service:
+        for n in range(5):
+            await post(service, id="c", message=user(f"{n}" * 600, ident=f"m{n}", video=LINK if not n else None))
+        told = await service.hub.journal.store.note("local", "chat:c", service.hub.wall())
+        assert len(told) < 4000
+        assert prompts(service)[-1].endswith("4" * 600)
+
+
+async def test_a_chat_is_kept_for_its_time_after_its_run_has_ended(serving: Serving):
+    gate = Gate()
+    async with serving(Play([start(), text("a"), gate, end()])) as service:
+        store, now = service.hub.journal.store, service.hub.wall()
+        asking = asyncio.create_task(post(service, id="c", messages=[user("q")], fanlight={"ttl_s": 50}))
+        await gate.reached.wait()
+        assert await store.note("local", "chat:c", now + 3000) is not None
+        gate.open()
+        await asking
+        await until(lambda: not service.app[CHATS]._watching)
+        assert await store.note("local", "chat:c", now + 40) is not None
+        assert await store.note("local", "chat:c", now + 3000) is None
+
+
+async def test_a_resumed_answer_tells_its_data_as_the_first_did(serving: Serving):
+    pieces = [text(WHOLE[n : n + 7]) for n in range(0, len(WHOLE), 7)]
+    async with serving(Play([start(), *pieces, end()])) as service:
+        for parts, seen in (("none", set()), ("transient", {True}), ("all", {None})):
+            await post(service, id=parts, messages=[user("q")], schema=SCHEMA, fanlight={"parts": parts})
+            _, again = await resumed(service, parts)
+            assert {one.get("transient") for one in again if one["type"].startswith("data-")} == seen
+
+
+@pytest.mark.parametrize(("before", "closed"), [(["a"], ["t1"]), ([], [])])
+async def test_a_text_that_begins_again_is_a_new_part_and_only_a_begun_one_is_closed(serving: Serving, before, closed):
+    gate = Gate()
+    async with serving(Play([start(), *map(text, before), gate, end()])) as service:
+        asking = asyncio.create_task(post(service, id="c", messages=[user("q")]))
+        await gate.reached.wait()
+        await until(lambda: service.hub.list("local")[0].subscribers)
+        (stream,) = service.hub.list("local")
+        await until(lambda: stream.run.log.size == len(before))
+        log = TextLog(1 << 16)
+        log.extend(["b"])
+        stream.run.regenerate(log, "taken_over", 3)
+        gate.open()
+        _, _, told = await asking
+        assert [one["id"] for one in told if one["type"] == "text-end"] == [*closed, "t3"]
+        reset = next(one for one in told if one["type"] == "data-reset")
+        assert reset["data"] == {"gen": 3, "reason": "taken_over"}
+        named = [one["messageMetadata"]["fanlight"]["text"] for one in told if one["type"] == "message-metadata"]
+        assert (named, [one["delta"] for one in told if one["type"] == "text-delta"]) == (["t3"], [*before, "b"])
+
+
+async def test_an_object_at_the_root_is_told_member_by_member(serving: Serving):
+    schema = {"type": "object", "properties": {"title": {"type": "string"}, "n": {"type": "integer"}}}
+    async with serving(Play([start(), text('{"title": "x", "n": "y"}'), end()])) as service:
+        _, _, told = await post(service, id="c", messages=[user("q")], schema=schema)
+        elements = {one["id"]: one["data"] for one in told if one["type"] == "data-element"}
+        assert elements == {
+            "/title": {"pointer": "/title", "value": "x", "valid": True},
+            "/n": {"pointer": "/n", "value": "y", "valid": False},
+        }
+
+
+async def test_a_response_format_is_understood_native_and_enveloped_and_is_an_object(serving: Serving):
+    async with serving(Play([start(), text("{}"), end()])) as service:
+        schema = {"type": "object", "additionalProperties": False}
+        for inner in (schema, {"schema": schema}, {"name": "n", "schema": schema}):
+            form = {"type": "json_schema", "json_schema": inner}
+            await post(service, id="c", messages=[user("q")], response_format=form, fanlight={"join": "never"})
+        sent = [orjson.loads(seen.body)["response_format"]["json_schema"] for seen in service.upstream.seen]
+        assert sent == [{"type": "object"}] * 3
+        status, whole, _ = await post(service, id="c", messages=[user("q")], response_format=7)
+        assert (status, whole.endswith("(invalid_request)")) == (400, True)
+
+
+async def test_a_page_of_a_listed_origin_can_read_refusals_and_answers(serving: Serving):
+    page = {"Origin": "https://page.example"}
+    async with serving(Play([start(), text("a"), end()]), origins=[page["Origin"]]) as service:
+        for body, status in (({"id": "c"}, 400), ({"id": "c", "messages": [user("q")]}, 200)):
+            async with service.http.post(service.url + "/ai-sdk/chat", json=body, headers=page) as answer:
+                assert answer.status == status
+                assert answer.headers["Access-Control-Allow-Origin"] == page["Origin"]
+                assert "X-Resumable-Stream-Id" in answer.headers["Access-Control-Expose-Headers"]
+        async with service.http.get(service.url + "/ai-sdk/chat/x/stream", headers=page) as answer:
+            assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (204, page["Origin"])

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,10 +16,9 @@ from service.hub.hub import Hub
 from service.hub.streams import Stream
 from service.store.contract import StoreFailed
 
-# Turns beyond this do not fit a prompt in any case.
-MAX_TURNS = 40
-MAX_TURN_CHARS = 6000
 TRIES = 8
+# A chat's time begins when its newest run has ended; a run that goes on keeps it for so long.
+MAX_RUN_S = 86_400.0
 
 
 def new_message_id() -> str:
@@ -37,6 +37,8 @@ class Memory:
         stopped: the chat has no interest in it any more.
         turns: what was said before that message.
         media: whether the video stands in a note of its own, because it is large.
+        parts: how the answer's data parts are told.
+        ttl_s: how long it is kept after that run.
     """
 
     run: str = ""
@@ -46,6 +48,8 @@ class Memory:
     turns: Sequence[tuple[str, str]] = ()
     video: Mapping[str, Any] | None = None
     media: bool = False
+    parts: str = "all"
+    ttl_s: float = 3600.0
 
     def told(self) -> bytes:
         """As it is kept."""
@@ -58,13 +62,15 @@ class Memory:
                 "turns": self.turns,
                 "video": self.video,
                 "media": self.media,
+                "parts": self.parts,
+                "ttl_s": self.ttl_s,
             }
         )
 
 
 @dataclass(slots=True)
 class Chats:
-    """The chats of all tenants.
+    """The chats of all tenants; what has no id is no chat, and nothing is remembered of it.
 
     Attributes:
         locks: one message of a chat at a time, at this node.
@@ -72,9 +78,18 @@ class Chats:
 
     hub: Hub
     locks: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
+    _watching: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def close(self) -> None:
+        """Watch no run any more."""
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
 
     def lock(self, tenant: str, chat: str) -> asyncio.Lock:
         """What two messages of one chat wait for."""
+        if not chat:
+            return asyncio.Lock()
         for key in [key for key, lock in self.locks.items() if not lock.locked() and key != (tenant, chat)]:
             if len(self.locks) < 1000:
                 break
@@ -87,6 +102,8 @@ class Chats:
         Raises:
             Refusal: ``overloaded``.
         """
+        if not chat:
+            return Memory(), None
         try:
             told = await self.hub.journal.store.note(tenant, f"chat:{chat}", self.hub.wall())
         except StoreFailed as exc:
@@ -110,18 +127,26 @@ class Chats:
             raise _overloaded() from exc
         return orjson.loads(told) if told is not None else None
 
-    async def remember(self, tenant: str, chat: str, memory: Memory, before: bytes | None, ttl_s: float) -> bool:
+    async def remember(
+        self, tenant: str, chat: str, memory: Memory, before: bytes | None, *, runs: bool = True
+    ) -> bool:
         """Keep a chat for its time, where nobody has written it meanwhile; whether that was so.
+
+        Args:
+            runs: its newest run has not ended, so its time has not begun.
 
         Raises:
             Refusal: ``overloaded``.
         """
+        if not chat:
+            return True
         store, now = self.hub.journal.store, self.hub.wall()
+        expires = now + memory.ttl_s + (MAX_RUN_S if runs else 0.0)
         try:
             if memory.video is not None and "base64_string" in memory.video:
-                await self._keep_media(tenant, chat, memory.video, now + ttl_s)
+                await self._keep_media(tenant, chat, memory.video, expires)
                 memory = replace(memory, video=None, media=True)
-            return await store.write_note(tenant, f"chat:{chat}", before, memory.told(), now + ttl_s, now)
+            return await store.write_note(tenant, f"chat:{chat}", before, memory.told(), expires, now)
         except StoreFailed as exc:
             raise _overloaded() from exc
 
@@ -141,8 +166,26 @@ class Chats:
         for _ in range(TRIES):
             memory, before = await self.recall(tenant, chat)
             stopped = replace(memory, stopped=True)
-            if before is None or memory.stopped or await self.remember(tenant, chat, stopped, before, 3600.0):
+            if before is None or memory.stopped or await self.remember(tenant, chat, stopped, before):
                 return
+
+    def watch(self, tenant: str, chat: str, stream: Stream) -> None:
+        """Let a chat's time begin when its run has ended."""
+        task = asyncio.get_running_loop().create_task(self._settle(tenant, chat, stream))
+        self._watching.add(task)
+        task.add_done_callback(self._watching.discard)
+
+    async def _settle(self, tenant: str, chat: str, stream: Stream) -> None:
+        with suppress(TimeoutError, Refusal):  # then it is kept for longer
+            async with asyncio.timeout(MAX_RUN_S):
+                await stream.run.ended()
+            for _ in range(TRIES):
+                memory, before = await self.recall(tenant, chat)
+                if memory.run != stream.id:
+                    return
+                memory = replace(memory, video=await self.video(tenant, chat, memory))
+                if await self.remember(tenant, chat, memory, before, runs=False):
+                    return
 
     async def run_of(self, tenant: str, memory: Memory) -> Stream | None:
         """The newest run of a chat, where it is there still.
@@ -169,8 +212,21 @@ def turns_behind(memory: Memory, stream: Stream | None, *, again: bool) -> list[
     turns = [(role, text) for role, text in memory.turns]
     if memory.run and not again:
         answer = "" if stream is None else stream.run.log.slice(0, stream.run.log.size)
-        turns += [("user", memory.asked[1][:MAX_TURN_CHARS]), ("assistant", answer[:MAX_ANSWER_CHARS])]
-    return turns[-MAX_TURNS:]
+        turns += [("user", memory.asked[1]), ("assistant", answer)]
+    return turns
+
+
+def newest(turns: Sequence[tuple[str, str]], max_chars: int) -> list[tuple[str, str]]:
+    """Those turns that can still come into a prompt, answers no longer than there."""
+    kept: list[tuple[str, str]] = []
+    size = 0
+    for role, whole in reversed(turns):
+        text = whole[: MAX_ANSWER_CHARS + 1] if role == "assistant" else whole
+        size += len(text)
+        if size > max_chars:
+            break
+        kept.append((role, text))
+    return kept[::-1]
 
 
 def said(turns: Sequence[tuple[str, str]]) -> list[Said]:

@@ -17,7 +17,7 @@ from service.hub.hub import Dialect
 from service.hub.streams import Started, Stream
 from service.hub.views import BareView
 from service.web.bodies import read_object
-from service.web.dialects.ai_sdk.chats import CHATS, Chats, Memory, new_message_id, said, turns_behind
+from service.web.dialects.ai_sdk.chats import CHATS, Chats, Memory, new_message_id, newest, said, turns_behind
 from service.web.dialects.ai_sdk.view import UiView
 from service.web.dialects.common import begin, options_of, schema_format, show
 from service.web.errors import json_response
@@ -43,22 +43,47 @@ async def chat(request: web.Request) -> web.StreamResponse:
     body, _ = await read_object(request, limit=request.app[CHAT_BODY_BYTES])
     told = ai_sdk.posted(body)
     parts, options = _options(request, told)
-    asked, chats, tenant = ai_sdk.chat(told), request.app[CHATS], request[TENANT]
-    async with chats.lock(tenant, told.id):
-        memory, before = await chats.recall(tenant, told.id)
-        stream = await chats.run_of(tenant, memory)
-        again = told.trigger == "regenerate-message"
-        if not again and stream is not None and _is_same(memory, asked, stream):
-            return await _answer(request, Started(stream, "joined"), memory.message, parts)
-        video = await _video(chats, tenant, told, asked, memory)
-        turns = [] if asked.whole else turns_behind(memory, stream, again=again)
-        prompt = prompt_of(_whole(asked.said, turns), request.app[PROMPT_CHARS])
-        if again:
-            options = options.model_copy(update={"join": "never"})
-        started = await begin(request, _request(told, prompt, video), options, CHAT)
-        fresh = Memory(started.stream.id, new_message_id(), asked.asked, turns=turns, video=video)
-        fresh = await _remembered(chats, tenant, told.id, fresh, before, options.ttl_s)
-    return await _answer(request, started, fresh.message, parts)
+    asked = ai_sdk.chat(told)
+    async with request.app[CHATS].lock(request[TENANT], told.id):
+        started, message = await _begun(request, told, asked, parts, options)
+    return await _answer(request, started, message, parts)
+
+
+async def _begun(
+    request: web.Request, told: Posted, asked: ai_sdk.Chat, parts: str, options: Options
+) -> tuple[Started, str]:
+    """The run that answers a message, and the answer's id."""
+    chats, tenant, max_chars = request.app[CHATS], request[TENANT], request.app[PROMPT_CHARS]
+    memory, before = await chats.recall(tenant, told.id)
+    stream = await chats.run_of(tenant, memory)
+    again = told.trigger == "regenerate-message"
+    if not again and stream is not None and _is_same(memory, asked, stream):
+        return Started(stream, "joined"), memory.message
+    video = await _video(chats, tenant, told, asked, memory)
+    behind = _turns(asked) if asked.whole else turns_behind(memory, stream, again=again)
+    turns = newest(behind, max_chars)
+    prompt = prompt_of(asked.said if asked.whole else _whole(asked.said, turns), max_chars)
+    if again:
+        options = options.model_copy(update={"join": "never"})
+    started = await begin(request, _request(told, prompt, video), options, CHAT)
+    fresh = Memory(
+        started.stream.id,
+        new_message_id(),
+        asked.asked,
+        turns=turns,
+        video=video,
+        parts=parts,
+        ttl_s=options.ttl_s,
+    )
+    fresh = await _remembered(chats, tenant, told.id, fresh, before)
+    if told.id:
+        chats.watch(tenant, told.id, started.stream)
+    return started, fresh.message
+
+
+def _turns(asked: ai_sdk.Chat) -> list[tuple[str, str]]:
+    """What was said before the question, by the client's own list."""
+    return [(turn.role, turn.text) for turn in asked.said[:-1] if turn.role != "system"]
 
 
 def _is_same(memory: Memory, asked: ai_sdk.Chat, stream: Stream) -> bool:
@@ -72,11 +97,9 @@ def _whole(told: Sequence[Said], turns: list[tuple[str, str]]) -> list[Said]:
     return [*system, *said(turns), *(turn for turn in told if turn.role != "system")]
 
 
-async def _remembered(
-    chats: Chats, tenant: str, chat_id: str, fresh: Memory, before: bytes | None, ttl_s: float
-) -> Memory:
+async def _remembered(chats: Chats, tenant: str, chat_id: str, fresh: Memory, before: bytes | None) -> Memory:
     """Keep a chat; where another node was quicker with the same message its answer is this one."""
-    while not await chats.remember(tenant, chat_id, fresh, before, ttl_s):
+    while not await chats.remember(tenant, chat_id, fresh, before):
         memory, before = await chats.recall(tenant, chat_id)
         if memory.run == fresh.run and memory.asked == fresh.asked:
             return memory
@@ -126,7 +149,7 @@ async def resume(request: web.Request) -> web.StreamResponse:
     stream = None if memory.stopped else await chats.run_of(tenant, memory)
     if stream is None or _is_long_over(request, stream):
         return web.Response(status=204, headers={"Cache-Control": "no-store"})
-    return await _answer(request, Started(stream, "joined"), memory.message, "all")
+    return await _answer(request, Started(stream, "joined"), memory.message, memory.parts)
 
 
 def _is_long_over(request: web.Request, stream: Stream) -> bool:
@@ -212,9 +235,14 @@ async def _bare(request: web.Request, started: Started) -> web.StreamResponse:
     return await show(request, started, view, BARE, "text/plain; charset=utf-8", {})
 
 
+async def _forgotten(app: web.Application) -> None:
+    await app[CHATS].close()
+
+
 def add_routes(app: web.Application) -> None:
     """Put this dialect on the application."""
     app[CHATS] = Chats(app[HUB])
+    app.on_cleanup.append(_forgotten)
     app[FORMS]["/ai-sdk/"] = refused
     router = app.router
     router.add_post("/ai-sdk/chat", chat)

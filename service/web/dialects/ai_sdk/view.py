@@ -32,6 +32,7 @@ class UiView:
         self._captions = self._derived(stream, "captions") if parts != "none" else None
         has_schema = parts != "none" and stream.run.schema is not None
         self._elements = self._derived(stream, "json") if has_schema else None
+        self._opened: set[int] = set()  # generations of which readers were told text
 
     @staticmethod
     def _derived(stream: "Stream", name: str) -> DerivedView:
@@ -55,6 +56,7 @@ class UiView:
             return [], position
         stop = log.boundary_before(min(log.size, position + CHUNK_BYTES))
         told = [chunk("text-start", id=self._part)] if position == 0 else []
+        self._opened.add(self.run.gen)
         told.append(chunk("text-delta", id=self._part, delta=log.slice(position, stop)))
         told += self._data(position, stop)
         return [(one, None) for one in told], stop
@@ -73,8 +75,9 @@ class UiView:
 
     def reset(self) -> Outgoing | None:
         run = self.run
+        shown = [gen for gen in self._opened if gen < run.gen]
         told = [
-            chunk("text-end", id=f"t{run.gen - 1}"),
+            *([chunk("text-end", id=f"t{max(shown)}")] if shown else []),  # one that was never begun is an error there
             chunk("data-reset", id="reset", data={"gen": run.gen, "reason": run.reset_reason}),
             chunk("message-metadata", messageMetadata={"fanlight": {"text": self._part}}),
         ]

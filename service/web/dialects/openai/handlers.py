@@ -23,6 +23,7 @@ from service.upstream.http import FAULTS, translated
 from service.web.bodies import read_object
 from service.web.dialects.common import begin, options_of, schema_format, show
 from service.web.dialects.openai.view import Framing, OpenAiView, said_of
+from service.web.errors import json_response
 from service.web.keys import CHAT_BODY_BYTES, FORMS, PROMPT_CHARS, TENANT, UPSTREAM
 from service.web.upstream_headers import analyze_headers
 
@@ -45,10 +46,10 @@ def refused(refusal: Refusal) -> web.Response:
     """A refusal as these clients read it."""
     status = refusal.answer.status
     kind = TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
-    retry = refusal.retry_after_s if refusal.answer.retryable else None
+    again = refusal.answer.retryable and refusal.code != "internal"  # which may have begun an analysis
     param, mark, _ = refusal.message.partition(":")
     named = param if mark and " " not in param else None
-    return _error(status, refusal.message, kind, refusal.code, named, retry_after=retry, again=refusal.answer.retryable)
+    return _error(status, refusal.message, kind, refusal.code, named, retry_after=refusal.retry_after_s, again=again)
 
 
 def _error(
@@ -88,7 +89,7 @@ async def completions(request: web.Request) -> web.StreamResponse:
         await _first_text(stream)
         ending = stream.run.ending
         if ending is not None and not stream.run.log.size and ending.status not in (Status.COMPLETED, Status.LENGTH):
-            return _failed(stream, ending)
+            return _failed(started, ending)
         return await _stream(request, started, told)
 
 
@@ -118,10 +119,9 @@ def _chunks(stream: Stream, told: Completion) -> Chunks:
 async def _stream(request: web.Request, started: Started, told: Completion) -> web.StreamResponse:
     chunks = _chunks(started.stream, told)
     framings = {chunked: Framing(chunked, chunks) for chunked in (True, False)}
+    view = OpenAiView(started.stream.run, chunks)
     first = chunks.chunk({"role": "assistant", "content": ""})
-    return await show(
-        request, started, OpenAiView(started.stream.run, chunks), framings, "text/event-stream", {}, first
-    )
+    return await show(request, started, view, framings, "text/event-stream", {}, first, view.last_words)
 
 
 class _Listens:
@@ -160,7 +160,7 @@ async def _first_text(stream: Stream) -> None:
 def _whole(started: Started, told: Completion, ending: Ending) -> web.Response:
     stream = started.stream
     if ending.status not in (Status.COMPLETED, Status.LENGTH):
-        return _failed(stream, ending)
+        return _failed(started, ending)
     text = stream.run.log.slice(0, stream.run.log.size)
     reason = "stop" if ending.status is Status.COMPLETED else "length"
     body = openai.whole(_chunks(stream, told), text, reason, ending.usage, said_of(stream.id, ending))
@@ -168,8 +168,14 @@ def _whole(started: Started, told: Completion, ending: Ending) -> web.Response:
     return web.Response(body=body, content_type="application/json", headers=headers)
 
 
-def _failed(stream: Stream, ending: Ending) -> web.Response:
+def _failed(started: Started, ending: Ending) -> web.Response:
     """A run that did not end well, before anything of it was told."""
+    answer = _failure(started.stream, ending)
+    answer.headers.update({"Fanlight-Stream": started.stream.id, "Fanlight-Join": started.join})
+    return answer
+
+
+def _failure(stream: Stream, ending: Ending) -> web.Response:
     code = ending.code or "internal"
     message, refusal = CODES[code].message, stream.run.refused
     if code == "upstream_refused" and ending.upstream_status in CALLERS:
@@ -195,7 +201,7 @@ class Models:
 MODELS = web.AppKey("models", Models)
 
 
-async def _asked_upstream(request: web.Request, path: str) -> tuple[int, Any]:
+async def _asked_upstream(request: web.Request, path: str) -> tuple[int, bytes]:
     upstream = request.app[UPSTREAM]
     headers = dict(analyze_headers(request))
     if "x-api-key" not in headers and upstream.api_key is not None:
@@ -203,18 +209,19 @@ async def _asked_upstream(request: web.Request, path: str) -> tuple[int, Any]:
     try:
         async with asyncio.timeout(ASK_S):
             async with upstream.session.get(upstream.url(path), headers=headers) as answer:
-                return answer.status, orjson.loads(await answer.read())
+                return answer.status, await answer.read()
     except FAULTS as exc:
         raise Refusal("overloaded", f"the assets cannot be read now: {translated(exc).code}", retry_after_s=1) from exc
-    except (TimeoutError, orjson.JSONDecodeError) as exc:
+    except TimeoutError as exc:
         raise Refusal("overloaded", "the assets cannot be read now", retry_after_s=1) from exc
 
 
 async def _is_asset(request: web.Request, asset: str) -> bool:
-    if not asset.replace("-", "").replace("_", "").isalnum():
+    """Whether there is an asset, as far as the upstream tells: an analysis will hear the rest."""
+    if not asset.isascii() or not asset.replace("-", "").replace("_", "").isalnum():
         return False
     status, _ = await _asked_upstream(request, f"/assets/{asset}")
-    return status == 200
+    return status not in (400, 404)
 
 
 async def _models(request: web.Request) -> list[dict[str, Any]]:
@@ -223,10 +230,11 @@ async def _models(request: web.Request) -> list[dict[str, Any]]:
     if (kept := memory.get(tenant)) is not None and now - kept[0] < ASSETS_S:
         return kept[1]
     found = [_model(openai.MODEL, None)]
-    with suppress(Refusal):  # then there is the one that needs no asset
+    with suppress(Refusal, orjson.JSONDecodeError):  # then there is the one that needs no asset
         for page in (1, 2):
-            status, told = await _asked_upstream(request, f"/assets?page={page}&page_limit={MOST_ASSETS // 2}")
-            rows = told.get("data") if status == 200 and isinstance(told, Mapping) else None
+            status, body = await _asked_upstream(request, f"/assets?page={page}&page_limit={MOST_ASSETS // 2}")
+            told = orjson.loads(body) if status == 200 else None
+            rows = told.get("data") if isinstance(told, Mapping) else None
             ready = [row for row in rows or () if isinstance(row, Mapping) and row.get("status") == "ready"]
             found += [_model(f"asset:{row.get('_id')}", row.get("filename")) for row in ready]
             if len(rows or ()) < MOST_ASSETS // 2:
@@ -244,17 +252,18 @@ def _model(ident: str, name: object) -> dict[str, Any]:
 
 async def models(request: web.Request) -> web.Response:
     """``GET /openai/v1/models``."""
-    body = orjson.dumps({"object": "list", "data": await _models(request)})
-    return web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-store"})
+    return json_response({"object": "list", "data": await _models(request)})
 
 
 async def model(request: web.Request) -> web.Response:
     """``GET /openai/v1/models/{id}``."""
     ident = request.match_info["id"]
-    for one in await _models(request):
-        if one["id"] == ident:
-            return web.Response(body=orjson.dumps(one), content_type="application/json")
-    raise Refusal("model_not_found", "model: there is no such")
+    found = next((one for one in await _models(request) if one["id"] == ident), None)
+    if found is None and ident.startswith("asset:") and await _is_asset(request, ident.removeprefix("asset:")):
+        found = _model(ident, None)
+    if found is None:
+        raise Refusal("model_not_found", "model: there is no such")
+    return json_response(found)
 
 
 def add_routes(app: web.Application) -> None:

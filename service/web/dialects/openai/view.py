@@ -22,7 +22,7 @@ def said_of(stream: str, ending: Ending) -> dict[str, Any]:
 
 
 class OpenAiView:
-    """See `service.hub.views.View`; a position is an offset in the text, and one more for the error line."""
+    """See `service.hub.views.View`; a position is an offset in the text. What went wrong are `last_words`."""
 
     def __init__(self, run: "Run", chunks: Chunks) -> None:
         self.run = run
@@ -31,43 +31,39 @@ class OpenAiView:
         self.name = f"openai/{run.gen}/{chunks.usage}/{chunks.model}"
 
     def head(self) -> int:
-        return 0 if self.run.gen != self._gen else self.run.log.size + self._is_bad
-
-    @property
-    def _is_bad(self) -> bool:
-        ending = self.run.ending
-        return ending is not None and ending.status not in (Status.COMPLETED, Status.LENGTH)
+        return self.run.log.size
 
     def cursor(self, gen: int, position: int) -> Cursor:
         return Cursor(gen, position)
 
     def since(self, position: int) -> tuple[list[Outgoing], int]:
-        if self.run.gen != self._gen:
-            return [], position
         log = self.run.log
         if position >= log.size:
-            if position == self.head():
-                return [], position
-            ending = self.run.ending
-            assert ending is not None
-            code = ending.code or "internal"
-            return [(openai.error(CODES[code].message, "server_error", code), None)], position + 1
+            return [], position
         stop = log.boundary_before(min(log.size, position + CHUNK_BYTES))
         return [(self._chunks.chunk({"content": log.slice(position, stop)}), None)], stop
 
     def reset(self) -> Outgoing | None:
-        return openai.error("The text begins again: ask once more.", "server_error", "restarted"), None
+        return None  # what was told is not the answer any more
 
     def end(self) -> Outgoing | None:
         ending = self.run.ending
         assert ending is not None
-        if self._is_bad or self.run.gen != self._gen:
+        if ending.status not in (Status.COMPLETED, Status.LENGTH):
             return None
         reason = "stop" if ending.status is Status.COMPLETED else "length"
         told = [self._chunks.chunk({}, reason, fanlight=said_of(self.run.id, ending))]
         if self._chunks.usage:
             told.append(self._chunks.last(ending.usage))
         return b"\n\ndata: ".join([*told, b"[DONE]"]), None
+
+    def last_words(self) -> bytes:
+        """The error behind which the answer breaks off."""
+        ending = self.run.ending
+        if self.run.gen != self._gen or ending is None:
+            return openai.error("The text begins again: ask once more.", "server_error", "restarted")
+        code = ending.code or "internal"
+        return openai.error(CODES[code].message, "server_error", code)
 
 
 class Framing(SseFraming):
