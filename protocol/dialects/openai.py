@@ -50,7 +50,7 @@ class Completion(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Question:
     """What a call asks.
 
     Attributes:
@@ -82,7 +82,7 @@ def completion(body: Mapping[str, Any]) -> Completion:
     return told
 
 
-def asked(told: Completion) -> Asked:
+def asked(told: Completion) -> Question:
     """The conversation and the video of a call.
 
     Raises:
@@ -98,13 +98,13 @@ def asked(told: Completion) -> Asked:
     video, video_id = _named(told, users)
     if video is None and video_id is None and not _is_housekeeping(question):
         if told.model.startswith("asset:"):
-            return Asked(said, told.model, None, asset_model=True)
+            return Question(said, told.model, None, asset_model=True)
         videos = [one for turn in users[:-1] for one in _videos(turn, is_last=False)]
         texts = (named_in(_text(turn)) for turn in reversed(users))
         video = videos[-1] if videos else next((named for named in texts if named), None)
     if video is None and video_id is None:
         raise Refusal("video_required", "no video is named: send it as a part, in `video`, or choose it as the model")
-    return Asked(said, video, video_id, asset_model=False)
+    return Question(said, video, video_id, asset_model=False)
 
 
 def _named(told: Completion, users: Sequence[_Turn]) -> tuple[object | None, str | None]:

@@ -11,7 +11,7 @@ import orjson
 from aiohttp import web
 
 from protocol.dialects import openai
-from protocol.dialects.openai import Asked, Chunks, Completion
+from protocol.dialects.openai import Chunks, Completion, Question
 from protocol.dialects.prompt import prompt_of
 from protocol.dialects.video import video_of
 from protocol.errors import Refusal
@@ -22,7 +22,7 @@ from service.hub.streams import Started, Stream
 from service.upstream.http import FAULTS, translated
 from service.web.bodies import read_object
 from service.web.dialects.common import begin, options_of, schema_format, show
-from service.web.dialects.openai.view import Framing, OpenAiView, said_of
+from service.web.dialects.openai.view import ChunkFraming, OpenAiView, said_of
 from service.web.errors import json_response
 from service.web.keys import CHAT_BODY_BYTES, FORMS, PROMPT_CHARS, TENANT, UPSTREAM
 from service.web.upstream_headers import analyze_headers
@@ -93,7 +93,7 @@ async def completions(request: web.Request) -> web.StreamResponse:
         return await _stream(request, started, told)
 
 
-def _request(told: Completion, asked: Asked, max_chars: int) -> dict[str, Any]:
+def _request(told: Completion, asked: Question, max_chars: int) -> dict[str, Any]:
     request: dict[str, Any] = {"prompt": prompt_of(asked.said, max_chars)}
     if asked.video_id is not None:
         request["video_id"] = asked.video_id
@@ -118,7 +118,7 @@ def _chunks(stream: Stream, told: Completion) -> Chunks:
 
 async def _stream(request: web.Request, started: Started, told: Completion) -> web.StreamResponse:
     chunks = _chunks(started.stream, told)
-    framings = {chunked: Framing(chunked, chunks) for chunked in (True, False)}
+    framings = {chunked: ChunkFraming(chunked, chunks) for chunked in (True, False)}
     view = OpenAiView(started.stream.run, chunks)
     first = chunks.chunk({"role": "assistant", "content": ""})
     return await show(request, started, view, framings, "text/event-stream", {}, first, view.last_words)

@@ -66,7 +66,7 @@ class OpenAiView:
         return openai.error(CODES[code].message, "server_error", code)
 
 
-class Framing(SseFraming):
+class ChunkFraming(SseFraming):
     """Server-Sent Events whose silence is an empty delta: a clock of LangChain's does not see comments."""
 
     def __init__(self, chunked: bool, chunks: Chunks) -> None:
