@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "service.store": PROTOCOL,
     "service.hub": PROTOCOL | {"service.upstream", "service.store"},
     "service.web": PROTOCOL | {"protocol.dialects", "service.hub", "service.upstream", "service.store"},
-    "service": PROTOCOL | {"protocol.dialects", "service.web", "service.hub", "service.upstream", "service.store", "config"},
+    "service": PROTOCOL
+    | {"protocol.dialects", "service.web", "service.hub", "service.upstream", "service.store", "config"},
     "fanlight": PROTOCOL,
     # `fanlight serve` and `fanlight config` are the composition root's own doors.
     "fanlight.__main__": PROTOCOL | {"fanlight", "service", "config"},
