@@ -43,9 +43,12 @@ CLIENTS = (
     Client("LangChain", "langchain_client.py", ("langchain-openai>=1,<2",)),
     Client("AI SDK provider", "provider.mjs", ("@ai-sdk/openai-compatible@3", "ai@7")),
 )
-# The oldest release whose schemas a chunk has to pass, for `golden.mjs`.
-STRICTEST = Client("AI SDK 6.0.0", "golden.mjs", ("ai@6.0.0",))
-NEWEST = Client("AI SDK v7", "golden.mjs", ("ai@7",))
+# Those whose schemas the golden files have to pass: the strictest release, the newest, and OpenAI's.
+SCHEMAS = (
+    Client("AI SDK 6.0.0", "golden.mjs", ("ai@6.0.0",)),
+    Client("AI SDK v7", "golden.mjs", ("ai@7",)),
+    Client("OpenAI Python", "golden_openai.py", ("openai>=3,<4",)),
+)
 
 
 @cache

@@ -1,14 +1,17 @@
 """Each client shows what docs/dialects.md says it shows, by its real packages."""
 
+import json
+import os
 import re
-from collections.abc import Iterator
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.service.dialects.clients.installed import CLIENTS, CannotBeHad, Client, command
+from tests.service.dialects.clients.installed import CLIENTS, SCHEMAS, CannotBeHad, Client, command
 from tests.service.dialects.clients.scenes import Cell, Scene, play, scenes
 
+GOLDEN = Path(__file__).parent.parent / "golden"
 pytestmark = pytest.mark.slow
 
 CHAT = {
@@ -49,8 +52,25 @@ def seen_by(client: Client) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    return tmp_path_factory.mktemp("clients")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    kept = os.environ.get("TESTS_CLIENTS")
+    return Path(kept) if kept else tmp_path_factory.mktemp("clients")
+
+
+@pytest.mark.parametrize("client", SCHEMAS, ids=lambda client: client.name)
+def test_the_golden_files_pass_the_clients_own_schemas(client: Client, root: Path):
+    words = command_or_skip(client, root)
+    files = sorted(GOLDEN.glob("openai-*" if client.is_python else "ai-sdk-*"))
+    done = subprocess.run([*words, *map(str, files)], capture_output=True, text=True, check=True, timeout=60)
+    told = json.loads(done.stdout)
+    assert (told["refused"], told["chunks"] > len(files)) == ([], True)
+
+
+def command_or_skip(client: Client, root: Path) -> list[str]:
+    try:
+        return command(client, root)[0]
+    except CannotBeHad as exc:
+        pytest.skip(f"{client.name} cannot be had: {exc}")
 
 
 @pytest.mark.parametrize("scene", scenes(), ids=lambda scene: scene.name)
@@ -58,10 +78,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 async def test_the_user_of_a_client_sees(client: Client, scene: Scene, root: Path):
     if (expected := seen_by(client).get(scene.name)) is None:
         pytest.skip("there is no such thing in this protocol")
-    try:
-        words, _ = command(client, root)
-    except CannotBeHad as exc:
-        pytest.skip(f"{client.name} cannot be had: {exc}")
+    words = command_or_skip(client, root)
     cell = await play(words, scene)
     assert re.fullmatch(expected, cell.saw), cell.saw
     assert_paid_for(client, scene, cell)
