@@ -5,6 +5,7 @@ asked, and a prompt that is a number can only end as a failed stream: so that is
 Members that are not known pass.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -40,6 +41,25 @@ class _Request(_Members):
     prompt_v2: dict[str, Any] | None = None
     start_time: float | None = None
     end_time: float | None = None
+
+
+# OpenAI's form of a schema: one level deeper than the v1.3 API has it.
+_ENVELOPE = frozenset({"name", "strict", "schema", "description"})
+
+
+def unwrapped(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A request whose schema came in OpenAI's envelope, as the v1.3 API has it; any other as it is.
+
+    Read as a schema, an envelope would allow everything.
+    """
+    form = request.get("response_format")
+    inner = form.get("json_schema") if isinstance(form, Mapping) else None
+    if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str) or inner.keys() - _ENVELOPE:
+        return request
+    schema = inner.get("schema")
+    if not isinstance(schema, Mapping):
+        return request
+    return {**request, "response_format": {**(form or {}), "json_schema": schema}}
 
 
 def check_members(request: Any) -> None:

@@ -12,6 +12,7 @@ import orjson
 from protocol.errors import Refusal
 from protocol.schema.admitted import AdmittedSchema, SchemaInvalid, admit
 from protocol.upstream.identity import identity
+from protocol.upstream.request import unwrapped
 from protocol.wire.options import Options
 
 DECODED_AT_ONCE = 1 << 20  # characters, a multiple of four
@@ -44,6 +45,7 @@ def ask(request: Mapping[str, Any], options: Options, *, sent: Mapping[str, Any]
     Raises:
         Refusal: ``invalid_request`` or ``schema_invalid``.
     """
+    request = unwrapped(request)
     if not isinstance(request.get("stream", True), bool):
         raise Refusal("invalid_request", "stream must be true or false")
     try:

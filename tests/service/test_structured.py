@@ -242,3 +242,19 @@ async def test_the_ending_stands_also_where_the_answer_goes_on_behind_it(serving
         assert (shown["status"], shown["gen"], shown["validation"]["valid"]) == ("completed", 1, True)
         await service.upstream.idle.wait()
         assert len(service.upstream.seen) == 1
+
+
+@pytest.mark.parametrize("native", [True, False])
+async def test_a_schema_in_openais_envelope_is_the_schema_that_it_holds(serving: Serving, native: bool):
+    envelope = {"name": "n", "strict": True, "schema": SCHEMA}
+    form = {"type": "json_schema", "json_schema": envelope}
+    async with serving(Play([start(), text('{"no": "array"}'), end()])) as service:
+        if native:
+            shown = await service.show(await service.start(response_format=form), "?wait=5")
+            assert shown["validation"]["valid"] is False
+            assert shown["request"]["response_format"]["json_schema"] == SCHEMA
+        else:
+            async with service.analyze(response_format=form) as answer:
+                last = orjson.loads((await answer.read()).splitlines()[-1])
+            assert last["metadata"]["validation"]["valid"] is False
+        assert orjson.loads(service.upstream.seen[0].body)["response_format"]["json_schema"] == SCHEMA
