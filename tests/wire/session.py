@@ -79,18 +79,20 @@ class _Upstream:
                     upstream.gates.append(gate)
                     upstream.counts.append(0)
                     steps.append(gate)
-                steps = upstream._add(steps, line.says)
+                steps = upstream._add(steps, line.says, first=before != "~")
             before = line.kind
         # What is left open stays so.
         upstream.plays.append(Play([*steps, Gate()]))
         return upstream
 
-    def _add(self, steps: list[Step], says: str) -> list[Step]:
+    def _add(self, steps: list[Step], says: str, *, first: bool) -> list[Step]:
         if (status := re.fullmatch(r"(\d{3})(?: (.*))?", says)) is not None:
             body = (status[2] or "").encode()
             headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
-            self.plays.append(Play([*steps[:-1], body], int(status[1]), headers))
-            steps[-1].open()  # type: ignore[union-attr]
+            # Its body is held back like any line: without it nobody is told.
+            self.plays.append(Play([*steps, body], int(status[1]), headers))
+            if not first:  # statuses in a row are one group, and come by themselves
+                steps[-1].open()  # type: ignore[union-attr]
             return []
         if says in ("cut", "end of body"):
             self.plays.append(Play([*steps, *([Cut()] if says == "cut" else [])]))
