@@ -21,13 +21,6 @@ ANSWERS: dict[str, ErrorForm] = {
     "invalid_request": ErrorForm(400, 1008, False),
     "option_invalid": ErrorForm(400, 1008, False),
     "schema_invalid": ErrorForm(400, 1008, False),
-    "video_required": ErrorForm(400, 1008, False),
-    "video_invalid": ErrorForm(400, 1008, False),
-    "too_many_videos": ErrorForm(400, 1008, False),
-    "part_unsupported": ErrorForm(400, 1008, False),
-    "prompt_too_long": ErrorForm(400, 1008, False),
-    "unsupported": ErrorForm(400, 1008, False),
-    "model_not_found": ErrorForm(404, 4404, False),
     "unauthenticated": ErrorForm(401, 4401, False),
     "forbidden": ErrorForm(403, 4403, False),
     "not_found": ErrorForm(404, 4404, False),
@@ -38,6 +31,14 @@ ANSWERS: dict[str, ErrorForm] = {
     "internal": ErrorForm(500, 1011, True),
     "draining": ErrorForm(503, 1001, True),
     "overloaded": ErrorForm(503, 1013, True),
+    # Of the dialects.
+    "video_required": ErrorForm(400, 1008, False),
+    "video_invalid": ErrorForm(400, 1008, False),
+    "too_many_videos": ErrorForm(400, 1008, False),
+    "part_unsupported": ErrorForm(400, 1008, False),
+    "prompt_too_long": ErrorForm(400, 1008, False),
+    "unsupported": ErrorForm(400, 1008, False),
+    "model_not_found": ErrorForm(404, 4404, False),
 }
 
 

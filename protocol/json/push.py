@@ -18,6 +18,9 @@ from protocol.json.wrapping import (
     PROSE_BEFORE,
     ROOT,
     TEXT_AFTER,
+    THOUGHT,
+    THOUGHT_OVER,
+    THOUGHTS,
     UNDECIDED,
     is_root,
     past_blank,
@@ -27,7 +30,7 @@ from protocol.json.wrapping import (
 __all__ = ["JsonListener", "JsonPush", "JsonRefused", "Kind"]
 
 # Where in the text the next character stands.
-_START, _SCALAR, _PROSE, _INSIDE, _AFTER, _OVER, _REFUSED = range(7)
+_START, _THOUGHT, _SCALAR, _PROSE, _INSIDE, _AFTER, _OVER, _REFUSED = range(8)
 _BLANK = " \t\r\n"
 
 
@@ -152,7 +155,7 @@ class JsonPush:
             raise self._refuse_for_good(self._incomplete(self._scanner.unfinished()))
         if self._where_in_text == _START:
             raise self._refuse_for_good(self._incomplete(""))
-        if self._where_in_text == _PROSE:
+        if self._where_in_text in (_PROSE, _THOUGHT):
             none = JsonRefused("syntax", "", self._scanner.offset, "the text holds no JSON")
             raise self._refuse_for_good(self._refused_start or none)
         if self._where_in_text == _AFTER and 0 < self._fence_left < 3:
@@ -163,7 +166,11 @@ class JsonPush:
         text, self._held = self._held, ""
         if not text:
             return
-        if self._where_in_text != _PROSE:  # an array or scalar from the start
+        if self._where_in_text == _THOUGHT or text[0] == "<":
+            self._note_prose(text)
+            self._where_in_text = _PROSE
+            text = self._passed(text, len(text))
+        elif self._where_in_text != _PROSE:  # an array or scalar from the start
             self._enter_document(0)
         elif found := CANDIDATE_AT_END.search(text):
             text = self._enter_candidate(text, found)
@@ -209,7 +216,14 @@ class JsonPush:
     def _start(self, text: str) -> str:
         if blank := past_blank(text):
             return self._passed(text, blank)
-        if text[0] == '"':
+        thought_over = bool(self.around)  # the text begins behind it, and no scalar is all of it
+        if text[0] == "<" and not thought_over and any(tag.startswith(text[: len(tag)]) for tag in THOUGHTS):
+            if THOUGHT.match(text) is None:
+                return self._hold(text)
+            self._where_in_text = _THOUGHT
+        elif thought_over and text[0] in '"-0123456789tfn':
+            self._where_in_text = _PROSE
+        elif text[0] == '"':
             self._where_in_text = _INSIDE
         elif text[0] in "-0123456789tfn":
             self._where_in_text = _SCALAR
@@ -222,6 +236,16 @@ class JsonPush:
         else:
             self._enter_document(LOOK_AHEAD)
         return text
+
+    def _thought(self, text: str) -> str:
+        """Leave behind what stands before the answer."""
+        over = THOUGHT_OVER.search(text)
+        if over is None:
+            kept = max(text.rfind("<"), len(text) - len("</thinking>"))
+            return self._hold(self._passed(text, max(0, kept)))
+        self.around = (PROSE_BEFORE,)
+        self._where_in_text = _START
+        return self._passed(text, over.end())
 
     def _scalar(self, text: str) -> str:
         """Hold a root number or literal back: with anything after it, it is prose."""
@@ -309,6 +333,7 @@ class JsonPush:
 
 _STEPS = {
     _START: JsonPush._start,
+    _THOUGHT: JsonPush._thought,
     _SCALAR: JsonPush._scalar,
     _PROSE: JsonPush._prose,
     _INSIDE: JsonPush._inside,

@@ -7,6 +7,8 @@ and the whole one (here), so that views and verdict speak of the same document:
 - Otherwise the first ``{`` or ``[`` that goes on as JSON begins it; a fence directly before it belongs to it.
   After prose an array begins with a container, a string or ``]``: ``[1]`` and ``[00:12]`` are prose there.
 - A string, number or literal is a document only when nothing else stands in the text.
+- Behind `<think>` or `<thinking>` at its beginning a text is read from behind the tag that closes it: what a
+  model thought is prose, whatever JSON it tried there. Given up: a text that begins with such a tag and means it.
 """
 
 import re
@@ -49,6 +51,9 @@ ROOT_AT_END = re.compile(
 _HIGH, _LOW = r"\\u[dD][89abAB][0-9a-fA-F]{2}", r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _ESCAPE = rf'\\["\\/bfnrt]|{_HIGH}{_LOW}|\\u(?![dD][89a-fA-F])[0-9a-fA-F]{{4}}'
 _QUOTED = re.compile(rf'"(?:[^"\\\x00-\x1f]++|{_ESCAPE})*+"?')
+THOUGHT = re.compile(r"<think(?:ing)?>")
+THOUGHT_OVER = re.compile(r"</think(?:ing)?>")
+THOUGHTS = ("<think>", "<thinking>")
 _BLANK = re.compile(r"[ \t\r\n]*")
 
 
@@ -74,16 +79,30 @@ def find_document(text: bytes) -> Wrapped | None:
     """
     # Latin-1 maps bytes to characters one for one, so that positions are offsets in bytes.
     mapped = text.decode("latin-1")
-    first = past_blank(mapped)
+    begin = past_blank(mapped)
+    first = thought_end(mapped, begin)
+    if first is None:
+        return None
+    thought = (PROSE_BEFORE,) if first > begin else ()
+    first += past_blank(mapped[first:])
     if is_root(mapped[first : first + LOOK_AHEAD]):
-        return _ended(text, first, fenced=False, around=())
-    quoted = _QUOTED.match(mapped, first)
+        return _ended(text, first, fenced=False, around=thought)
+    quoted = _QUOTED.match(mapped, first) if not thought else None
     found = CANDIDATE_AT_END.search(mapped, quoted.end() if quoted else first)
     if found is None:
         return None
     fenced = found["fence"] is not None
-    around = (PROSE_BEFORE,) if found.start() > first else ()
+    around = (PROSE_BEFORE,) if found.start() > first else thought
     return _ended(text, found.start("fenced") if fenced else found.start(), fenced=fenced, around=around)
+
+
+def thought_end(text: str, start: int) -> int | None:
+    """Where a thought that begins at ``start`` ends; ``start`` where none does, None where it does not end."""
+    begun = THOUGHT.match(text, start)
+    if begun is None:
+        return start
+    over = THOUGHT_OVER.search(text, begun.end())
+    return over.end() if over else None
 
 
 def is_root(beginning: str) -> bool:

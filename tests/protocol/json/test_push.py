@@ -356,3 +356,44 @@ def test_pointers_are_escaped() -> None:
 @given(st.binary(max_size=60))
 def test_random_text_raises_one_kind_of_error_only(noise: bytes) -> None:
     parse(pieces(re.sub("[\ud800-\udfff]", "\ufffd", noise.decode("utf-8", "replace")), 3))
+
+
+SCRAPS = st.lists(
+    st.sampled_from(["<think>", "</think>", "<thinking>", "</thinking>", "<", "<th", "{", '"a":', "1", "}", "[", "]", " ",
+                     "no", "```json\n", "```", '"s"', ","]),
+    max_size=12,
+)  # fmt: skip
+
+
+@given(st.sampled_from(["<think>", "<thinking>", "  <think>", "<thin", "<think"]), SCRAPS, st.integers(1, 9))
+@example("<think>", ['{"a":', "1", "}", "</think>", '{"a":', "1", "}"], 3)
+@example("<think>", ["</think>", "1"], 1)
+@example("<think>", ["</think>", '"s"', " ", "[", '"s"', "]"], 2)
+@example("<think>", ["{", "}"], 4)
+def test_what_stands_behind_a_thought_is_agreed_upon(begins: str, scraps: list[str], size: int) -> None:
+    check_agreement(begins + "".join(scraps), size)
+
+
+@pytest.mark.parametrize(
+    ("text", "tree"),
+    [
+        ('<think>perhaps {"a": 0}?</think>{"a": 1}', {"a": 1}),
+        ('<thinking>[1]\n</thinking>\n\n```json\n[1, 2]\n```', [1, 2]),
+        ('<think></think>Here it is: {"a": 1}', {"a": 1}),
+        ("<think>x</think> [1, 2]", [1, 2]),
+        ('<b>{"a": 1}', {"a": 1}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_a_thought_is_prose_whatever_json_it_tried(text: str, tree: Any, size: int) -> None:
+    parser, _, refusal = parse(pieces(text, size))
+    assert (refusal, parser.tree, parser.around[0]) == (None, tree, "prose_before")
+
+
+@pytest.mark.parametrize(
+    "text", ['<think>{"a": 1}', "<think>", "<think></think>", "<think>x</think>1", '<think>x</think>"s"']
+)
+def test_a_thought_without_an_answer_holds_no_json(text: str) -> None:
+    _, _, refusal = parse([text])
+    assert refusal is not None
+    assert find_document(text.encode()) is None
