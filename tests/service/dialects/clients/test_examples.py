@@ -1,0 +1,200 @@
+"""The programs in examples/ do what their pages say, by the real packages; the chat in a real browser."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+from aiohttp import web
+
+from tests.fakes.browser import CHROMIUM, Browser
+from tests.fakes.service import Serving
+from tests.fakes.upstream import Cut, Gate, Hang, Play, end, start, text
+from tests.service.dialects.clients.installed import CLIENTS, CannotBeHad, node
+from tests.service.dialects.clients.test_clients import command_or_skip
+
+pytestmark = pytest.mark.slow
+
+EXAMPLES = Path(__file__).parents[4] / "examples"
+LINK = "https://a.example/b.mp4"
+DONE = Play([start(), text("a "), text("dog"), end()])
+SCENES = Play([start(), text('{"scenes": [{"start": 0, "end": 2.5, "text": "a dog"}]}'), end()])
+SUMMARY = Play([start(), text('{"title": "Dogs", "tags": ["dog"]}'), end()])
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    kept = os.environ.get("TESTS_CLIENTS")
+    return Path(kept) if kept else tmp_path_factory.mktemp("examples")
+
+
+async def run(words: Sequence[str], **env: str) -> tuple[int, str, str]:
+    """What a program returns and says."""
+    process = await asyncio.create_subprocess_exec(
+        *words, env=os.environ | env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+def python(client: str, root: Path) -> str:
+    return command_or_skip(next(one for one in CLIENTS if one.name == client), root)[0]
+
+
+async def test_openais_client_prints_an_answer_and_scenes_or_why_not(serving: Serving, root: Path):
+    words = [python("OpenAI Python", root), str(EXAMPLES / "openai-python" / "ask.py"), LINK, "what?"]
+    async with serving(DONE, SCENES) as service:
+        assert await run(words, FANLIGHT=service.url) == (0, "a dog\n    0.0 to     2.5  a dog\n", "")
+        assert orjson.loads(service.upstream.seen[1].body)["response_format"]["type"] == "json_schema"
+    async with serving(Play([start(), text("a "), Cut()])) as service:
+        code, _, err = await run(words, FANLIGHT=service.url)
+        assert (code, "(upstream_broken)" in err) == (1, True)
+
+
+async def test_langchain_talks_about_one_video_and_sums_it_up(serving: Serving, root: Path):
+    words = [python("LangChain", root), str(EXAMPLES / "langchain" / "ask.py"), LINK, "what?", "why?"]
+    async with serving(DONE, DONE, SUMMARY) as service:
+        assert await run(words, FANLIGHT=service.url) == (0, "a dog\na dog\ntitle='Dogs' tags=['dog']\n", "")
+        asked = [orjson.loads(seen.body) for seen in service.upstream.seen]
+        assert asked[1]["prompt"] == "Conversation so far:\nUser: what?\nAssistant: a dog\n\nwhy?"
+        assert [one["video"]["url"] for one in asked] == [LINK] * 3
+
+
+@asynccontextmanager
+async def relaying(binary: Path, fanlight: str) -> AsyncIterator[str]:
+    """The relay's address."""
+    process = await asyncio.create_subprocess_exec(
+        str(binary),
+        str(EXAMPLES / "relay" / "relay.mjs"),
+        env=os.environ | {"FANLIGHT": fanlight, "PORT": "0"},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        yield (await process.stdout.readline()).decode().strip()
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def test_the_relay_forwards_captions_and_the_ending(serving: Serving, root: Path):
+    binary = node_or_skip(root)
+    plays = Play([start(), text("[00:01] A red car."), text("\n[00:04] It turns."), end()]), Play([start(), Hang()])
+    async with serving(*plays) as service, relaying(binary, service.url) as relay, aiohttp.ClientSession() as http:
+        async with http.get(relay, params={"video": LINK}) as answer:
+            told = (await answer.text()).strip().split("\n\n")
+        cues = [orjson.loads(event.partition("data: ")[2]) for event in told if event.startswith("event: caption")]
+        assert {cue["id"]: cue["text"] for cue in cues} == {"c0": "A red car.", "c18": "It turns."}
+        assert told[-1] == 'event: end\ndata: {"status":"completed"}'
+        async with http.get(relay) as answer:  # no video is named
+            assert '"status":"failed"' in await answer.text()
+
+
+def node_or_skip(root: Path) -> Path:
+    try:
+        return node(root)
+    except CannotBeHad as exc:
+        pytest.skip(f"Node cannot be had: {exc}")
+
+
+# -- the chat
+
+
+def built(root: Path, service: str) -> Path:
+    """The page, built for a service's address; skips where its packages cannot be had."""
+    home = root / "example-chat"
+    if not (home / "node_modules").exists():
+        shutil.copytree(EXAMPLES / "chat", home, dirs_exist_ok=True)
+        done = subprocess.run(
+            ["npm", "install", "--no-audit", "--no-fund", "--silent"], cwd=home, check=False, timeout=300
+        )
+        if done.returncode:
+            pytest.skip("the page's packages cannot be had")
+    shutil.copy(EXAMPLES / "chat" / "page.jsx", home)
+    words = [str(node(root)), "node_modules/vite/bin/vite.js", "build", "--logLevel", "warn"]
+    subprocess.run(words, cwd=home, env=os.environ | {"VITE_FANLIGHT": service}, check=True, timeout=120)
+    return home / "dist"
+
+
+@asynccontextmanager
+async def another_origin(files: dict[str, Path]) -> AsyncIterator[str]:
+    """A server of files, whose place is known later than its address."""
+
+    async def file(request: web.Request) -> web.FileResponse:
+        return web.FileResponse(files["at"] / (request.match_info["path"] or "index.html"))
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", file)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+ASK = """(() => { const form = document.forms[0]; form.elements.video.value = %s; form.elements.question.value = %s;
+  form.requestSubmit() })()"""
+SEEN = """({ status: document.querySelector("output")?.textContent, alert: document.querySelector("[role=alert]")?.textContent ?? null,
+  text: [...document.querySelectorAll("section.assistant:last-of-type p")].map((p) => p.textContent).join("|"),
+  links: [...document.querySelectorAll("section.assistant:last-of-type a")].map((a) => a.href) })"""
+
+
+async def ask(browser: Browser, question: str, video: str = "") -> None:
+    await browser.run(ASK % (orjson.dumps(video).decode(), orjson.dumps(question).decode()))
+
+
+async def until_seen(browser: Browser, **expected: Any) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    try:
+        async with asyncio.timeout(15):
+            while not expected.items() <= (seen := await browser.run(SEEN)).items():
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        pytest.fail(f"{expected} was not seen, but {seen}")
+    return seen
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed; scripts/system-packages installs it")
+async def test_the_chat_resumes_goes_on_stops_and_shows_why_it_broke(serving: Serving, root: Path):
+    node_or_skip(root)
+    gate, files = Gate(), {}
+    plays = (
+        Play([start(), text("At 00:12 a "), gate, text("dog."), end()]),
+        DONE,
+        Play([start(), text("b "), Hang()]),
+        Play([start(), text("c "), Cut()]),
+    )
+    async with another_origin(files) as origin, serving(*plays, origins=[origin]) as service, Browser() as browser:
+        files["at"] = await asyncio.to_thread(built, root, service.url)
+        await browser.go(origin + "/#one")
+        await ask(browser, "what?", LINK)
+        await until_seen(browser, text="At 00:12 a ", status="streaming")
+        await browser.call("Page.reload")
+        await until_seen(browser, text="At 00:12 a ", status="streaming")
+        gate.open()
+        seen = await until_seen(browser, text="At 00:12 a dog.", status="ready")
+        assert seen["links"] == [f"{LINK}#t=12"]
+        await ask(browser, "why?")
+        await until_seen(browser, text="a dog", status="ready")
+        prompt = orjson.loads(service.upstream.seen[1].body)["prompt"]
+        assert prompt == "Conversation so far:\nUser: what?\nAssistant: At 00:12 a dog.\n\nwhy?"
+        await ask(browser, "and then?")
+        await until_seen(browser, text="b ", status="streaming")
+        await browser.run("document.querySelector('form button').click()")
+        await until_seen(browser, text="b ", status="ready", alert=None)
+        assert service.hub.list("local")[0].run.ending.code == "cancelled"
+        await ask(browser, "really?")
+        seen = await until_seen(browser, status="error")
+        assert "(upstream_broken)" in seen["alert"]
+        assert len(service.upstream.seen) == 4
