@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from protocol.captions.media_times import seconds as seconds_of
 from protocol.dialects.lines import one_line
@@ -16,13 +16,14 @@ from protocol.dialects.prompt import Said
 from protocol.errors import Refusal, first_fault
 
 DONE = b"[DONE]"
+MAX_ID_CHARS = 1000  # of chats and messages: what names them is kept
 _CITED = re.compile(r"(?<![\d:.])(?:\d{1,2}:)?\d{1,2}:\d{2}(?![\d:])")
 
 
 class _Message(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    id: str = ""
+    id: str = Field("", max_length=MAX_ID_CHARS)
     role: Literal["system", "user", "assistant"]
     parts: list[dict[str, Any]] = []
     content: str | None = None  # of older clients
@@ -33,7 +34,7 @@ class Posted(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    id: str = ""
+    id: str = Field("", max_length=MAX_ID_CHARS)
     messages: list[_Message] | None = None
     message: _Message | None = None
     trigger: str = "submit-message"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from protocol.dialects.lines import one_line
 from protocol.dialects.prompt import Said
@@ -12,6 +12,9 @@ from protocol.dialects.video import named_in
 from protocol.errors import Refusal, first_fault
 
 MODEL = "fanlight"
+MAX_MODEL_CHARS = 1000
+# Text in which a video is looked for, the newest: a body may hold a thousand times as much.
+SEARCHED_CHARS = 1 << 16
 # Names of models that the upstream knows by itself.
 ENGINE_MODELS = frozenset({"pegasus1.2", "pegasus1.5"})
 
@@ -34,7 +37,7 @@ class Completion(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    model: str = MODEL
+    model: str = Field(MODEL, max_length=MAX_MODEL_CHARS)
     messages: list[_Turn]
     stream: bool | None = None
     stream_options: _Options | None = None
@@ -100,11 +103,23 @@ def asked(told: Completion) -> Question:
         if told.model.startswith("asset:"):
             return Question(said, told.model, None, asset_model=True)
         videos = [one for turn in users[:-1] for one in _videos(turn, is_last=False)]
-        texts = (named_in(_text(turn)) for turn in reversed(users))
-        video = videos[-1] if videos else next((named for named in texts if named), None)
+        video = videos[-1] if videos else _written(users)
     if video is None and video_id is None:
         raise Refusal("video_required", "no video is named: send it as a part, in `video`, or choose it as the model")
     return Question(said, video, video_id, asset_model=False)
+
+
+def _written(users: Sequence[_Turn]) -> str | None:
+    """What the text of the newest messages names last."""
+    left = SEARCHED_CHARS
+    for turn in reversed(users):
+        text = _text(turn)[-left:]
+        if (named := named_in(text)) is not None:
+            return named
+        left -= len(text)
+        if left <= 0:
+            break
+    return None
 
 
 def _named(told: Completion, users: Sequence[_Turn]) -> tuple[object | None, str | None]:

@@ -33,10 +33,17 @@ def prompt_of(said: Sequence[Said], max_chars: int) -> str:
         what = "the question is" if len(question) > max_chars else "the question and the instructions are"
         raise Refusal("prompt_too_long", f"{what} longer than {max_chars} characters")
     lines = [_line(turn) for turn in said[:-1] if turn.role != "system" and turn.text]
-    room = max_chars - len(head) - len(question) - len(_framed([""]))
-    while lines and sum(map(len, lines)) + len(lines) - 1 > room:
-        lines.pop(0)
+    lines = _newest(lines, max_chars - len(head) - len(question) - len(_framed([""])))
     return head + (_framed(lines) if lines else "") + question
+
+
+def _newest(lines: list[str], room: int) -> list[str]:
+    """The last lines that fit, one line end between each two."""
+    first, taken = len(lines), -1
+    while first and taken + 1 + len(lines[first - 1]) <= room:
+        first -= 1
+        taken += 1 + len(lines[first])
+    return lines[first:]
 
 
 def _line(turn: Said) -> str:

@@ -50,6 +50,9 @@ def test_media_in_a_data_url_have_a_bound():
         ("https://a.example/x.mp4 or (https://b.example/y.webm?z=1).", "https://b.example/y.webm?z=1"),
         ("https://a.example/x.MP4", "https://a.example/x.MP4"),
         ("https://a.example/page.html and my-asset:abc", None),
+        ("[this](https://a.example/x.mp4), **bold**", "https://a.example/x.mp4"),
+        ("<https://a.example/x.mp4>: what?", "https://a.example/x.mp4"),
+        ("https://a.example/x.mp4/page", None),
         ("nothing", None),
     ],
 )
@@ -82,6 +85,14 @@ def test_a_question_that_alone_is_too_long_is_refused():
         prompt_of([Said("user", "x" * (LIMIT + 1))], LIMIT)
     with pytest.raises(Refusal, match="instructions are longer"):
         prompt_of([Said("system", "x" * LIMIT), Said("user", "x")], LIMIT)
+
+
+def test_long_texts_and_lists_take_no_more_than_their_length():
+    # The square of it would be minutes.
+    assert named_in("https://" * 8192) is None
+    assert named_in("https://a.mp4" * 5000 + "!") is not None
+    said = [Said("user", "a")] * 30_000
+    assert len(prompt_of([*said, Said("user", "b")], LIMIT)) <= LIMIT
 
 
 @given(st.lists(st.builds(Said, st.sampled_from(["user", "assistant", "system"]), st.text(max_size=40)), max_size=12), st.integers(1, 300))  # fmt: skip

@@ -261,6 +261,8 @@ async def test_a_chat_is_remembered_over_a_restart(serving: Serving, tmp_path):
         ({"messages": []}, 400, "invalid_request"),
         ({"messages": [assistant("a")]}, 400, "invalid_request"),
         ({"messages": 7}, 400, "invalid_request"),
+        ({"id": "c" * 1001, "messages": [user("q")]}, 400, "invalid_request"),
+        ({"messages": [user("q", ident="m" * 1001)]}, 400, "invalid_request"),
         ({"messages": [user(" ")]}, 400, "invalid_request"),
         ({"messages": [user("q", video="ftp://x")]}, 400, "video_invalid"),
         ({"messages": [user("q")], "video": "x"}, 400, "video_invalid"),

@@ -189,6 +189,8 @@ async def test_limits_and_temperature_are_said_in_the_upstreams_terms(serving: S
         ({"messages": [user("q")]}, "video_required", None),
         ({"messages": [user("q", {"type": "video_url"})], "metadata": {"video": LINK}}, "video_invalid", None),
         ({"messages": [user("q", part("ftp://x"))]}, "video_invalid", None),
+        ({"messages": [user("q")], "model": "m" * 1001}, "invalid_request", "model"),
+        ({"messages": [user("q")], "video": "https://a.example/" + "b" * 9000}, "video_invalid", None),
         ({"messages": [user("q")], "video": 7}, "video_invalid", None),
         ({"messages": [user("q", part(LINK), part(OTHER))]}, "too_many_videos", None),
         ({"messages": [user("q", part(LINK), {"type": "image_url", "image_url": {"url": "x"}})]}, "part_unsupported", None),
@@ -399,7 +401,7 @@ async def test_a_caller_of_http_1_0_has_a_body_that_ends_with_its_connection(ser
     [
         *[(Play([b"{}"], status=n), n, "invalid_request_error", "upstream_refused", False) for n in (400, 404, 413, 422)],
         *[(Play([b"{}"], status=n), 502, "server_error", "upstream_refused", False) for n in (401, 403, 418)],
-        (Play([b"{}"], status=429, headers={"Retry-After": "7"}), 429, "rate_limit_error", "upstream_refused", True),
+        (Play([b"{}"], status=429, headers={"retry-after": "0"}), 429, "rate_limit_error", "upstream_refused", True),
         (Play([]), 502, "server_error", "upstream_truncated", False),
         (Play([start(), Cut()]), 502, "server_error", "upstream_broken", False),
     ],
@@ -410,7 +412,7 @@ async def test_an_error_before_the_first_text_has_a_status(serving: Serving, pla
         answered, told, headers = await post(service, asking(stream=streamed))
         error = told["error"]
         assert (answered, error["type"], error["code"], error["param"]) == (status, kind, code, None)
-        assert ("x-should-retry" in headers, headers.get("Retry-After")) == (not again, "7" if again else None)
+        assert ("x-should-retry" in headers, headers.get("Retry-After")) == (not again, "0" if again else None)
         assert headers["Fanlight-Stream"].startswith("st_")
 
 
@@ -477,6 +479,18 @@ async def test_a_body_may_be_large_but_not_without_bound(serving: Serving):
             assert answered == status, told
         assert (told["error"]["type"], told["error"]["code"]) == ("invalid_request_error", "too_large")
         assert headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_a_caller_that_leaves_before_the_first_text_ends_the_run(serving: Serving, streamed: bool):
+    gate = Gate()
+    async with serving(Play([start(), gate])) as service:
+        asked = asyncio.create_task(post(service, asking(stream=streamed)))
+        await gate.reached.wait()
+        await until(lambda: service.hub.list("local")[0].subscribers)
+        asked.cancel()
+        assert (await service.hub.list("local")[0].run.ended()).code == "abandoned"
+        await service.upstream.idle.wait()
 
 
 async def test_a_caller_that_leaves_ends_the_run_unless_others_read_it(serving: Serving):
