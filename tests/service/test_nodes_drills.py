@@ -799,3 +799,21 @@ async def test_a_rolling_restart_costs_two_hundred_readers_nothing(tmp_path: Pat
             else:
                 assert (record["status"], record["text"]) == ("completed", tale.whole()), stream
         assert not any(reader.resets for reader in on.readers)
+
+
+@pytest.mark.slow
+async def test_a_node_that_leaves_takes_nothing_back_that_it_has_given():
+    async with stage(*KEPT) as on:
+        a, b = await on.node("a", drain_s="1"), await on.node("b")
+        ids = [await on.start(a, Tale(40, 0.1), restart=1) for _ in range(10)]
+        for stream in ids:
+            on.read(stream, "ndjson", b)
+        await until(lambda: all(reader.shown for reader in on.readers))
+        a.signal(signal.SIGTERM)
+        async with Redis.from_url(on.redis.url) as redis:
+            while a.child.returncode is None:  # it is asked to look at each of them all the time
+                await redis.sadd("fanlight:{n:a}:asked", *ids)
+                await redis.publish("fanlight:node:a", b"")
+                await asyncio.sleep(0.001)
+        await on.finish(20)
+        assert [(await on.show(b, stream))["status"] for stream in ids] == ["completed"] * 10
