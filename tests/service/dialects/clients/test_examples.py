@@ -108,17 +108,26 @@ def node_or_skip(root: Path) -> Path:
 # -- the chat
 
 
-def built(root: Path, service: str) -> Path:
-    """The page, built for a service's address; skips where its packages cannot be had."""
-    home = root / "example-chat"
+def built(
+    root: Path, service: str, versions: tuple[int, int] = (7, 4), page: Path = EXAMPLES / "chat" / "page.jsx"
+) -> Path:
+    """A page, built for a service's address; skips where its packages cannot be had.
+
+    Args:
+        versions: of `ai` and of `@ai-sdk/react`.
+    """
+    home = root / f"example-chat-{versions[0]}"
     if not (home / "node_modules").exists():
         shutil.copytree(EXAMPLES / "chat", home, dirs_exist_ok=True)
+        package = orjson.loads((home / "package.json").read_bytes())
+        package["dependencies"] |= {"ai": f"^{versions[0]}", "@ai-sdk/react": f"^{versions[1]}"}
+        (home / "package.json").write_bytes(orjson.dumps(package))
         done = subprocess.run(
             ["npm", "install", "--no-audit", "--no-fund", "--silent"], cwd=home, check=False, timeout=300
         )
         if done.returncode:
             pytest.skip("the page's packages cannot be had")
-    shutil.copy(EXAMPLES / "chat" / "page.jsx", home)
+    shutil.copy(page, home / "page.jsx")
     words = [str(node(root)), "node_modules/vite/bin/vite.js", "build", "--logLevel", "warn"]
     subprocess.run(words, cwd=home, env=os.environ | {"VITE_FANLIGHT": service}, check=True, timeout=120)
     return home / "dist"
@@ -165,8 +174,15 @@ async def until_seen(browser: Browser, **expected: Any) -> dict[str, Any]:
     return seen
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed; scripts/system-packages installs it")
-async def test_the_chat_resumes_goes_on_stops_and_shows_why_it_broke(serving: Serving, root: Path):
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None, reason="Chromium is not installed; scripts/system-packages installs it"
+)
+VERSIONS = pytest.mark.parametrize("versions", [(6, 3), (7, 4)], ids=["v6", "v7"])
+
+
+@needs_chromium
+@VERSIONS
+async def test_the_chat_resumes_goes_on_stops_and_shows_why_it_broke(serving: Serving, root: Path, versions):
     node_or_skip(root)
     gate, files = Gate(), {}
     plays = (
@@ -176,7 +192,7 @@ async def test_the_chat_resumes_goes_on_stops_and_shows_why_it_broke(serving: Se
         Play([start(), text("c "), Cut()]),
     )
     async with another_origin(files) as origin, serving(*plays, origins=[origin]) as service, Browser() as browser:
-        files["at"] = await asyncio.to_thread(built, root, service.url)
+        files["at"] = await asyncio.to_thread(built, root, service.url, versions)
         await browser.go(origin + "/#one")
         await ask(browser, "what?", LINK)
         await until_seen(browser, text="At 00:12 a ", status="streaming")
@@ -198,3 +214,35 @@ async def test_the_chat_resumes_goes_on_stops_and_shows_why_it_broke(serving: Se
         seen = await until_seen(browser, status="error")
         assert "(upstream_broken)" in seen["alert"]
         assert len(service.upstream.seen) == 4
+
+
+async def hooked(browser: Browser, hook: str, prompt: str, expected: list[Any]) -> None:
+    """Ask by a hook, and wait until it shows what it should."""
+    await browser.run(f"void window.ask({hook!r}, {prompt!r})")
+    seen = None
+    try:
+        async with asyncio.timeout(15):
+            while (seen := await browser.run(f"window.seen.{hook}")) != expected:
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        pytest.fail(f"{hook}: {expected} was not seen, but {seen}")
+
+
+@needs_chromium
+@VERSIONS
+async def test_completions_and_objects_are_shown_and_cuts_are_errors(serving: Serving, root: Path, versions):
+    node_or_skip(root)
+    files: dict[str, Path] = {}
+    kind, broken = [start(), text('{"ki'), text('nd": "dog"}'), end()], [start(), text("a "), Cut()]
+    plays = DONE, DONE, Play(kind), Play(broken), Play(broken), Play([start(), text('{"kind": "d'), Cut()])
+    async with another_origin(files) as origin, serving(*plays, origins=[origin]) as service, Browser() as browser:
+        page = Path(__file__).parent / "hooks.jsx"
+        files["at"] = await asyncio.to_thread(built, root, service.url, versions, page)
+        await browser.go(origin)
+        await hooked(browser, "completion", "one", [False, "a dog", None])
+        await hooked(browser, "bare", "two", [False, "a dog", None])
+        await hooked(browser, "object", "three", [False, {"kind": "dog"}, None])
+        sentence = "The transfer from the upstream broke. (upstream_broken)"
+        await hooked(browser, "completion", "four", [False, "a ", sentence])
+        await hooked(browser, "bare", "five", [False, "a ", "network error"])
+        await hooked(browser, "object", "six", [False, {"kind": "d"}, "network error"])
