@@ -21,6 +21,7 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
+from redis.asyncio import Redis
 
 from tests.fakes.link import Link
 from tests.fakes.redis_server import RedisServer, needs_redis, redis_server

@@ -73,7 +73,7 @@ def _python(client: Client, root: Path) -> tuple[list[str], str]:
 
 
 def _node(client: Client, root: Path) -> tuple[list[str], str]:
-    home = root / client.packages[0].replace("/", "-")
+    home = root / "+".join(client.packages).replace("/", "-")
     if not (home / "node_modules").exists():
         home.mkdir(parents=True, exist_ok=True)
         (home / "package.json").write_text('{"private": true, "type": "module"}')

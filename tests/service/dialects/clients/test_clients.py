@@ -1,7 +1,6 @@
 """Each client shows what docs/dialects.md says it shows, by its real packages."""
 
 import json
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -49,12 +48,6 @@ ENDINGS = {"success": "completed", "cut": "upstream_broken", "early": "upstream_
 
 def seen_by(client: Client) -> dict[str, str]:
     return {"ai_sdk.mjs": CHAT, "provider.mjs": PROVIDER}.get(client.script, OPENAI)
-
-
-@pytest.fixture(scope="session")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    kept = os.environ.get("TESTS_CLIENTS")
-    return Path(kept) if kept else tmp_path_factory.mktemp("clients")
 
 
 @pytest.mark.parametrize("client", SCHEMAS, ids=lambda client: client.name)

@@ -29,12 +29,6 @@ SCENES = Play([start(), text('{"scenes": [{"start": 0, "end": 2.5, "text": "a do
 SUMMARY = Play([start(), text('{"title": "Dogs", "tags": ["dog"]}'), end()])
 
 
-@pytest.fixture(scope="session")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    kept = os.environ.get("TESTS_CLIENTS")
-    return Path(kept) if kept else tmp_path_factory.mktemp("examples")
-
-
 async def run(words: Sequence[str], **env: str) -> tuple[int, str, str]:
     """What a program returns and says."""
     process = await asyncio.create_subprocess_exec(
