@@ -6,6 +6,7 @@ const headers = { 'content-type': 'application/json', ...(process.env.FANLIGHT_K
 const prompt = 'Describe what happens as lines that begin with their time, as in [00:04].'
 
 async function begun(video) {
+  if (!video) throw new Error('name a video: /?video=https://…')
   // Equal requests share one analysis; it ends when the last of their readers has left.
   const body = JSON.stringify({ prompt, video: { type: 'url', url: video }, fanlight: { on_abandon: 'cancel' } })
   const answer = await fetch(`${fanlight}/v1/streams`, { method: 'POST', headers, body })
@@ -20,10 +21,8 @@ async function* events(stream, signal) {
     try {
       const from = last ? { 'last-event-id': last } : {}
       const answer = await fetch(`${fanlight}/v1/streams/${stream}/events?view=captions`, { headers: { ...headers, ...from }, signal })
-      if (!answer.ok && answer.status !== 503) {
-        yield { type: 'end', status: 'failed', error: { message: `the service said ${answer.status}` } }
-        return
-      }
+      if (!answer.ok && answer.status !== 503)
+        return yield { type: 'end', status: 'failed', error: { message: `the service said ${answer.status}` } }
       let rest = ''
       for await (const piece of answer.body.pipeThrough(new TextDecoderStream())) {
         const whole = (rest + piece).split('\n\n')

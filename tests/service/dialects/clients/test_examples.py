@@ -81,8 +81,8 @@ async def relaying(binary: Path, fanlight: str) -> AsyncIterator[str]:
 
 async def test_the_relay_forwards_captions_and_the_ending(serving: Serving, root: Path):
     binary = node_or_skip(root)
-    plays = Play([start(), text("[00:01] A red car."), text("\n[00:04] It turns."), end()]), Play([start(), Hang()])
-    async with serving(*plays) as service, relaying(binary, service.url) as relay, aiohttp.ClientSession() as http:
+    play = Play([start(), text("[00:01] A red car."), text("\n[00:04] It turns."), end()])
+    async with serving(play) as service, relaying(binary, service.url) as relay, aiohttp.ClientSession() as http:
         async with http.get(relay, params={"video": LINK}) as answer:
             told = (await answer.text()).strip().split("\n\n")
         cues = [orjson.loads(event.partition("data: ")[2]) for event in told if event.startswith("event: caption")]
@@ -90,6 +90,7 @@ async def test_the_relay_forwards_captions_and_the_ending(serving: Serving, root
         assert told[-1] == 'event: end\ndata: {"status":"completed"}'
         async with http.get(relay) as answer:  # no video is named
             assert '"status":"failed"' in await answer.text()
+        assert len(service.upstream.seen) == 1
 
 
 def node_or_skip(root: Path) -> Path:
