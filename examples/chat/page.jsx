@@ -22,6 +22,7 @@ function Part({ part }) {
 
 function Page() {
   const { messages, status, error, sendMessage, stop, regenerate } = useChat({ id, transport, resume: true })
+  const asked = messages.some((message) => message.role === 'user') // not when this page has only resumed
   const busy = status === 'submitted' || status === 'streaming'
   const send = (event) => {
     event.preventDefault()
@@ -38,7 +39,7 @@ function Page() {
           {message.parts.map((part, n) => <Part key={n} part={part} />)}
         </section>
       ))}
-      {error && <p role="alert">{error.message} <button onClick={() => regenerate()}>Again</button></p>}
+      {error && <p role="alert">{error.message} {asked && <button onClick={() => regenerate()}>Again</button>}</p>}
       <form onSubmit={send}>
         <input name="video" placeholder="https://…/video.mp4 or asset:ID" />
         <input name="question" placeholder="What happens?" required />

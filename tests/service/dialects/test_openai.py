@@ -233,6 +233,12 @@ async def test_the_models_are_the_newest_assets_that_are_ready(serving: Serving,
             async with service.http.get(f"{service.url}/openai/v1/models/{ident}") as answer:
                 assert answer.status == status, ident
         monkeypatch.setattr(handlers, "ASSETS_S", 0.0)
+        elsewhere = Play([], status=302, headers={"Location": "/v1.3/assets/z"})
+        service.upstream.paths |= {"/v1.3/assets?page=1&page_limit=50": elsewhere}
+        seen = len(service.upstream.seen)
+        async with service.http.get(service.url + "/openai/v1/models") as answer:
+            assert [one["id"] for one in (await answer.json())["data"]] == ["fanlight"]
+        assert len(service.upstream.seen) == seen + 1
         service.upstream.paths = {"/v1.3/assets?page=1&page_limit=50": Play([b"<html>"], status=500)}
         async with service.http.get(service.url + "/openai/v1/models") as answer:
             assert [one["id"] for one in (await answer.json())["data"]] == ["fanlight"]

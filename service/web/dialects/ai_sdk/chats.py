@@ -170,7 +170,9 @@ class Chats:
                 return
 
     def watch(self, tenant: str, chat: str, stream: Stream) -> None:
-        """Let a chat's time begin when its run has ended."""
+        """Let a chat's time begin when its run has ended, where that is seen here to the end."""
+        if stream.run.ending is None and not self.hub.runs(stream):
+            return  # then it is kept for longer
         task = asyncio.get_running_loop().create_task(self._settle(tenant, chat, stream))
         self._watching.add(task)
         task.add_done_callback(self._watching.discard)

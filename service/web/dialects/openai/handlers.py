@@ -208,7 +208,7 @@ async def _asked_upstream(request: web.Request, path: str) -> tuple[int, bytes]:
         headers["x-api-key"] = upstream.api_key
     try:
         async with asyncio.timeout(ASK_S):
-            async with upstream.session.get(upstream.url(path), headers=headers) as answer:
+            async with upstream.session.get(upstream.url(path), headers=headers, allow_redirects=False) as answer:
                 return answer.status, await answer.read()
     except FAULTS as exc:
         raise Refusal("overloaded", f"the assets cannot be read now: {translated(exc).code}", retry_after_s=1) from exc
