@@ -381,7 +381,9 @@ class Hub:
 
     def let_go(self, stream: Stream) -> None:
         """Run a stream no more, without an ending: it is another node's."""
-        record = self._running[stream]
+        record = self._running.get(stream)
+        if record is None:
+            return  # it was over in the meantime
         record.keeping.lost = True
         log.warning("stream_lost", stream=stream.id)
         if record.task is not None:
@@ -532,7 +534,8 @@ class Hub:
         """From now on the stream is as unknown as one that never was."""
         record = self._ended.pop(stream)
         space = self._tenants[stream.tenant]
-        del space.streams[stream.id]
+        if space.streams.get(stream.id) is stream:
+            del space.streams[stream.id]
         if space.kept.get(record.identity) is stream:
             del space.kept[record.identity]
         for key in record.keys:
@@ -679,6 +682,9 @@ class Hub:
                 record.keeping.regenerate(text, "taken_over")
             await record.keeping.finish(code, now=self._wall())
             del self._running[stream]
+            if record.keeping.lost and self.peers is not None:
+                self.peers.demoted(stream, identity)  # taken over once more, in the meantime
+                return
             self._log(stream)
             self._enter(stream, record, self._wall() + stream.terms.ttl_s)
 
@@ -708,7 +714,8 @@ class Hub:
 
     def is_moving(self, stream: Stream) -> bool:
         """Whether another node could call a stream again that runs here."""
-        return self._running[stream].call is not None
+        record = self._running.get(stream)
+        return record is not None and record.call is not None
 
     def engine_came_back(self, lost: str) -> None:
         """The store has lost ``some`` of what it had, or ``all``: what runs here is written anew.
@@ -731,8 +738,8 @@ class Hub:
             self.kept.give_up(stream)
 
     def take_in(self, stream: Stream) -> None:
-        """Have a mirror at hand."""
-        self._tenants.setdefault(stream.tenant, _Tenant()).streams[stream.id] = stream
+        """Have a mirror at hand, where no other stream of its id is."""
+        self._tenants.setdefault(stream.tenant, _Tenant()).streams.setdefault(stream.id, stream)
 
     def give_out(self, stream: Stream) -> None:
         """Have a mirror at hand no more."""
@@ -895,6 +902,15 @@ class Hub:
         space = self._tenants.setdefault(tenant, _Tenant())
         channel = space.channels.setdefault(name, Channel(name))
         channel.listen(listener, self.running_under(tenant, name) if running is None else running, cursor, ref)
+
+    def channel(self, tenant: str, name: str) -> Channel | None:
+        """A channel that somebody listens to here."""
+        space = self._tenants.get(tenant)
+        return space.channels.get(name) if space is not None else None
+
+    def in_memory(self, tenant: str, stream_id: str) -> Stream | None:
+        """A tenant's stream that is at hand."""
+        return self._in_memory(tenant, stream_id)
 
     def channels(self) -> "tuple[tuple[str, Channel], ...]":
         """The channels that somebody listens to here, with their tenants."""

@@ -34,6 +34,7 @@ class Mirror:
     """Let a stream grow as its record does.
 
     Args:
+        lives: whether a node does, and is another one.
         is_new: nobody has seen anything of the stream here.
         was_ours: this process wrote it before another one took it, and may have shown more than is kept.
         over: called once with the record's ending in place, or where the record has gone.
@@ -50,6 +51,7 @@ class Mirror:
         *,
         over: Callable[["Mirror"], None],
         wall: Callable[[], float],
+        lives: Callable[[str], bool],
         is_new: bool = False,
         was_ours: bool = False,
     ) -> None:
@@ -59,6 +61,7 @@ class Mirror:
         self._was_ours = was_ours
         self._is_new = is_new
         self._wall = wall
+        self._lives = lives
         self._place = Reach()
         self._pace = Pace()
         self._last: StreamEnd | None = None
@@ -66,22 +69,32 @@ class Mirror:
         self._asked_gen = 0
         self._wanted = asyncio.Event()
         self._reading = False
+        self._stopped = False
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self.expires = 0.0
         self.behind = 0
 
-    async def first(self) -> None:
-        """`begin`, and read the record once.
+    async def first(self) -> bool:
+        """`begin`, and read the record once; whether it runs, and is followed.
 
         Raises:
             StoreFailed: it cannot be read or followed now.
         """
-        await self._store.follow(self.stream.id, self.told)
-        record = await self._store.record(self.stream.id, self._place)
-        if record is None or not await self._taken(record):
-            await self._store.unfollow(self.stream.id)
-            return
+        try:
+            await self._store.follow(self.stream.id, self.told)
+            record = await self._store.record(self.stream.id, self._place)
+            runs = record is not None and await self._taken(record)
+        except BaseException:
+            await self.stop()
+            raise
+        if runs:
+            self._work_on()
+        else:
+            await self.stop()
+        return runs
+
+    def _work_on(self) -> None:
         self._task = self._loop.create_task(self._work(), name=f"mirror {self.stream.id}")
 
     async def begin(self) -> None:
@@ -91,22 +104,26 @@ class Mirror:
             StoreFailed: it cannot be followed now.
         """
         await self._store.follow(self.stream.id, self.told)
-        self._task = self._loop.create_task(self._work(), name=f"mirror {self.stream.id}")
+        if self._stopped:
+            await self.stop()
+        else:
+            self._work_on()
 
     async def stop(self) -> None:
         """Follow it no more."""
+        self._stopped = True
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         with suppress(StoreFailed):
-            await self._store.unfollow(self.stream.id)
+            await self._store.unfollow(self.stream.id, self.told)
 
     # -- what is told
 
     def told(self, told: Told) -> None:
         """Something was written, or somebody has come or left."""
         if isinstance(told, Present):
-            if told.node != self._store.node:
+            if self._lives(told.node):
                 self.stream.present_at(told.node, told.told)
         elif isinstance(told, Grew) and told.at == self._place and not (self._reading or self._wanted.is_set()):
             self._place = Reach(told.at.version, told.at.size + len(told.data))
@@ -198,7 +215,7 @@ class Mirror:
         stream.node = meta["node"]
         stream.restarts = meta.get("restarts", stream.restarts)
         stream.terms.also(record.also)
-        stream.present_elsewhere(record.present, self._store.node)
+        stream.present_elsewhere({node: told for node, told in record.present.items() if self._lives(node)})
 
     async def _rejoin(self, record: Record) -> None:
         """Go on in a record whose text was written anew, or was never read here."""

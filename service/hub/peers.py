@@ -5,10 +5,12 @@ Where two could do what only one may, the store decides; here is asked, and done
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import structlog
 
 from protocol.errors import Refusal
@@ -28,6 +30,7 @@ log = structlog.get_logger()
 BEAT_S = 1.0
 # A beat that comes this much later says that the engine stalled, or this process did.
 LATE_S = 1.5
+SWEEP_BEATS = 5  # between looks for what is this node's and does not run here
 COMPARE_BEATS = 2  # between comparisons of what is mirrored with what is kept
 LINGER_S = 2.0  # a mirror without a reader is kept this long for the next one
 ATTEMPTS = 5
@@ -55,12 +58,17 @@ class Peers:
         self._mirrors: dict[Stream, tuple[Mirror, bytes]] = {}  # with the stream's identity
         self._lingering: dict[Stream, asyncio.TimerHandle] = {}
         self._loading: dict[tuple[str, str], asyncio.Task[Stream | None]] = {}
-        self._told: dict[Stream, bytes] = {}  # who reads it here, as the others know it
+        self._told: dict[str, bytes] = {}  # who reads a stream here, as the others know it
         self._nodes: frozenset[str] = frozenset()
-        self._asked = asyncio.Event()
+        self._asked = asyncio.Event()  # there is something to work on
+        self._to_look_at: set[str] = set()
+        self._pulse: Pulse | None = None
+        self._lost = ""
+        self._missed_lease = False
+        self._busy: set[str] = set()  # streams that are being taken
         self._beaten: float | None = None  # when
         self._steady_from: float | None = None
-        self._alone_from: float | None = None  # until what was left under this name has been taken
+        self._alone_from: float | None = None  # since when no other process has beaten under this name
         self._beats = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._claimed: set[str] = set()  # streams that are about to be begun here
@@ -75,7 +83,7 @@ class Peers:
         """Beat once, where the store can be reached, and from now on."""
         await self._beat()
         self._run(self._keep_beating())
-        self._run(self._keep_looking())
+        self._run(self._keep_working())
 
     async def end(self) -> None:
         """Beat no more; where nothing is left to be taken the others are told so."""
@@ -114,6 +122,7 @@ class Peers:
                 log.exception("beat_failed")
 
     async def _beat(self) -> None:
+        """Hold the lease, and do nothing else: what it tells is worked off apart."""
         before = self._beaten
         try:
             pulse = await self._store.beat()
@@ -124,38 +133,59 @@ class Peers:
         now = self._beaten = self._loop.time()
         self._beats += 1
         if pulse.is_double:
-            self._alone_from = now
             log.error("node_name_taken", node=self._store.node)
-        if before is None:
+        if before is None or pulse.is_double:
             self._alone_from = now
-        elif self._alone_from is not None and now - self._alone_from >= LEASE_S:
-            # A process of this name that lived would have been noticed by now.
-            await self._take_own()
         if before is None or now - before > BEAT_S + LATE_S or self._steady_from is None:
             self._steady_from = now
-        if before is not None and now - before > LEASE_S:
-            await self._look_at_all()
-        await self._felt(pulse)
+        self._missed_lease |= before is not None and now - before > LEASE_S
+        self._lost = "all" if "all" in (pulse.lost, self._lost) else pulse.lost or self._lost
+        self._pulse = pulse
+        self._to_look_at.update(pulse.asked)
+        self._asked.set()
+
+    async def _keep_working(self) -> None:
+        """Do what beats and others call for; what fails is done at the next one."""
+        done = 0
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            try:
+                if self._beats != done and self._pulse is not None:
+                    done = self._beats
+                    await self._felt(self._pulse)
+                await self._look_at_asked()
+            except StoreFailed:
+                continue
+            except Exception:
+                log.exception("beat_failed")
 
     async def _felt(self, pulse: Pulse) -> None:
         """Do what a beat calls for."""
-        with suppress(StoreFailed):
-            if pulse.lost:
-                await self._engine_came_back(pulse.lost)
-            self._see_who_lives(pulse.nodes)
-            for stream_id in pulse.asked:
-                await self._look_at(stream_id)
-            await self._tell_presence()
-            if self._beats % COMPARE_BEATS == 0:
-                await self._compare()
-                await self._look_for_announced()
+        if self._missed_lease:
+            await self._look_at_all()
+            self._missed_lease = False
+        if self._lost:
+            await self._engine_came_back(self._lost)
+            self._lost = ""
+        self._see_who_lives(pulse.nodes)
+        await self._tell_presence()
+        if self._beats % COMPARE_BEATS == 0:
+            await self._compare()
+            await self._look_for_announced()
+        now = self._loop.time()
+        if self._hub.draining:
+            return  # what is taken now would only be given up again
+        if self._beats % SWEEP_BEATS == 0 and self._alone_from is not None and now - self._alone_from >= LEASE_S:
+            # A process of this name that lived would have been noticed by now.
+            await self._take_all(self._store.node)
         # After a stall of the engine those that live get their leases back before anybody takes over.
-        assert self._steady_from is not None
-        if self._loop.time() - self._steady_from >= LEASE_S and not self._hub.draining:
-            for node in pulse.dead:
-                if node not in self._taking:
-                    self._taking.add(node)
-                    self._run(self._take_from(node))
+        if self._steady_from is None or now - self._steady_from < LEASE_S:
+            return
+        for node in pulse.dead:
+            if node not in self._taking:
+                self._taking.add(node)
+                self._run(self._take_from(node))
 
     async def _engine_came_back(self, lost: str) -> None:
         log.warning("store_came_back", lost=lost)
@@ -183,17 +213,15 @@ class Peers:
 
     # -- what this node is asked
 
-    async def _keep_looking(self) -> None:
-        while True:
-            await self._asked.wait()
-            self._asked.clear()
-            try:
-                for stream_id in await self._store.asked():
-                    await self._look_at(stream_id)
-            except StoreFailed:
-                continue  # what was asked waits for the next beat
-            except Exception:
-                log.exception("look_failed")
+    async def _look_at_asked(self) -> None:
+        """Look at what this node was asked to; what cannot be looked at now is looked at the next time."""
+        asked = await self._store.asked()
+        if asked:
+            self._to_look_at.update(asked)
+            await self._store.heard_asked(asked)
+        for stream_id in list(self._to_look_at):
+            await self._look_at(stream_id)
+            self._to_look_at.discard(stream_id)
 
     async def _look_at(self, stream_id: str) -> None:
         """Do what a stream's record asks of its owner."""
@@ -216,13 +244,21 @@ class Peers:
             return
         was_watched = stream.is_watched
         stream.terms.also(record.also)
-        stream.present_elsewhere(record.present, self._store.node)
+        stream.present_elsewhere(self._present(record))
         if record.renew >= stream.run.gen:
             self._renew(stream, record.renew + 1)
         if record.wish:
             self._hub.stop(stream, record.wish)
         elif was_watched and not stream.is_watched:
             self._hub.abandoned(stream)
+
+    def _lives(self, node: str) -> bool:
+        """Whether a node is another one, and lives."""
+        return node != self._store.node and node in self._nodes
+
+    def _present(self, record: Record) -> dict[str, bytes]:
+        """Who reads a stream at other nodes that live."""
+        return {node: told for node, told in record.present.items() if self._lives(node)}
 
     def _renew(self, stream: Stream, gen: int) -> None:
         """A new generation of the text that is there, because more was shown of this one than is kept."""
@@ -236,12 +272,6 @@ class Peers:
 
     # -- taking over
 
-    async def _take_own(self) -> None:
-        """What a process of the same name left behind."""
-        with suppress(StoreFailed):  # then it is tried at the next beat
-            await self._take_all(self._store.node)
-            self._alone_from = None
-
     async def _take_from(self, node: str) -> None:
         """A node has died: its streams are ended, or called again, by whoever is first."""
         try:
@@ -254,7 +284,11 @@ class Peers:
 
     async def _take_all(self, node: str) -> None:
         for tenant, stream_id in await self._store.left_by(node):
-            if self._hub.runs_here(stream_id) is None and stream_id not in self._claimed:
+            stream = self._hub.in_memory(tenant, stream_id)
+            if stream is not None and stream.run.ending is not None:
+                if self._hub.journal.is_kept(stream_id):  # and the engine has lost its ending since
+                    self._hub.journal.suspect([stream_id])
+            elif (stream is None or not self._hub.runs(stream)) and stream_id not in self._claimed:
                 try:
                     await self._take(tenant, stream_id, node)
                 except StoreFailed:
@@ -263,6 +297,17 @@ class Peers:
                     log.exception("stream_not_recovered", stream=stream_id)
 
     async def _take(self, tenant: str, stream_id: str, owner: str) -> None:
+        """Take a stream from who has it, once at a time."""
+        if stream_id in self._busy:
+            return
+        self._busy.add(stream_id)
+        try:
+            await self._take_now(tenant, stream_id, owner)
+        finally:
+            self._busy.discard(stream_id)
+        await self._look_at(stream_id)  # what was asked meanwhile was asked of nobody
+
+    async def _take_now(self, tenant: str, stream_id: str, owner: str) -> None:
         # What a node gave up for another one to take, and that one did not, has no owner.
         record = await self._store.take(stream_id, owner) if owner else None
         given = record is None
@@ -275,6 +320,8 @@ class Peers:
             await self._store.drop_claim(tenant, stream_id)
         elif kept.ending is not None:
             await self._store.settle(kept, replayed_by(kept))
+        elif owner == self._store.node:
+            await self._store.leave(owner, stream_id)  # it is another one's by now
         if owner and owner != self._store.node:
             await self._store.leave(owner, stream_id)
 
@@ -286,13 +333,16 @@ class Peers:
         if mirrored is not None:
             mirror, identity = self._mirrors.pop(mirrored)
             self._stop_lingering(mirrored)
-            await mirror.stop()
-            stream, text = mirrored, await mirror.settle(record)
+            try:
+                await mirror.stop()
+                stream, text = mirrored, await mirror.settle(record)
+            except BaseException:
+                self._follow_again(mirrored, identity)
+                raise
         else:
             stream, identity = await self._hub.shelf.stream(kept, [record.data])
             stream.terms.also(record.also)
-            stream.present_elsewhere(record.present, self._store.node)
-        stream.elsewhere = {node: told for node, told in stream.elsewhere.items() if node in self._nodes}
+            stream.present_elsewhere(self._present(record))
         await self._hub.go_on(stream, identity, kept.body, record.wish or "interrupted", text=text, given=given)
 
     async def hand_over(self) -> None:
@@ -316,6 +366,16 @@ class Peers:
         Raises:
             Refusal: ``draining``, ``overloaded``, ``limit_reached``, ``idempotency_conflict``.
         """
+        work = self._loop.create_task(self._start(tenant, asked, terms, headers, key))
+        self._tasks.add(work)
+        work.add_done_callback(self._tasks.discard)
+        work.add_done_callback(lambda done: done.cancelled() or done.exception())
+        # A caller that leaves must not leave a claim behind that nobody follows up.
+        return await asyncio.shield(work)
+
+    async def _start(
+        self, tenant: str, asked: Asked, terms: Terms, headers: Mapping[str, str], key: str | None
+    ) -> Started:
         stale: list[str] = []
         join = asked.options.join
         for _ in range(ATTEMPTS):
@@ -418,6 +478,8 @@ class Peers:
             return
         if word == "shared":
             raise Refusal("shared", "others started this stream too; force cancels it for all")
+        if word == "unknown":
+            self._hub.stop(stream, "cancelled")  # the engine lost it, and does not have it anew yet
         if word == "ok":
             with suppress(StoreFailed):  # nobody joins what is about to end
                 await self._store.release(stream.tenant, stream.id)
@@ -491,11 +553,19 @@ class Peers:
         if record is None or record.kept.tenant != tenant or record.kept.ending is not None:
             return None
         stream, identity = await self._hub.shelf.stream(record.kept, [])
-        mirror = Mirror(stream, self._store, over=self._over, wall=self._hub.wall, is_new=True)
-        await mirror.first()
-        if stream.terms.on_abandon == "cancel":
-            await self._store.present(stream_id, b"{}")  # somebody is about to read it
-            self._told[stream] = b"{}"
+        mirror = self._mirror(stream, is_new=True)
+        if not await mirror.first():
+            return None  # it has ended, and is loaded like any that has
+        try:
+            if stream.terms.on_abandon == "cancel":
+                await self._store.present({stream_id: b"{}"})  # somebody is about to read it
+                self._told[stream_id] = b"{}"
+        except BaseException:
+            await mirror.stop()
+            raise
+        if (there := self._hub.in_memory(tenant, stream_id)) is not None or stream.run.ending is not None:
+            await mirror.stop()  # it was taken over here, or ended, while it was being read
+            return there or stream
         self._enter(stream, mirror, identity)
         self._linger(stream)
         return stream
@@ -508,14 +578,29 @@ class Peers:
 
     def _watched(self, stream: Stream, identity: bytes) -> None:
         """A first reader has come; one that took long to come finds a mirror that was given up, and has it back."""
-        if stream not in self._mirrors and stream.run.ending is None and not self._hub.runs(stream):
-            mirror = Mirror(stream, self._store, over=self._over, wall=self._hub.wall)
-            self._enter(stream, mirror, identity)
-            self._run(self._follow(mirror))
+        is_taken = stream.id in self._busy or self._hub.runs(stream)
+        if stream not in self._mirrors and stream.run.ending is None and not is_taken:
+            self._follow_again(stream, identity)
+
+    def _follow_again(self, stream: Stream, identity: bytes) -> None:
+        mirror = self._mirror(stream)
+        self._enter(stream, mirror, identity)
+        self._run(self._follow(mirror))
+
+    def _mirror(self, stream: Stream, *, is_new: bool = False, was_ours: bool = False) -> Mirror:
+        return Mirror(
+            stream,
+            self._store,
+            over=self._over,
+            wall=self._hub.wall,
+            lives=self._lives,
+            is_new=is_new,
+            was_ours=was_ours,
+        )
 
     def demoted(self, stream: Stream, identity: bytes) -> None:
         """A stream that ran here is another node's: those who read it here are shown what is kept."""
-        mirror = Mirror(stream, self._store, over=self._over, wall=self._hub.wall, was_ours=True)
+        mirror = self._mirror(stream, was_ours=True)
         self._enter(stream, mirror, identity)
         self._run(self._follow(mirror))
         self._linger(stream)
@@ -551,10 +636,7 @@ class Peers:
             return
         mirror, _ = self._mirrors.pop(stream)
         self._hub.give_out(stream)
-        await mirror.stop()
-        with suppress(StoreFailed):
-            if self._told.pop(stream, b""):
-                await self._store.present(stream.id, b"")
+        await mirror.stop()  # the next beat says that nobody reads it here
 
     def _over(self, mirror: Mirror) -> None:
         """A mirror has its ending: it is a stream like any that is loaded."""
@@ -563,26 +645,31 @@ class Peers:
             return
         _, identity = self._mirrors.pop(stream)
         self._stop_lingering(stream)
-        self._told.pop(stream, None)
         self._hub.settled(stream, identity, mirror.expires)
         self._run(mirror.stop())
 
     async def _compare(self) -> None:
         """Hold what is mirrored against what is kept: a telling may have been lost."""
-        mirrors = {stream.id: mirror for stream, (mirror, _) in self._mirrors.items()}
+        mirrors = [mirror for mirror, _ in self._mirrors.values()]
         if mirrors:
-            for mirror, place in zip(mirrors.values(), await self._store.places(list(mirrors)), strict=True):
+            places = await self._store.places([mirror.stream.id for mirror in mirrors])
+            for mirror, place in zip(mirrors, places, strict=True):
                 self.repairs += mirror.compare(place)
 
     async def _tell_presence(self) -> None:
         """Say who reads here, where that has changed."""
+        here: dict[str, list[Stream]] = {}
         for stream in (*self._hub.streams_here(), *self._mirrors):
-            told = stream.present_here()
-            if told != self._told.get(stream, b""):
-                await self._store.present(stream.id, told)
-                self._told[stream] = told
-        for stream in [stream for stream in self._told if stream.run.ending is not None]:
-            del self._told[stream]
+            here.setdefault(stream.id, []).append(stream)
+        told = {stream_id: present_here(streams) for stream_id, streams in here.items()}
+        gone = {stream_id: b"" for stream_id in self._told if stream_id not in told}
+        changed = {
+            stream_id: counts for stream_id, counts in (told | gone).items() if counts != self._told.get(stream_id, b"")
+        }
+        if changed:
+            await self._store.present(changed)
+            self._told |= changed
+        self._told = {stream_id: counts for stream_id, counts in self._told.items() if counts}
 
     async def glimpse(self, kept: Kept) -> Stream | None:
         """A stream that runs at another node as it stands, for a list; nobody follows it."""
@@ -590,7 +677,7 @@ class Peers:
         if record is None or record.kept.ending is not None:
             return None
         stream, _ = await self._hub.shelf.stream(record.kept, [record.data])
-        stream.present_elsewhere(record.present, "")
+        stream.present_elsewhere(record.present)
         return stream
 
     async def running_page(self, tenant: str, status: str, before: int | None, limit: int) -> tuple[Stream, ...]:
@@ -635,19 +722,33 @@ class Peers:
 
     def _heard(self, tenant: str, name: str, stream_id: str) -> None:
         """A stream was started under a channel's name, at some node."""
-        if any(channel.name == name for known, channel in self._hub.channels() if known == tenant):
+        if self._hub.channel(tenant, name) is not None:
             self._run(self._show(tenant, name, [stream_id]))
 
     async def _show(self, tenant: str, name: str, ids: Iterable[str]) -> None:
         """Show streams to those who listen here and were not shown them."""
-        for known, channel in self._hub.channels():
-            if (known, channel.name) != (tenant, name):
-                continue
-            fresh = [one for one in ids if any(one not in listener.shown for listener in channel.listeners)]
-            for stream in await self._fetched(tenant, fresh):
-                channel.announce_once(stream)
+        channel = self._hub.channel(tenant, name)
+        if channel is None:
+            return
+        fresh = [one for one in ids if any(one not in listener.shown for listener in channel.listeners)]
+        for stream in await self._fetched(tenant, fresh) if fresh else ():
+            channel.announce_once(stream)
 
     async def _look_for_announced(self) -> None:
         """An announcement may have been lost."""
-        for tenant, channel in self._hub.channels():
-            await self._show(tenant, channel.name, await self._store.under(tenant, channel.name))
+        names = [(tenant, channel.name) for tenant, channel in self._hub.channels()]
+        if not names:
+            return
+        for (tenant, name), ids in zip(names, await self._store.announced(names), strict=True):
+            channel = self._hub.channel(tenant, name)
+            if channel is not None and any(one not in listener.shown for one in ids for listener in channel.listeners):
+                await self._show(tenant, name, await self._store.under(tenant, name))
+
+
+def present_here(streams: Iterable[Stream]) -> bytes:
+    """Who is attached here, as other nodes are told it; nothing where nobody is."""
+    watched = [stream for stream in streams if stream.subscribers]
+    counts: Counter[str] = Counter()
+    for stream in watched:
+        counts.update(stream.present())
+    return orjson.dumps(counts) if watched else b""

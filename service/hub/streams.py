@@ -181,28 +181,25 @@ class Stream:
         """Whether anybody is attached, at whatever node."""
         return self._subscribers > 0 or bool(self.elsewhere)
 
-    def present_here(self) -> bytes:
-        """Who is attached here, as other nodes are told it; nothing where nobody is."""
-        return orjson.dumps(self._present()) if self._subscribers else b""
-
     def present_at(self, node: str, told: bytes) -> None:
         """Who is attached at another node."""
         self.elsewhere.pop(node, None)
         if told:
             self.elsewhere[node] = orjson.loads(told)
 
-    def present_elsewhere(self, told: Mapping[str, bytes], here: str) -> None:
+    def present_elsewhere(self, told: Mapping[str, bytes]) -> None:
         """Who is attached at all other nodes."""
-        self.elsewhere = {node: orjson.loads(counts) for node, counts in told.items() if node != here}
+        self.elsewhere = {node: orjson.loads(counts) for node, counts in told.items()}
 
     def presence(self) -> dict[str, int]:
         """Subscribers by view, over all nodes."""
-        counts = Counter(self._present())
+        counts = Counter(self.present())
         for there in self.elsewhere.values():
             counts.update(there)
         return dict(counts)
 
-    def _present(self) -> dict[str, int]:
+    def present(self) -> dict[str, int]:
+        """Subscribers here, by view."""
         counts: Counter[str] = Counter()
         for audience in self._audiences.values():
             if len(audience):

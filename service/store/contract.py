@@ -23,7 +23,15 @@ from typing import Protocol
 
 
 class StoreFailed(Exception):
-    """The store cannot be read or written now."""
+    """The store cannot be read or written now.
+
+    Args:
+        lost: streams that another process holds by now, as was found all the same.
+    """
+
+    def __init__(self, message: str = "", *, lost: Collection[str] = ()) -> None:
+        super().__init__(message)
+        self.lost = lost
 
 
 class StoreRefused(Exception):

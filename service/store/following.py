@@ -32,7 +32,7 @@ class Following:
         self._inbox = f"fanlight:node:{quote(node, safe='')}"
         self.woken: Callable[[], None] = _nothing
         self.heard: Callable[[str, str, str], None] = _nothing
-        self._followers: dict[str, Callable[[Told], None]] = {}
+        self._followers: dict[str, list[Callable[[Told], None]]] = {}
         self._pending: dict[str, asyncio.Event] = {}
         self._connection: Any = None
         self._task: asyncio.Task[None] | None = None
@@ -62,24 +62,36 @@ class Following:
         Raises:
             StoreFailed: the engine did not confirm it in time.
         """
-        self._followers[channel] = told
+        self._followers.setdefault(channel, []).append(told)
         confirmed = self._pending.setdefault(channel, asyncio.Event())
         try:
             await self._say("SSUBSCRIBE", channel)
             async with asyncio.timeout(SUBSCRIBE_S):
                 await confirmed.wait()
         except BaseException as exc:
-            self._followers.pop(channel, None)
+            self._remove(channel, told)
             if isinstance(exc, TimeoutError):
+                self.doubt()  # it may be dead without saying so
                 raise StoreFailed("no answer to a subscription") from exc
             raise
         finally:
-            self._pending.pop(channel, None)
+            if self._pending.get(channel) is confirmed:
+                del self._pending[channel]
 
-    async def unfollow(self, channel: str) -> None:
+    async def unfollow(self, channel: str, told: Callable[[Told], None]) -> None:
         """Be told no more of a channel; idempotent."""
-        if self._followers.pop(channel, None) is not None:
+        if self._remove(channel, told):
             await self._say("SUNSUBSCRIBE", channel)
+
+    def _remove(self, channel: str, told: Callable[[Told], None]) -> bool:
+        """Tell one less; whether that was the last one."""
+        followers = self._followers.get(channel, [])
+        if told not in followers:
+            return False
+        followers.remove(told)
+        if not followers:
+            del self._followers[channel]
+        return not followers
 
     async def _say(self, *command: str) -> None:
         """Say something where there is a connection; a new one says all that is wanted by itself."""
@@ -117,12 +129,13 @@ class Following:
     def _take(self, message: list[Any]) -> None:
         kind, channel = message[0], message[1].decode()
         if kind == b"smessage":
-            if (told := self._followers.get(channel)) is not None:
-                told(_told(message[2]))
+            said = _told(message[2])
+            for told in list(self._followers.get(channel, ())):
+                told(said)
         elif kind == b"ssubscribe":
             if (confirmed := self._pending.get(channel)) is not None:
                 confirmed.set()
-            if (told := self._followers.get(channel)) is not None:
+            for told in list(self._followers.get(channel, ())):
                 told(Look())  # what was written before is in the record
         elif kind == b"message":
             if channel == self._inbox:

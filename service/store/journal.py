@@ -143,6 +143,8 @@ class Journal:
             await self._write(changes)
         except Exception as exc:
             self._unkept.update(change.stream for change in changes)
+            for stream in exc.lost if isinstance(exc, StoreFailed) else ():
+                self._lost(stream)
             self.fail(exc)
             return
         self.commits += 1
@@ -203,7 +205,7 @@ class Journal:
 
     async def _write_anew(self, stream: str) -> None:
         changes = self._anew(stream)
-        if not changes:
+        if not changes and not self.store.shared:
             async with asyncio.timeout(COMMIT_S):
                 kept = await self.store.find(stream)
             if kept is not None and kept.ending is None:

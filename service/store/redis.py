@@ -47,6 +47,9 @@ ANSWER_S = 2.0
 # What a stream takes besides its columns and text, about: measured with MEMORY USAGE.
 RECORD_BYTES = 1950
 PAGE = 200
+# Round trips at once, besides those of the lease and the journal.
+CALLS = 64
+ASKED_S = 86_400
 
 Command = tuple[Any, ...]
 
@@ -73,14 +76,10 @@ class RedisStore:
 
     def __init__(self, url: str, node: str) -> None:
         self.node = node
-        self._redis = Redis.from_url(
-            url,
-            protocol=2,
-            # Our own clock instead: theirs takes a cancellation for an answer now and then (Python 3.11).
-            socket_timeout=None,
-            socket_connect_timeout=ANSWER_S,
-            retry=Retry(NoBackoff(), 0),  # who asks knows better whether another try is worth it
-        )
+        self._redis = _client(url)
+        # What many callers want at once must not keep the lease and the journal waiting.
+        self._first = _client(url)
+        self._turns = asyncio.Semaphore(CALLS)
         self._held: dict[str, _Held] = {}
         self._is_prepared = False
         self._run_id = ""
@@ -133,8 +132,9 @@ class RedisStore:
     async def close(self) -> None:
         """See `service.store.contract.Store.close`."""
         await self._following.stop()
-        with suppress(RedisError, OSError):
-            await self._redis.aclose()
+        for client in (self._redis, self._first):
+            with suppress(RedisError, OSError):
+                await client.aclose()
 
     async def in_words(self) -> tuple[str, str]:
         """See `service.store.shared.SharedStore.in_words`."""
@@ -153,17 +153,20 @@ class RedisStore:
 
     # -- one round trip
 
-    async def _call(self, commands: Sequence[Command]) -> list[Any]:
+    async def _call(self, commands: Sequence[Command], *, first: bool = False) -> list[Any]:
         """Send commands in one go; a script stands in place of a command's name.
+
+        Args:
+            first: what cannot wait for others.
 
         Raises:
             StoreFailed: one of them failed, or the engine cannot be reached; the others may have been done.
         """
-        answers: list[Any] = await self._send(commands)
+        answers: list[Any] = await self._in_turn(commands, first=first)
         unknown = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
             loaded: list[Command] = [("SCRIPT LOAD", script.text) for script in scripts.ALL]
-            again = await self._send([*loaded, *(commands[n] for n in unknown)])
+            again = await self._in_turn([*loaded, *(commands[n] for n in unknown)], first=first)
             for n, answer in zip(unknown, again[len(loaded) :], strict=True):
                 answers[n] = answer
         for answer in answers:
@@ -171,8 +174,15 @@ class RedisStore:
                 raise _failed(answer)
         return answers
 
-    async def _send(self, commands: Sequence[Command]) -> list[Any]:
-        pipe = self._redis.pipeline(transaction=False)
+    async def _in_turn(self, commands: Sequence[Command], *, first: bool) -> list[Any]:
+        if first:
+            return await self._send(self._first, commands)
+        async with self._turns:
+            return await self._send(self._redis, commands)
+
+    @staticmethod
+    async def _send(client: "Redis", commands: Sequence[Command]) -> list[Any]:
+        pipe = client.pipeline(transaction=False)
         for name, *arguments in commands:
             if isinstance(name, Script):
                 keys, values = arguments
@@ -229,8 +239,9 @@ class RedisStore:
             if held is not None:
                 writes.append((scripts.WRITE, _stream(stream, "record", "text", "told"), self._said(held, said)))
                 written.append((stream, held))
-        answers = await self._call([*before, *writes, *after])
+        answers = await self._call([*before, *writes, *after], first=True)
         lost: list[str] = []
+        gap = False
         weights: dict[str, int] = {}
         for (stream, held), answer in zip(written, answers[len(before) : len(before) + len(writes)], strict=True):
             match answer[0]:
@@ -241,7 +252,9 @@ class RedisStore:
                     lost.append(stream)
                     self.disown(stream)
                 case _:  # an engine that lost some of it, or all
-                    raise StoreFailed("the record is not what was written")
+                    gap = True
+        if gap:
+            raise StoreFailed("the record is not what was written", lost=lost)
         await self._close([change for said in told.values() for change in said], weights)
         return lost
 
@@ -285,7 +298,7 @@ class RedisStore:
             commands += self._settling(
                 tenant, change.stream, change.identity, change.at, change.expires, weights[change.stream]
             )
-        await self._call(commands)
+        await self._call(commands, first=True)
         for change in ends:
             self._held.pop(change.stream, None)
 
@@ -313,7 +326,7 @@ class RedisStore:
                 for stream in streams
                 for command in (
                     ("HMGET", _key(stream, "record"), "tenant", "owner", "status"),
-                    (scripts.UNCOUNT, _alls("ended", "expiring", "weights", "total"), (stream,)),
+                    ("HGET", _all("weights"), stream),
                 )
             ]
         )
@@ -323,12 +336,14 @@ class RedisStore:
                 continue  # it runs elsewhere
             self._held.pop(stream, None)
             commands.append(("DEL", _key(stream, "record"), _key(stream, "text")))
-            if (known := tenant or counted) is not None:
+            if (known := tenant or _after_blank(counted)) is not None:
                 names = ("list", "keys", "keyed", "completed", "identities", "running", "joinable")
                 commands.append((scripts.FORGET, _tenant(known.decode(), *names), (stream,)))
             if owner:
                 commands.append(("HDEL", _node(owner.decode(), "runs"), stream))
             commands.append(("SPUBLISH", _key(stream, "told"), b"L"))
+            # Last: what is not done whole is found again by it.
+            commands.append((scripts.UNCOUNT, _alls("ended", "expiring", "weights", "total"), (stream,)))
         if commands:
             await self._call(commands)
 
@@ -452,8 +467,9 @@ class RedisStore:
                     (scripts.BEAT, _alls("nodes", "mark", "processes"),
                      (self.node, int(LEASE_S * 1000), secrets.token_hex(8), self._process)),
                     ("INFO", "server"),
-                    ("SPOP", _node(self.node, "asked"), 1000),
-                ]
+                    ("SMEMBERS", _node(self.node, "asked")),
+                ],
+                first=True,
             )  # fmt: skip
         except StoreFailed:
             self._following.doubt()
@@ -473,17 +489,20 @@ class RedisStore:
 
     async def asked(self) -> tuple[str, ...]:
         """See `service.store.shared.SharedStore.asked`."""
-        return tuple(raw.decode() for raw in await self._one("SPOP", _node(self.node, "asked"), 1000))
+        return tuple(raw.decode() for raw in await self._one("SMEMBERS", _node(self.node, "asked")))
+
+    async def heard_asked(self, streams: Sequence[str]) -> None:
+        """See `service.store.shared.SharedStore.heard_asked`."""
+        await self._one("SREM", _node(self.node, "asked"), *streams)
 
     async def bye(self) -> None:
         """See `service.store.shared.SharedStore.bye`."""
         await self._call([("ZREM", _all("nodes"), self.node), ("HDEL", _all("processes"), self.node)])
 
     async def _ask(self, node: bytes | None, stream: str) -> None:
-        """Have a node look at a stream: the set keeps it, the telling makes it soon."""
+        """Have a node look at a stream."""
         if node:
-            name = node.decode()
-            await self._call([("SADD", _node(name, "asked"), stream), ("PUBLISH", _channel(name), b"")])
+            await self._call(_asking(node.decode(), stream))
 
     # -- starts
 
@@ -564,11 +583,22 @@ class RedisStore:
         """See `service.store.shared.SharedStore.renew`."""
         await self._ask(await self._one(scripts.RENEW, _stream(stream, "record"), (gen,)), stream)
 
-    async def present(self, stream: str, told: bytes) -> None:
+    async def present(self, told: Mapping[str, bytes]) -> None:
         """See `service.store.shared.SharedStore.present`."""
-        owner = await self._one(scripts.PRESENT, _stream(stream, "record", "told"), (self.node, told))
-        if owner and owner.decode() != self.node:
-            await self._ask(owner, stream)
+        owners = await self._call(
+            [
+                (scripts.PRESENT, _stream(stream, "record", "told"), (self.node, counts))
+                for stream, counts in told.items()
+            ]
+        )
+        asks = [
+            command
+            for stream, owner in zip(told, owners, strict=True)
+            if owner and owner.decode() != self.node
+            for command in _asking(owner.decode(), stream)
+        ]
+        if asks:
+            await self._call(asks)
 
     # -- ownership
 
@@ -627,9 +657,9 @@ class RedisStore:
         """See `service.store.shared.SharedStore.follow`."""
         await self._following.follow(_key(stream, "told"), told)
 
-    async def unfollow(self, stream: str) -> None:
+    async def unfollow(self, stream: str, told: Callable[[Told], None]) -> None:
         """See `service.store.shared.SharedStore.unfollow`."""
-        await self._following.unfollow(_key(stream, "told"))
+        await self._following.unfollow(_key(stream, "told"), told)
 
     # -- channels
 
@@ -644,6 +674,13 @@ class RedisStore:
             ]
         )
 
+    async def announced(self, channels: Sequence[tuple[str, str]]) -> list[list[str]]:
+        """See `service.store.shared.SharedStore.announced`."""
+        answers = await self._call(
+            [("SMEMBERS", *_tenant(tenant, f"channel:{channel}")) for tenant, channel in channels]
+        )
+        return [[raw.decode() for raw in answer] for answer in answers]
+
     async def under(self, tenant: str, channel: str) -> list[str]:
         """See `service.store.shared.SharedStore.under`."""
         (key,) = _tenant(tenant, f"channel:{channel}")
@@ -655,6 +692,27 @@ class RedisStore:
         if over:
             await self._one("SREM", key, *over)
         return [stream for stream, run in zip(streams, runs, strict=True) if run]
+
+
+def _client(url: str) -> "Redis":
+    return Redis.from_url(
+        url,
+        protocol=2,
+        # Our own clock instead: theirs takes a cancellation for an answer now and then (Python 3.11).
+        socket_timeout=None,
+        socket_connect_timeout=ANSWER_S,
+        retry=Retry(NoBackoff(), 0),  # who asks knows better whether another try is worth it
+    )
+
+
+def _asking(node: str, stream: str) -> list[Command]:
+    """Have a node look at a stream: the set keeps it, for a node that died not for ever; the telling makes it soon."""
+    asked = _node(node, "asked")
+    return [("SADD", asked, stream), ("EXPIRE", asked, ASKED_S), ("PUBLISH", _channel(node), b"")]
+
+
+def _after_blank(known: bytes | None) -> bytes | None:
+    return known.partition(b" ")[2] if known is not None else None
 
 
 def _failed(exc: BaseException) -> StoreFailed:

@@ -68,7 +68,7 @@ while n <= #ARGV do
       if text then redis.call('SET', KEYS[2], text) end -- without the room that it was given to grow
       redis.call('HSET', KEYS[1], 'ending', ending, 'status', status, 'at', ended_at, 'expires', expires)
       redis.call('HDEL', KEYS[1], 'body')
-      ended, look, forget_at = status, true, math.ceil(tonumber(expires) * 1000)
+      ended, look, forget_at = status, true, math.ceil(math.max(tonumber(expires), tonumber(ended_at) + 20) * 1000)
     end
   end
 end
@@ -77,7 +77,8 @@ if look then redis.call('SPUBLISH', KEYS[3], 'L')
 elseif #grown > 0 then
   redis.call('SPUBLISH', KEYS[3], 'G ' .. version .. ' ' .. at .. '\\n' .. table.concat(grown)) end
 local beside = redis.call('HSTRLEN', KEYS[1], 'meta') + redis.call('HSTRLEN', KEYS[1], 'ending')
-if forget_at then -- last: a time that is over already takes it away at once
+-- Last, since a time that is over takes it away at once; not before those who follow it have seen its ending.
+if forget_at then
   redis.call('PEXPIREAT', KEYS[1], forget_at); redis.call('PEXPIREAT', KEYS[2], forget_at)
 end
 return {'ok', version, size, beside}

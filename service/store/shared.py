@@ -163,6 +163,9 @@ class SharedStore(Store, Protocol):
     async def asked(self) -> tuple[str, ...]:
         """The streams that this node is to look at, each once."""
 
+    async def heard_asked(self, streams: Sequence[str]) -> None:
+        """What was asked is this process' own to remember from now on."""
+
     async def bye(self) -> None:
         """Give the lease up: nothing of this node is left to take."""
 
@@ -211,8 +214,8 @@ class SharedStore(Store, Protocol):
         One that has ended is of the next generation from then on, with the text and the ending that it has.
         """
 
-    async def present(self, stream: str, told: bytes) -> None:
-        """Say who reads a stream here; nobody where ``told`` is empty."""
+    async def present(self, told: Mapping[str, bytes]) -> None:
+        """Say who reads some streams here; nobody where that is empty."""
 
     # -- ownership
 
@@ -239,13 +242,16 @@ class SharedStore(Store, Protocol):
     async def follow(self, stream: str, told: Callable[[Told], None]) -> None:
         """Be told from now on what is written of a stream; after a gap `Look` is told."""
 
-    async def unfollow(self, stream: str) -> None:
-        """Be told no more."""
+    async def unfollow(self, stream: str, told: Callable[[Told], None]) -> None:
+        """Be told no more; idempotent."""
 
     # -- channels
 
     async def announce(self, tenant: str, channel: str, stream: str) -> None:
         """A stream runs under a channel's name."""
+
+    async def announced(self, channels: Sequence[tuple[str, str]]) -> list[list[str]]:
+        """The streams that were announced under some tenants' names, those that are over among them."""
 
     async def under(self, tenant: str, channel: str) -> list[str]:
         """The streams that were announced under a name and not released."""

@@ -126,7 +126,7 @@ async def test_a_telling_that_was_lost_is_noticed(server: RedisServer, monkeypat
             await socket.receive_json()
             ((mirror, _),) = b.hub.peers._mirrors.values()
             monkeypatch.setattr(mirror, "told", lambda told: None)
-            b.hub.journal.store._following._followers[f"fanlight:{{{stream}}}:told"] = lambda told: None
+            b.hub.journal.store._following._followers[f"fanlight:{{{stream}}}:told"] = [lambda told: None]
             gate.open()
             assert (await socket.receive_json(timeout=5))["text"] == "b"
             assert b.hub.peers.repairs >= 1
@@ -454,7 +454,7 @@ async def test_a_reader_that_comes_from_the_owner_with_more_than_a_mirror_has_lo
         stream = await a.start()
         async with b.http.ws_connect(f"{b.url}/v1/streams/{stream}/ws") as socket:
             await socket.receive_json()
-            b.hub.journal.store._following._followers[f"fanlight:{{{stream}}}:told"] = lambda told: None
+            b.hub.journal.store._following._followers[f"fanlight:{{{stream}}}:told"] = [lambda told: None]
             gate.open()
             await until(lambda: a.hub.runs_here(stream).run.log.size == 11)
             for path in ("ndjson", "events"):
@@ -463,7 +463,7 @@ async def test_a_reader_that_comes_from_the_owner_with_more_than_a_mirror_has_lo
                         pass
                     assert b'"mode":"live"' in line
         async with b.http.ws_connect(b.url + "/v1/ws") as many:
-            b.hub.journal.store._following._followers[f"fanlight:{{{stream}}}:told"] = lambda told: None
+            b.hub.journal.store._following._followers[f"fanlight:{{{stream}}}:told"] = [lambda told: None]
             await many.send_json({"type": "subscribe", "stream": stream, "cursor": "1.11"})
             assert (await many.receive_json(timeout=5))["mode"] == "live"
             await many.send_json({"type": "subscribe", "stream": stream, "cursor": "1.99"})

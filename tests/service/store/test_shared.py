@@ -140,7 +140,7 @@ async def test_the_first_wish_stands_and_what_is_shared_or_watched_is_not_ended(
     await a.commit([begun("s")])
     await b.join("s", Also(1, True, 5.0, 60.0))
     assert await b.wish("s", "cancelled") == "shared"
-    await b.present("s", b'{"text":1}')
+    await b.present({"s": b'{"text":1}'})
     assert await a.wish("s", "abandoned", nodes=["b"]) == "present"
     assert await a.wish("s", "abandoned", nodes=[]) == "ok"
     assert await b.wish("s", "cancelled", force=True) == "ok"
@@ -169,18 +169,19 @@ async def test_who_follows_is_told_of_all_that_is_written_and_where_it_stands(pa
     a, b = pair
     told: list[Told] = []
     await a.commit([begun("s")])
-    await b.follow("s", told.append)
+    hears = told.append
+    await b.follow("s", hears)
     await until(lambda: told == [Look()])
     await a.commit([Grown("s", b"1"), Grown("s", b"2")])
     await a.commit([Grown("s", b"3")])
-    await a.present("s", b"{}")
+    await a.present({"s": b"{}"})
     await a.commit([Grown("s", b"4"), ended("s")])
     await until(lambda: len(told) == 5)
     assert told[1:] == [Grew(Reach(1, 0), b"12"), Grew(Reach(1, 2), b"3"), Present("a", b"{}"), Look()]
     record = await b.record("s", Reach(1, 2))
     assert (record.data, record.whole, record.place) == (b"34", False, Reach(1, 4))
     assert (await b.record("s", Reach(7, 2))).whole
-    await b.unfollow("s")
+    await b.unfollow("s", hears)
     await a.commit([Forgotten("s")])
     assert await b.record("s", None) is None
 
