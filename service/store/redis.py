@@ -615,7 +615,9 @@ class RedisStore:
         )
         record = await self.record(stream, Reach()) if fence is not None else None
         if record is None:
-            if stream not in self._held:
+            # It may be this node's already, where the answer to an earlier try was lost.
+            holder = await self._one("HGET", _key(stream, "record"), "owner")
+            if holder is None or holder.decode() != self.node:
                 await self._one("HDEL", _node(self.node, "runs"), stream)
             return None
         self._held[stream] = _Held(tenant.decode(), str(int(fence)), record.place.version, record.place.size)

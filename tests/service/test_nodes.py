@@ -11,7 +11,7 @@ import pytest
 
 from service.hub import peers
 from service.store import redis as redis_store
-from service.store.contract import StoreRefused
+from service.store.contract import StoreFailed, StoreRefused
 from service.store.redis import RedisStore
 from tests.fakes.redis_server import Line, RedisServer, needs_redis, redis_server
 from tests.fakes.service import Service, open_service
@@ -495,3 +495,55 @@ async def test_what_a_process_of_the_same_name_left_is_taken_when_none_beats_und
             assert (await a.show(stream))["status"] == "running"
             await seems_dead(a)
             assert (await double.show(stream, "?wait=10"))["error"]["code"] == "interrupted"
+
+
+async def test_a_take_over_whose_answer_was_lost_is_made_good(
+    server: RedisServer, short_leases: None, monkeypatch: pytest.MonkeyPatch
+):
+    async with nodes(server, Play([start(), text("hello"), Hang()]), Play([])) as (a, b):
+        stream = await a.start()
+        await until(lambda: a.hub.runs_here(stream).run.log.size)
+        store = b.hub.journal.store
+        record, failed = store.record, []
+
+        async def fails_once(*asked: Any) -> Any:
+            if not failed:
+                failed.append(asked)
+                raise StoreFailed("scripted")
+            return await record(*asked)
+
+        monkeypatch.setattr(store, "record", fails_once)
+        await seems_dead(a)
+        await until(lambda: failed)
+        await until(lambda: b.hub.peers.leases_taken)
+        assert (await b.show(stream, "?wait=5"))["error"]["code"] == "interrupted"
+
+
+async def test_a_node_that_fails_to_look_at_what_it_was_asked_looks_again(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(peers, "BEAT_S", 0.05)
+    async with nodes(server, Play([start(), text("a"), Hang()]), Play([])) as (a, b):
+        stream = await a.start()
+        store = a.hub.journal.store
+        record, failed = store.record, []
+
+        async def fails_once(*asked: Any) -> Any:
+            if not failed:
+                failed.append(asked)
+                raise StoreFailed("scripted")
+            return await record(*asked)
+
+        monkeypatch.setattr(store, "record", fails_once)
+        assert await status(b, f"/v1/streams/{stream}", "DELETE") == 202
+        await until(lambda: not a.hub.running)
+        assert failed
+
+
+async def test_many_calls_at_once_keep_neither_the_lease_nor_the_journal_waiting(server: RedisServer):
+    async with nodes(server, Play([start(), text("a"), Hang()])) as (a,):
+        stream = await a.start()
+        asked = [status(a, f"/v1/streams/st_{n}") for n in range(300)]
+        assert set(await asyncio.gather(*asked)) == {404}
+        assert a.hub.journal.up
+        assert a.hub.journal.is_kept(stream)
