@@ -51,14 +51,25 @@ SCHEMAS = (
 )
 
 
-@cache
 def command(client: Client, root: Path) -> tuple[list[str], str]:
     """How a client is run, without its arguments, and its version; installs it where it is not yet.
 
     Raises:
         CannotBeHad: with the reason.
     """
-    return _python(client, root) if client.is_python else _node(client, root)
+    found = _found(client, root)
+    if isinstance(found, CannotBeHad):
+        raise found
+    return found
+
+
+@cache
+def _found(client: Client, root: Path) -> tuple[list[str], str] | CannotBeHad:
+    """Asked for once: where there is no registry each try would take as long as the first."""
+    try:
+        return _python(client, root) if client.is_python else _node(client, root)
+    except CannotBeHad as exc:
+        return exc
 
 
 def _python(client: Client, root: Path) -> tuple[list[str], str]:
@@ -66,7 +77,8 @@ def _python(client: Client, root: Path) -> tuple[list[str], str]:
     python = home / "bin" / "python"
     if not python.exists():
         _run([sys.executable, "-m", "venv", str(home)])
-    _run([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *client.packages])
+    quickly = ["--retries", "1", "--timeout", "15", "--disable-pip-version-check"]
+    _run([str(python), "-m", "pip", "install", "-q", *quickly, *client.packages])
     package = client.packages[0].split(">")[0]
     version = _run([str(python), "-c", f"from importlib.metadata import version; print(version({package!r}))"])
     return [str(python), str(HERE / client.script)], version.strip()
@@ -77,7 +89,7 @@ def _node(client: Client, root: Path) -> tuple[list[str], str]:
     if not (home / "node_modules").exists():
         home.mkdir(parents=True, exist_ok=True)
         (home / "package.json").write_text('{"private": true, "type": "module"}')
-        _run(["npm", "install", "--no-audit", "--no-fund", "--silent", *client.packages], home)
+        npm_install(home, *client.packages)
     script = shutil.copy(HERE / client.script, home)  # where its imports are found
     package = client.packages[0].rsplit("@", 1)[0]
     version = json.loads((home / "node_modules" / package / "package.json").read_text())["version"]
@@ -98,10 +110,21 @@ def node(root: Path) -> Path:
     if not binary.exists():
         home.mkdir(parents=True, exist_ok=True)
         (home / "package.json").write_text('{"private": true}')
-        _run(["npm", "install", "--no-audit", "--no-fund", "--silent", f"node@{NODE_MAJOR}"], home)
+        npm_install(home, f"node@{NODE_MAJOR}")
     if not binary.exists():
         raise CannotBeHad("npm's package `node` brought no binary: its install script is not let run")
     return binary
+
+
+def npm_install(home: Path, *packages: str) -> None:
+    """Install packages, or those of the directory's own list.
+
+    Raises:
+        CannotBeHad: with the reason.
+    """
+    quickly = ["--fetch-retries=1", "--fetch-retry-mintimeout=500", "--fetch-timeout=15000"]
+    quickly += ["--no-audit", "--no-fund", "--loglevel=error"]
+    _run(["npm", "install", *quickly, *packages], home)
 
 
 def _run(words: list[str], home: Path | None = None) -> str:
@@ -110,5 +133,6 @@ def _run(words: list[str], home: Path | None = None) -> str:
     except (OSError, subprocess.TimeoutExpired) as exc:
         raise CannotBeHad(f"{words[0]}: {type(exc).__name__}") from exc
     if done.returncode:
-        raise CannotBeHad(f"{' '.join(words[:3])}: {(done.stderr or done.stdout).strip()[-200:]}")
+        why = " ".join((done.stderr or done.stdout).split())[-200:]
+        raise CannotBeHad(f"{Path(words[0]).name}: {why}")
     return done.stdout

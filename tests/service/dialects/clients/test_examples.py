@@ -17,7 +17,7 @@ from aiohttp import web
 from tests.fakes.browser import CHROMIUM, Browser
 from tests.fakes.service import Serving
 from tests.fakes.upstream import Cut, Gate, Hang, Play, end, start, text
-from tests.service.dialects.clients.installed import CLIENTS, CannotBeHad, node
+from tests.service.dialects.clients.installed import CLIENTS, CannotBeHad, node, npm_install
 from tests.service.dialects.clients.test_clients import command_or_skip
 
 pytestmark = pytest.mark.slow
@@ -117,11 +117,10 @@ def built(
         package = orjson.loads((home / "package.json").read_bytes())
         package["dependencies"] |= {"ai": f"^{versions[0]}", "@ai-sdk/react": f"^{versions[1]}"}
         (home / "package.json").write_bytes(orjson.dumps(package))
-        done = subprocess.run(
-            ["npm", "install", "--no-audit", "--no-fund", "--silent"], cwd=home, check=False, timeout=300
-        )
-        if done.returncode:
-            pytest.skip("the page's packages cannot be had")
+        try:
+            npm_install(home)
+        except CannotBeHad as exc:
+            pytest.skip(f"the page's packages cannot be had: {exc}")
     shutil.copy(page, home / "page.jsx")
     words = [str(node(root)), "node_modules/vite/bin/vite.js", "build", "--logLevel", "warn"]
     subprocess.run(words, cwd=home, env=os.environ | {"VITE_FANLIGHT": service}, check=True, timeout=120)
