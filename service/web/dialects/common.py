@@ -7,6 +7,7 @@ from aiohttp import web
 
 from protocol.errors import Refusal
 from protocol.upstream.request import check_members
+from protocol.wire.endings import CODES, Ending
 from protocol.wire.frames import Framing
 from protocol.wire.options import Options, parse_options, parse_options_header
 from service.hub.hub import Dialect
@@ -84,6 +85,13 @@ async def show(
         stream.seat(subscriber, view, 0)
         clean = await borrowed.done
     return Sent(keep_alive=keep_alive and clean)
+
+
+def sentence_of(ending: Ending) -> str:
+    """Why a run did not end well, for a person who sees nothing beside it."""
+    if ending.code == "upstream_refused" and ending.upstream_status is not None:
+        return f"The upstream refused the call with status {ending.upstream_status}."
+    return CODES[ending.code or "internal"].message
 
 
 def options_of(request: web.Request, value: Any) -> Options:

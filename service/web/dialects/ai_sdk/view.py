@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 from protocol.dialects import ai_sdk
 from protocol.dialects.ai_sdk import chunk
 from protocol.wire.cursors import Cursor
-from protocol.wire.endings import CODES, Ending, Status
+from protocol.wire.endings import Ending, Status
 from service.hub.derived import DerivedView
 from service.hub.views import Outgoing
+from service.web.dialects.common import sentence_of
 
 if TYPE_CHECKING:
     from service.hub.streams import Stream
@@ -96,7 +97,7 @@ class UiView:
             metadata = {"fanlight": {"status": "cancelled"}}
             return [*closed, chunk("message-metadata", messageMetadata=metadata), chunk("abort")]
         code = ending.code or "internal"
-        return [chunk("error", errorText=f"{CODES[code].message} ({code})")]
+        return [chunk("error", errorText=f"{sentence_of(ending)} ({code})")]
 
     def _last_data(self) -> list[bytes]:
         """What only the end of the text told; telling it twice changes nothing."""

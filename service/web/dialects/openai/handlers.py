@@ -16,12 +16,12 @@ from protocol.dialects.prompt import prompt_of
 from protocol.dialects.video import video_of
 from protocol.errors import Refusal
 from protocol.schema.violations import Violation
-from protocol.wire.endings import CLOCKS, CODES, Ending, Status
+from protocol.wire.endings import CLOCKS, Ending, Status
 from service.hub.hub import UPSTREAM as LEAVING_CANCELS
 from service.hub.streams import Started, Stream
 from service.upstream.http import FAULTS, translated
 from service.web.bodies import read_object
-from service.web.dialects.common import begin, options_of, schema_format, show
+from service.web.dialects.common import begin, options_of, schema_format, sentence_of, show
 from service.web.dialects.openai.view import ChunkFraming, OpenAiView, said_of
 from service.web.errors import json_response
 from service.web.keys import CHAT_BODY_BYTES, FORMS, PROMPT_CHARS, TENANT, UPSTREAM
@@ -177,7 +177,7 @@ def _failed(started: Started, ending: Ending) -> web.Response:
 
 def _failure(stream: Stream, ending: Ending) -> web.Response:
     code = ending.code or "internal"
-    message, refusal = CODES[code].message, stream.run.refused
+    message, refusal = sentence_of(ending), stream.run.refused
     if code == "upstream_refused" and ending.upstream_status in CALLERS:
         return _error(ending.upstream_status, message, "invalid_request_error", code)
     if code == "upstream_refused" and ending.upstream_status == 429:

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 from protocol.dialects import openai
 from protocol.dialects.openai import Chunks
 from protocol.wire.cursors import Cursor
-from protocol.wire.endings import CODES, Ending, Status
+from protocol.wire.endings import Ending, Status
 from protocol.wire.frames import SseFraming
 from service.hub.views import Outgoing
+from service.web.dialects.common import sentence_of
 
 if TYPE_CHECKING:
     from service.hub.run import Run
@@ -63,7 +64,7 @@ class OpenAiView:
         if self.run.gen != self._gen or ending is None:
             return openai.error("The text begins again: ask once more.", "server_error", "restarted")
         code = ending.code or "internal"
-        return openai.error(CODES[code].message, "server_error", code)
+        return openai.error(sentence_of(ending), "server_error", code)
 
 
 class ChunkFraming(SseFraming):

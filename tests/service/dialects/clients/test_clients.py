@@ -17,7 +17,7 @@ CHAT = {
     "success": r'ready, "a dog"',
     "structured": r'ready, {"kind":"dog","n":2}, valid true',
     "cut": r'error, "a ", The transfer .* \(upstream_broken\)',
-    "early": r"error, The upstream refused .* \(upstream_refused\)",
+    "early": r"error, The upstream refused the call with status 500\. \(upstream_refused\)",
     "stop": r'ready, "a "',
     "resume": r'ready, "a dog", the same message',
     "tabs": r'ready, "a dog"; ready, "a dog"',
