@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from protocol.captions.cues import Cue, CueBoard
-from protocol.captions.media_times import seconds, seconds_range
+from protocol.captions.media_times import seconds, seconds_of_millis, seconds_range
 from protocol.json.push import JsonPush, Kind
 from protocol.views.projections import MAX_NAMES
 
@@ -22,7 +22,13 @@ _SYNONYMS: dict[str, Role] = {
     **dict.fromkeys(["sentence", "utterance", "line", "dialogue", "speech", "description"], "text"),
     **dict.fromkeys(["speaker", "speakername", "speakerid", "speakerlabel"], "speaker"),
 }
+_TIMES = {name: role for name, role in _SYNONYMS.items() if role in ("start", "end")}
+_MILLIS = re.compile(r"(?:ms|msec|millis|milliseconds)\Z")
 _INDEX = re.compile(r"/[0-9]+(?=/|\Z)")
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,7 @@ class CueNames:
     Attributes:
         pointer: of the array whose elements are cues; None for the first place that has any.
         start, end, text, speaker: member names.
+        unit: of numbers that are times; None for seconds, but for milliseconds where the member's name says so.
     """
 
     pointer: str | None = None
@@ -39,6 +46,11 @@ class CueNames:
     end: str | None = None
     text: str | None = None
     speaker: str | None = None
+    unit: Literal["s", "ms"] | None = None
+
+    def is_in_millis(self, name: str) -> bool:
+        """Whether a member's numbers are milliseconds."""
+        return self.unit == "ms" or (self.unit is None and _MILLIS.search(_plain(name)) is not None)
 
     def role(self, name: str) -> Role | None:
         """Return what a member called ``name`` tells of a cue."""
@@ -51,7 +63,8 @@ class CueNames:
         for role, wanted in given.items():
             if wanted == name:
                 return role
-        synonym = _SYNONYMS.get(name.replace("_", "").replace("-", "").lower())
+        plain = _plain(name)
+        synonym = _SYNONYMS.get(plain) or _TIMES.get(_MILLIS.sub("", plain))
         return synonym if synonym is not None and given[synonym] is None else None
 
 
@@ -120,7 +133,14 @@ class StructuredCues:
         return not any(cue is not None and cue.start is not None for cue in self._cues)
 
     def _learn(self, cue: Cue, role: Role, value: Any, at: int) -> None:
-        if role == "start":
+        if role in ("start", "end") and self._names.is_in_millis(self._roles[-1][role]):
+            time = seconds_of_millis(value)
+            if role == "end":
+                cue.end = time
+                return
+            cue.start = time
+            self._tell(cue, at)
+        elif role == "start":
             cue.start, end = seconds_range(value)
             cue.end = end if cue.end is None else cue.end
             self._tell(cue, at)  # the text may have come first

@@ -21,6 +21,7 @@ class CaptionNames(BaseModel):
     start: str | None = Field(None, max_length=128)
     end: str | None = Field(None, max_length=128)
     text: str | None = Field(None, max_length=128)
+    unit: Literal["s", "ms"] | None = None
 
 
 class Options(BaseModel):

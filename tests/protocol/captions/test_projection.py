@@ -314,3 +314,26 @@ def test_one_string_may_say_both_times() -> None:
     assert seconds_range("00:01 to 00:02") == (1.0, 2.0)
     assert seconds_range("-5") == (0.0, None)
     assert seconds_range(3) == (3.0, None)
+
+
+@pytest.mark.parametrize(
+    ("segment", "unit"),
+    [
+        ('{"start_ms": 5300, "end_ms": 6000, "text": "a"}', None),
+        ('{"startMs": "5300", "endMs": "6000", "text": "a"}', None),
+        ('{"start_time_millis": 5300, "end_time_millis": 6000.0, "text": "a"}', None),
+        ('{"start": 5300, "end": 6000, "text": "a"}', "ms"),
+        ('{"start": "00:05:300", "end": "00:00:06:000", "text": "a"}', None),
+        ('{"start_ms": "00:05.300", "end_ms": "00:06", "text": "a"}', None),
+        ('{"start": "5.3", "end": 6, "text": "a"}', "s"),
+    ],
+)
+def test_times_may_be_milliseconds_where_the_name_the_form_or_the_request_says_so(segment: str, unit: Any) -> None:
+    assert finals(f"[{segment}]", names=CueNames(unit=unit)) == [(5.3, 6.0, "a")]
+
+
+def test_a_name_that_only_sounds_like_milliseconds_is_none() -> None:
+    assert finals('[{"start": 1, "items": 2, "text": "a"}, {"begins": 3, "starts": 4, "text": "b"}]') == [
+        (1.0, None, "a"),
+        (4.0, None, "b"),
+    ]
