@@ -420,6 +420,21 @@ class Hub:
         else:
             await self.peers.cancel(stream, force=force)
 
+    async def withdraw(self, stream: Stream) -> bool:
+        """One starter of a stream wants it no more; the last one cancels it. Whether it ends.
+
+        Raises:
+            Refusal: ``overloaded``.
+        """
+        if self.peers is not None and stream.run.ending is None:
+            return await self.peers.withdraw(stream)
+        if stream.run.ending is None and stream.terms.starters > 1:
+            stream.terms.starters -= 1
+            self._note(stream)
+            return False
+        self.cancel(stream)
+        return True
+
     def cancel_then(self, stream: Stream, force: bool, then: Callable[[Refusal | None], None]) -> None:
         """`cancel_anywhere` for a caller that cannot wait: ``then`` is given the refusal, or None."""
         self._own(self._told(self.cancel_anywhere(stream, force=force), then))

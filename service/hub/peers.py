@@ -485,6 +485,20 @@ class Peers:
                 await self._store.release(stream.tenant, stream.id)
             self._hub.stop(stream, "cancelled")
 
+    async def withdraw(self, stream: Stream) -> bool:
+        """One starter wants a stream no more, whoever runs it; whether it ends.
+
+        Raises:
+            Refusal: ``overloaded``.
+        """
+        try:
+            word = await self._store.wish(stream.id, "withdrawn")
+        except StoreFailed as exc:
+            raise _overloaded() from exc
+        if word != "left":
+            self._hub.stop(stream, "cancelled")
+        return word != "left"
+
     async def abandon(self, stream: Stream) -> None:
         """End a stream that nobody watches, unless somebody does at another node."""
         others = sorted(self._nodes - {self._store.node})

@@ -575,7 +575,7 @@ class RedisStore:
     async def wish(self, stream: str, code: str, *, force: bool = False, nodes: Sequence[str] = ()) -> str:
         """See `service.store.shared.SharedStore.wish`."""
         word, owner = await self._one(scripts.WISH, _stream(stream, "record"), (code, int(force), *nodes))
-        if word == b"ok":
+        if word in (b"ok", b"left"):
             await self._ask(owner, stream)
         return str(word.decode())
 

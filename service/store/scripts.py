@@ -119,19 +119,25 @@ redis.call('HINCRBY', KEYS[1], 'fence', 1)
 return 1
 """)
 
-# Law: the first wish for an ending stands; what others started too is only ended by force, and what
-# has readers at a node that lives is not abandoned. KEYS: record. ARGV: code, force, nodes.
+# Law: the first wish for an ending stands; what others started too is only ended by force, or when the
+# last of them withdraws, and what has readers at a node that lives is not abandoned.
+# KEYS: record. ARGV: code, force, nodes.
 WISH = Script("""#!lua
 local there = redis.call('HMGET', KEYS[1], 'owner', 'status', 'starters')
 if not there[1] then return {'unknown', ''} end
 if there[2] then return {'ended', there[1]} end
-if ARGV[1] == 'cancelled' and ARGV[2] ~= '1' and tonumber(there[3]) > 1 then return {'shared', there[1]} end
+local code = ARGV[1]
+if code == 'withdrawn' then
+  if tonumber(there[3]) > 1 then redis.call('HINCRBY', KEYS[1], 'starters', -1); return {'left', there[1]} end
+  code = 'cancelled'
+end
+if code == 'cancelled' and ARGV[2] ~= '1' and tonumber(there[3]) > 1 then return {'shared', there[1]} end
 if ARGV[1] == 'abandoned' then
   for n = 3, #ARGV do
     if redis.call('HEXISTS', KEYS[1], 'p:' .. ARGV[n]) == 1 then return {'present', there[1]} end
   end
 end
-redis.call('HSETNX', KEYS[1], 'wish', ARGV[1])
+redis.call('HSETNX', KEYS[1], 'wish', code)
 return {'ok', there[1]}
 """)
 

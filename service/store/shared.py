@@ -201,11 +201,12 @@ class SharedStore(Store, Protocol):
         """Have a stream end as ``code`` says; its owner is asked to look.
 
         Args:
+            code: ``cancelled``, ``abandoned``, or ``withdrawn``: that one starter less wants it, and none cancels it.
             force: also where others started it too.
             nodes: with ``abandoned``: none of these may have readers of it.
 
         Returns:
-            ``ok``, ``ended``, ``unknown``, ``shared`` or ``present``.
+            ``ok``, ``ended``, ``unknown``, ``shared``, ``present``, or ``left``: others want it still.
         """
 
     async def renew(self, stream: str, gen: int) -> None:

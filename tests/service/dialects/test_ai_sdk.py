@@ -193,6 +193,19 @@ async def test_a_stop_leaves_a_run_to_others_who_have_an_interest_in_it(serving:
         assert len({one[0]["messageId"] for one in told}) == 2
 
 
+async def test_the_last_chat_that_stops_ends_the_run(serving: Serving):
+    async with serving(Play([start(), text("a"), Hang()])) as service:
+        asking = [asyncio.create_task(post(service, id=chat, messages=[user("q")])) for chat in "cd"]
+        await until(lambda: service.hub.list("local") and service.hub.list("local")[0].subscribers == 2)
+        (stream,) = service.hub.list("local")
+        for chat in "cd":
+            assert stream.run.ending is None
+            async with service.http.post(f"{service.url}/ai-sdk/chat/{chat}/stop") as answer:
+                assert (await answer.json())["stopped"] is True
+        assert (await stream.run.ended()).code == "cancelled"
+        assert [kinds((await one)[2])[-1] for one in asking] == ["abort", "abort"]
+
+
 async def test_leaving_is_not_stopping_until_half_a_minute_is_over(serving: Serving):
     async with serving(Play([start(), text("a"), Hang()])) as service:
         asking = asyncio.create_task(post(service, id="c", messages=[user("q")]))

@@ -261,3 +261,13 @@ async def test_a_stream_that_is_forgotten_as_soon_as_it_ends_is_no_failure(pair)
     assert await a.find("s") is None
     assert await a.prune(3.0, 1 << 30) == ["s"]
     assert await a.usage() == (0, 0)
+
+
+async def test_who_withdraws_leaves_a_stream_to_the_others_and_the_last_one_cancels_it(pair):
+    a, b = pair
+    await a.commit([begun("s")])
+    await b.join("s", Also())
+    assert await b.wish("s", "withdrawn") == "left"
+    assert (await a.record("s", None)).also.starters == 1
+    assert await a.wish("s", "withdrawn") == "ok"
+    assert (await a.record("s", None)).wish == "cancelled"

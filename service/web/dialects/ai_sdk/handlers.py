@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
@@ -169,17 +170,10 @@ async def stop(request: web.Request) -> web.Response:
     if stream is None or stream.run.ending is not None or active not in (None, stream.id):
         return json_response({"success": True, "stopped": False})
     await chats.stop(tenant, chat_id)
-    try:
-        await hub.cancel_anywhere(stream)
-    except Refusal as refusal:
-        if refusal.code != "shared":
-            raise
-    else:
-        try:
+    if await hub.withdraw(stream):
+        with suppress(TimeoutError):  # it ends as soon as its node can
             async with asyncio.timeout(STOP_S):
                 await stream.run.ended()
-        except TimeoutError:
-            pass  # it ends as soon as its node can
     return json_response({"success": True, "stopped": True})
 
 
