@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 
 import orjson
 
+from protocol.ndjson import integer
 from protocol.pointers import token
 
 # As the first character tells it.
@@ -463,7 +464,7 @@ class JsonScanner:
         """The number that ends before ``index``."""
         number = "".join(self._pieces)
         try:
-            return orjson.loads(number)
+            return integer(number, orjson.loads(number))
         except orjson.JSONDecodeError:
             proof = min(index, len(text) - 1)
             if _NUMBER_FORM.fullmatch(number):

@@ -16,9 +16,8 @@ import re
 from contextlib import suppress
 from typing import Any
 
-import orjson
-
 from protocol.json.push import JsonPush, JsonRefused, Kind
+from protocol.ndjson import canonical
 from protocol.schema.admitted import AdmittedSchema
 from protocol.schema.violations import Violation, told
 from protocol.schema.walk import AllowedStrings, Place, Rule, SchemaWalk
@@ -174,7 +173,7 @@ class _Watch:
     def _hold_against_siblings(self, value: Any, at: int) -> None:
         assert self._seen is not None
         rule = self._holder.unique
-        form = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        form = canonical(value)
         if form in self._seen and rule is not None and self._is_broken(rule, self.parser.innermost):
             self._tell(rule, self.parser.enclosing(), at)
         self._seen.add(form)

@@ -13,6 +13,7 @@ from protocol.json.bounds import too_deep
 from protocol.json.push import JsonPush, JsonRefused
 from protocol.json.span import ends_of
 from protocol.json.wrapping import find_document
+from protocol.ndjson import loads
 from protocol.schema.admitted import AdmittedSchema
 from protocol.schema.explain import explain
 from protocol.schema.violations import Violation
@@ -67,7 +68,7 @@ def judge(text: bytes, schema: AdmittedSchema, finish_reason: str) -> Verdict:
         finish_reason: as the upstream gave it; ``length`` says that the text was cut by the budget.
     """
     try:
-        value = orjson.loads(text)
+        value = loads(text)
     except orjson.JSONDecodeError:
         return _judge_repaired(text, schema) or _refused(text, finish_reason)
     if too_deep(value):
@@ -82,7 +83,7 @@ def _judge_repaired(text: bytes, schema: AdmittedSchema) -> Verdict | None:
     if found is None or found.end is None or not found.around:
         return None
     try:
-        value = orjson.loads(text[found.start : found.end])
+        value = loads(text[found.start : found.end])
     except orjson.JSONDecodeError:
         return None
     if too_deep(value):

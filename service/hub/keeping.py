@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 import structlog
 
-from protocol.ndjson import dumps
+from protocol.ndjson import dumps, loads
 from protocol.schema.verdict import Verdict
 from protocol.upstream.events import EndOfBytes, Event, Fragment, StreamEnd, event_of
 from protocol.upstream.textlog import TextLog, TextTooLong
@@ -119,12 +119,12 @@ def _loads(line: bytes) -> Any:
 
 def ending_bytes(ending: Ending) -> bytes:
     """An ending as it is kept."""
-    return orjson.dumps({**{name: getattr(ending, name) for name in Ending.__slots__}, "status": str(ending.status)})
+    return dumps({**{name: getattr(ending, name) for name in Ending.__slots__}, "status": str(ending.status)})
 
 
 def ending_from(data: bytes) -> Ending:
     """The ending that was kept."""
-    members = orjson.loads(data)
+    members = loads(data)
     return Ending(**{**members, "status": Status(members["status"])})
 
 

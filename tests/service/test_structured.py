@@ -1,6 +1,8 @@
 """JSON judged while it grows, over the whole service: elements, patches, violations, late joiners."""
 
 import asyncio
+import json
+from pathlib import Path
 
 import orjson
 import pytest
@@ -258,3 +260,18 @@ async def test_a_schema_in_openais_envelope_is_the_schema_that_it_holds(serving:
                 last = orjson.loads((await answer.read()).splitlines()[-1])
             assert last["metadata"]["validation"]["valid"] is False
         assert orjson.loads(service.upstream.seen[0].body)["response_format"]["json_schema"] == SCHEMA
+
+
+async def test_an_integer_beyond_64_bits_is_told_as_it_was_said(serving: Serving, tmp_path: Path):
+    whole, schema = '{"id": 123456789012345678901234567890}', {"type": "object"}
+    form = {"type": "json_schema", "json_schema": schema}
+    store = f"sqlite:{tmp_path}/streams.db"
+    stream = ""
+    for play in (Play([start(), text(whole), end()]), Play([])):
+        async with serving(play, store=store) as service:
+            stream = stream or await service.start(response_format=form)
+            async with service.http.get(f"{service.url}/v1/streams/{stream}?wait=5") as answer:
+                shown = json.loads(await answer.text())
+            assert (shown["value"], shown["validation"]["valid"]) == (json.loads(whole), True)
+            async with service.http.get(f"{service.url}/v1/streams/{stream}/ndjson?view=json") as answer:
+                assert "123456789012345678901234567890" in await answer.text()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from protocol.json.bounds import too_deep
 from protocol.json.push import JsonPush, JsonRefused
 from protocol.json.wrapping import find_document
+from protocol.ndjson import dumps, loads
 from protocol.pointers import resolve
 from tests.protocol.json_cases import SCRAPS
 
@@ -63,7 +64,7 @@ class Told:
         self._note("more", at)
 
     def closed(self, value: Any, at: int) -> None:
-        self._note("closed", orjson.dumps(value), at)
+        self._note("closed", dumps(value), at)
 
     def withdrawn(self, at: int) -> None:
         self._note("withdrawn", at)
@@ -98,12 +99,12 @@ def whole_value(text: str) -> Any:
     """What orjson makes of the document that stands in ``text``; raises where it makes nothing."""
     encoded = text.encode()
     try:
-        return orjson.loads(encoded)
+        return loads(encoded)
     except orjson.JSONDecodeError:
         found = find_document(encoded)
         if found is None or not found.around:
             raise
-        return orjson.loads(encoded[found.start : found.end])
+        return loads(encoded[found.start : found.end])
 
 
 @given(DOCUMENTS, st.integers(1, 9))
@@ -111,7 +112,7 @@ def test_the_tree_is_orjsons_however_the_text_is_cut(text: str, size: int) -> No
     parser, _, refusal = parse(pieces(text, size))
     assert refusal is None
     assert parser.around == ()
-    assert parser.tree == orjson.loads(text)
+    assert parser.tree == loads(text.encode())
 
 
 @given(DOCUMENTS, st.data())
@@ -160,9 +161,9 @@ def test_the_live_tree_grows_by_every_piece(text: str) -> None:
     for place, char in enumerate(text):
         parser.feed(char)
         assert parser.offset == len(text[: place + 1].encode())
-        assert orjson.dumps(parser.tree) is not None
+        assert dumps(parser.tree) is not None
     parser.close()
-    assert parser.tree == orjson.loads(text)
+    assert parser.tree == loads(text.encode())
 
 
 @settings(max_examples=50)
@@ -171,11 +172,11 @@ def test_events_alone_rebuild_the_tree(text: str, size: int) -> None:
     root: list[Any] = []
     for kind, pointer, *rest in parse(pieces(text, size))[1]:
         if kind in ("began", "closed") and not (kind == "closed" and rest[0][:1] in b"{["):
-            fresh = {"object": {}, "array": [], "string": ""}.get(rest[0]) if kind == "began" else orjson.loads(rest[0])
+            fresh = {"object": {}, "array": [], "string": ""}.get(rest[0]) if kind == "began" else loads(rest[0])
             if kind == "began" and fresh is None:
                 continue
             put(root, pointer, fresh)
-    assert root[0] == orjson.loads(text)
+    assert root[0] == loads(text.encode())
 
 
 def put(root: list[Any], pointer: str, value: Any) -> None:
@@ -193,7 +194,7 @@ def put(root: list[Any], pointer: str, value: Any) -> None:
 def test_of_duplicate_keys_the_last_one_counts() -> None:
     text = '{"a":{"x":1},"b":2,"a":[3]}'
     parser, events, _ = parse(pieces(text, 3))
-    assert parser.tree == {"a": [3], "b": 2} == orjson.loads(text)
+    assert parser.tree == {"a": [3], "b": 2} == loads(text.encode())
     assert [event[1] for event in events if event[0] == "named"] == ["/a", "/a/x", "/b", "/a"]
 
 
@@ -247,7 +248,7 @@ def check_agreement(text: str, size: int) -> None:
         assert refusal.keyword == "depth"
         return
     assert refusal is None, refusal
-    assert orjson.dumps(parser.tree) == orjson.dumps(expected)
+    assert dumps(parser.tree) == dumps(expected)
     found = find_document(text.encode())
     if isinstance(expected, dict | list):
         assert found is not None
@@ -397,3 +398,13 @@ def test_a_thought_without_an_answer_holds_no_json(text: str) -> None:
     _, _, refusal = parse([text])
     assert refusal is not None
     assert find_document(text.encode()) is None
+
+
+@pytest.mark.parametrize("number", ["18446744073709551616", "-9223372036854775809", "1" * 40, "9" * 5000])
+@pytest.mark.parametrize("size", [1, 7])
+def test_an_integer_of_any_length_is_one(number: str, size: int) -> None:
+    parser, _, refusal = parse(pieces(f'{{"a": {number}}}', size))
+    if len(number) < 4300:
+        assert (refusal, parser.tree) == (None, {"a": int(number)})
+    else:
+        assert refusal is not None or isinstance(parser.tree["a"], float)

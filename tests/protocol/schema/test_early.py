@@ -190,3 +190,9 @@ def test_prose_is_no_violation() -> None:
 
 def test_an_answer_that_ends_too_early_is_the_final_verdicts_business() -> None:
     assert early('{"shots":[{"start":1', admit(SHOTS)) is None
+
+
+def test_integers_beyond_64_bits_are_told_apart_and_found_again() -> None:
+    schema = accepted({"uniqueItems": True})
+    assert early("[18446744073709551617, 18446744073709551618]", schema) is None
+    assert early("[18446744073709551617, 18446744073709551617]", schema) is not None
