@@ -133,7 +133,10 @@ def _progress(sent: int, size: int) -> None:
 
 
 async def _watch(parsed: argparse.Namespace) -> int:
-    async with Client(parsed.url, api_key=parsed.api_key) as client:
+    def lost(times: int) -> None:
+        print(f"fanlight: no connection to {parsed.url}, trying again ({times})", file=sys.stderr)
+
+    async with Client(parsed.url, api_key=parsed.api_key, lost=lost) as client:
         if parsed.view == "text":
             return await _show(client, parsed.stream, live=True)
         async for message in client.watch(parsed.stream, view=parsed.view):

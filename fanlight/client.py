@@ -148,6 +148,7 @@ class Client:
         api_key: sent as ``x-api-key``.
         attempts: connections tried in a row without progress before giving up.
         sleep: how to wait between them; seconds.
+        lost: told of each connection that could not be made or broke, and how many there were in a row.
     """
 
     def __init__(
@@ -157,11 +158,13 @@ class Client:
         api_key: str | None = None,
         attempts: int = 20,
         sleep: Callable[[float], Any] = asyncio.sleep,
+        lost: Callable[[int], None] | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self._headers = {"x-api-key": api_key} if api_key else {}
         self._attempts = attempts
         self._sleep = sleep
+        self._lost = lost
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -248,6 +251,8 @@ class Client:
             failures = 0 if place.cursor != before else failures + 1
             if failures >= self._attempts:
                 raise Unreachable(f"{self.url} could not be reached {failures} times in a row")
+            if self._lost is not None and pause is None:
+                self._lost(max(1, failures))
             if pause is None:
                 pause = random.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**failures))  # noqa: S311
             await self._sleep(pause)

@@ -56,5 +56,8 @@ async def _ready(client: Client, asset: dict[str, Any]) -> str:
         await asyncio.sleep(POLL_S)
         asset = await client.call("GET", f"/v1.3/assets/{asset['_id']}")
     if asset["status"] != "ready":
-        raise Refused(400, "asset_failed", "the upstream cannot use this file")
+        fault = asset.get("error")
+        why = fault if isinstance(fault, dict) else {}
+        message = str(why.get("message") or "the upstream cannot use this file")
+        raise Refused(400, str(why.get("code") or "asset_failed"), message)
     return str(asset["_id"])

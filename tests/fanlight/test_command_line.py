@@ -108,6 +108,31 @@ async def test_what_cannot_be_had_is_said_in_one_line(serving: Serving):
             assert err.count("\n") == 1
 
 
+async def test_why_an_asset_cannot_be_used_is_said(serving: Serving, tmp_path: Path):
+    fault = {"code": "asset_unreadable", "message": "The file is no video."}
+    asset = orjson.dumps({"_id": "a" * 24, "status": "failed", "error": fault})
+    (tmp_path / "clip.mp4").write_bytes(b"no video")
+    async with serving(Play([])) as service:
+        service.upstream.paths = {"/v1.3/assets": Play([asset], 201, {"Content-Type": "application/json"})}
+        code, _, err = await fanlight("analyze", str(tmp_path / "clip.mp4"), "--url", service.url)
+    assert code == 1
+    assert "asset_unreadable" in err
+    assert "The file is no video." in err
+
+
+async def test_watch_says_that_nobody_listens_and_goes_on_trying():
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "fanlight", "watch", "st_x", "--url", "http://127.0.0.1:9", cwd=ROOT,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert child.stderr is not None
+    for times in (1, 2):
+        line = await asyncio.wait_for(child.stderr.readline(), 20)
+        assert line == f"fanlight: no connection to http://127.0.0.1:9, trying again ({times})\n".encode()
+    child.kill()
+    await child.wait()
+
+
 async def test_a_sample_is_rendered(tmp_path: Path):
     path = tmp_path / "sample.mp4"
     code, out, _ = await fanlight("sample", str(path))
