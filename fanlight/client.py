@@ -30,11 +30,14 @@ import orjson
 from protocol.wire.cursors import parse_cursor
 
 DEFAULT_URL = "http://127.0.0.1:8080"
-MAX_MESSAGE_BYTES = 4 << 20
+# An element may be the whole text, 16 MiB, which JSON makes longer.
+MAX_MESSAGE_BYTES = 1 << 26
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 10.0
 # After a close with one of these codes, asking again does not help.
 FINAL_CLOSES = frozenset({1008, 4401, 4403, 4404})
+# So it is where a handshake is refused over HTTP; any other refusal may be a proxy's, and pass.
+FINAL_STATUSES = {400: "invalid_request", 401: "unauthenticated", 403: "forbidden", 404: "not_found"}
 
 
 class ClientError(Exception):
@@ -189,11 +192,11 @@ class Client:
 
         Raises:
             Refused: the service said no.
+            Inexact: what it said is no JSON.
             aiohttp.ClientError: it could not be reached.
         """
         async with self.session.request(method, self.url + path, **arguments) as response:
-            body = await response.read()
-            value = orjson.loads(body) if body else None
+            value = _json(await response.read(), ok=response.status < 400)
             if response.status >= 400:
                 fault = value if isinstance(value, dict) else {}
                 raise Refused(response.status, str(fault.get("code", response.status)), str(fault.get("message", "")))
@@ -246,6 +249,9 @@ class Client:
                         if place.whole and view == "text":
                             _check_digest(place, message)
                         return
+            except aiohttp.WSServerHandshakeError as exc:
+                if (code := FINAL_STATUSES.get(exc.status)) is not None:
+                    raise Refused(exc.status, code, "") from exc
             except (aiohttp.ClientError, OSError, TimeoutError):
                 pass  # a lost connection loses nothing: the cursor stays
             failures = 0 if place.cursor != before else failures + 1
@@ -267,10 +273,32 @@ class Client:
             async for frame in socket:
                 if frame.type is not aiohttp.WSMsgType.TEXT:
                     break
-                for told in _told(orjson.loads(frame.data), place):
+                for told in _understood(frame.data, place):
                     yield told
         if socket.close_code in FINAL_CLOSES:
             raise Refused(socket.close_code or 0, _close_reason(socket.close_code), "")
+
+
+def _json(body: bytes, *, ok: bool) -> Any:
+    """An answer's JSON; a page of a proxy is none, and where the call was refused nobody needs it."""
+    try:
+        return orjson.loads(body) if body else None
+    except orjson.JSONDecodeError as exc:
+        if ok:
+            raise Inexact("the answer is no JSON: something else answers at this address") from exc
+        return None
+
+
+def _understood(data: str, place: _Place) -> list[Watched | float]:
+    """What a frame means.
+
+    Raises:
+        Inexact: it is no message of the contract.
+    """
+    try:
+        return _told(orjson.loads(data), place)
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as exc:
+        raise Inexact("what came is no message of this service") from exc
 
 
 def _close_reason(code: int | None) -> str:

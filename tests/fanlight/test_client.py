@@ -5,6 +5,7 @@ import random
 
 import orjson
 import pytest
+from aiohttp import web
 
 from fanlight.client import Client, Delta, Derived, Ending, Inexact, Refused, Reset, Unreachable, _Place, _told
 from tests.fakes.fault_proxy import FaultProxy
@@ -150,3 +151,68 @@ def test_what_does_not_join_up_is_never_skipped(messages):
 
 def test_what_is_not_known_is_ignored():
     assert _told({"type": "novelty", "x": 1}, _Place("text")) == []
+
+
+async def misbehaving(handler, act) -> None:
+    """Do something with a client whose service is something else."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        async with Client(f"http://127.0.0.1:{runner.addresses[0][1]}", sleep=at_once, attempts=3) as client:
+            await act(client)
+    finally:
+        await runner.cleanup()
+
+
+async def read_all(client: Client) -> None:
+    async for _ in client.watch("st_x"):
+        pass
+
+
+@pytest.mark.parametrize("frame", ["no json", "[]", "7", "{}", '{"type":"attached"}', '{"type":"delta","from":0}'])
+async def test_a_frame_that_is_no_message_is_one_typed_error(frame: str):
+    async def handler(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str(frame)
+        return socket
+
+    async def act(client: Client) -> None:
+        with pytest.raises(Inexact):
+            await read_all(client)
+
+    await misbehaving(handler, act)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(401, Refused), (404, Refused), (403, Refused), (502, Unreachable), (503, Unreachable), (200, Unreachable)],
+)
+async def test_a_page_in_place_of_a_handshake_is_a_refusal_or_tried_again(status: int, error: type[Exception]):
+    async def handler(_request: web.Request) -> web.Response:
+        return web.Response(status=status, text="<html>sign in</html>", content_type="text/html")
+
+    async def act(client: Client) -> None:
+        with pytest.raises(error):
+            await read_all(client)
+        with pytest.raises(Refused if status >= 400 else Inexact):
+            await client.start({"prompt": "p"})
+
+    await misbehaving(handler, act)
+
+
+async def test_a_binary_frame_and_an_empty_socket_are_taken_up_again_and_given_up_in_the_end():
+    async def handler(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_bytes(b"binary")
+        return socket
+
+    async def act(client: Client) -> None:
+        with pytest.raises(Unreachable):
+            await read_all(client)
+
+    await misbehaving(handler, act)
