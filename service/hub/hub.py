@@ -428,6 +428,10 @@ class Hub:
         """
         if self.peers is not None and stream.run.ending is None:
             return await self.peers.withdraw(stream)
+        return self.withdraw_here(stream)
+
+    def withdraw_here(self, stream: Stream) -> bool:
+        """`withdraw`, as far as this process alone knows."""
         if stream.run.ending is None and stream.terms.starters > 1:
             stream.terms.starters -= 1
             self._note(stream)

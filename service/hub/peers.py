@@ -65,6 +65,7 @@ class Peers:
         self._pulse: Pulse | None = None
         self._lost = ""
         self._missed_lease = False
+        self._done_at: dict[str, int] = {}  # at which beat something was done last
         self._busy: set[str] = set()  # streams that are being taken
         self._beaten: float | None = None  # when
         self._steady_from: float | None = None
@@ -99,9 +100,13 @@ class Peers:
     async def _leave_nothing(self) -> None:
         """Give up the lease, where no other node has to look for what is left."""
         left = 0
-        for _, stream_id in await self._store.left_by(self._store.node):
+        for tenant, stream_id in await self._store.left_by(self._store.node):
             record = await self._store.record(stream_id, None)
-            if record is None or record.kept.ending is not None or record.owner not in ("", self._store.node):
+            if record is None:
+                await self._store.drop_claim(tenant, stream_id)  # claimed, and never begun
+            elif record.kept.ending is not None:
+                await self._store.settle(record.kept, replayed_by(record.kept))
+            elif record.owner not in ("", self._store.node):
                 await self._store.leave(self._store.node, stream_id)
             else:
                 left += 1
@@ -141,7 +146,6 @@ class Peers:
         self._missed_lease |= before is not None and now - before > LEASE_S
         self._lost = "all" if "all" in (pulse.lost, self._lost) else pulse.lost or self._lost
         self._pulse = pulse
-        self._to_look_at.update(pulse.asked)
         self._asked.set()
 
     async def _keep_working(self) -> None:
@@ -163,21 +167,30 @@ class Peers:
     async def _felt(self, pulse: Pulse) -> None:
         """Do what a beat calls for."""
         if self._missed_lease:
-            await self._look_at_all()
             self._missed_lease = False
-        if self._lost:
-            await self._engine_came_back(self._lost)
-            self._lost = ""
+            try:
+                await self._look_at_all()
+            except StoreFailed:
+                self._missed_lease = True
+                raise
+        if lost := self._lost:
+            self._lost = ""  # a further loss while this one is worked off counts by itself
+            try:
+                await self._engine_came_back(lost)
+            except StoreFailed:
+                self._lost = "all" if "all" in (lost, self._lost) else lost
+                raise
         self._see_who_lives(pulse.nodes)
         await self._tell_presence()
-        if self._beats % COMPARE_BEATS == 0:
+        if self._is_due("compared", COMPARE_BEATS):
             await self._compare()
             await self._look_for_announced()
         now = self._loop.time()
         if self._hub.draining:
             return  # what is taken now would only be given up again
-        if self._beats % SWEEP_BEATS == 0 and self._alone_from is not None and now - self._alone_from >= LEASE_S:
-            # A process of this name that lived would have been noticed by now.
+        # A process of this name that lived would have been noticed by now.
+        is_alone = self._alone_from is not None and now - self._alone_from >= LEASE_S
+        if is_alone and self._is_due("swept", SWEEP_BEATS):
             await self._take_all(self._store.node)
         # After a stall of the engine those that live get their leases back before anybody takes over.
         if self._steady_from is None or now - self._steady_from < LEASE_S:
@@ -186,6 +199,13 @@ class Peers:
             if node not in self._taking:
                 self._taking.add(node)
                 self._run(self._take_from(node))
+
+    def _is_due(self, what: str, beats: int) -> bool:
+        """Whether something has not been done for some beats; beats may be missed while others are worked off."""
+        if self._beats - self._done_at.get(what, 0) < beats:
+            return False
+        self._done_at[what] = self._beats
+        return True
 
     async def _engine_came_back(self, lost: str) -> None:
         log.warning("store_came_back", lost=lost)
@@ -220,7 +240,12 @@ class Peers:
             self._to_look_at.update(asked)
             await self._store.heard_asked(asked)
         for stream_id in list(self._to_look_at):
-            await self._look_at(stream_id)
+            try:
+                await self._look_at(stream_id)
+            except StoreFailed:
+                raise  # all of them are looked at the next time
+            except Exception:  # what one asks is no reason to look at no other
+                log.exception("look_failed", stream=stream_id)
             self._to_look_at.discard(stream_id)
 
     async def _look_at(self, stream_id: str) -> None:
@@ -329,21 +354,23 @@ class Peers:
         """Run a stream that has become this node's."""
         kept = record.kept
         mirrored = next((stream for stream in self._mirrors if stream.id == kept.stream), None)
-        text = None
-        if mirrored is not None:
-            mirror, identity = self._mirrors.pop(mirrored)
-            self._stop_lingering(mirrored)
-            try:
-                await mirror.stop()
-                stream, text = mirrored, await mirror.settle(record)
-            except BaseException:
-                self._follow_again(mirrored, identity)
-                raise
-        else:
+        code = record.wish or "interrupted"
+        if mirrored is None:
             stream, identity = await self._hub.shelf.stream(kept, [record.data])
             stream.terms.also(record.also)
             stream.present_elsewhere(self._present(record))
-        await self._hub.go_on(stream, identity, kept.body, record.wish or "interrupted", text=text, given=given)
+            await self._hub.go_on(stream, identity, kept.body, code, given=given)
+            return
+        mirror, identity = self._mirrors.pop(mirrored)
+        self._stop_lingering(mirrored)
+        try:
+            await mirror.stop()
+            text = await mirror.settle(record)
+            await self._hub.go_on(mirrored, identity, kept.body, code, text=text, given=given)
+        except BaseException:
+            if not self._hub.runs(mirrored):
+                self._follow_again(mirrored, identity)  # its readers must not be left without anything
+            raise
 
     async def hand_over(self) -> None:
         """Give what runs here to other nodes, where they can call it again."""
@@ -494,7 +521,9 @@ class Peers:
         try:
             word = await self._store.wish(stream.id, "withdrawn")
         except StoreFailed as exc:
-            raise _overloaded() from exc
+            if self._hub.runs_here(stream.id) is None:
+                raise _overloaded() from exc
+            return self._hub.withdraw_here(stream)
         if word != "left":
             self._hub.stop(stream, "cancelled")
         return word != "left"
@@ -691,7 +720,7 @@ class Peers:
         if record is None or record.kept.ending is not None:
             return None
         stream, _ = await self._hub.shelf.stream(record.kept, [record.data])
-        stream.present_elsewhere(record.present)
+        stream.present_elsewhere({node: told for node, told in record.present.items() if node in self._nodes})
         return stream
 
     async def running_page(self, tenant: str, status: str, before: int | None, limit: int) -> tuple[Stream, ...]:

@@ -462,12 +462,11 @@ class RedisStore:
             except StoreRefused as exc:
                 raise StoreFailed(str(exc)) from exc
         try:
-            (alive, dead, mark, process), info, asked = await self._call(
+            (alive, dead, mark, process), info = await self._call(
                 [
                     (scripts.BEAT, _alls("nodes", "mark", "processes"),
                      (self.node, int(LEASE_S * 1000), secrets.token_hex(8), self._process)),
                     ("INFO", "server"),
-                    ("SMEMBERS", _node(self.node, "asked")),
                 ],
                 first=True,
             )  # fmt: skip
@@ -482,7 +481,6 @@ class RedisStore:
         return Pulse(
             frozenset(raw.decode() for raw in alive),
             tuple(raw.decode() for raw in dead),
-            tuple(raw.decode() for raw in asked),
             "all" if emptied else "some" if restarted else "",
             is_double,
         )

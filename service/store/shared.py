@@ -95,14 +95,12 @@ class Pulse:
     Attributes:
         nodes: that live.
         dead: whose lease has run out.
-        asked: streams that this node is to look at.
         is_double: another process beats under the same name.
         lost: what the store may have lost since the last beat: nothing (empty), ``some``, or ``all``.
     """
 
     nodes: frozenset[str]
     dead: tuple[str, ...]
-    asked: tuple[str, ...]
     lost: str
     is_double: bool = False
 

@@ -13,6 +13,7 @@ from service.hub import peers
 from service.store import redis as redis_store
 from service.store.contract import StoreFailed, StoreRefused
 from service.store.redis import RedisStore
+from service.store.shared import Wanted
 from tests.fakes.redis_server import Line, RedisServer, needs_redis, redis_server
 from tests.fakes.service import Service, open_service
 from tests.fakes.upstream import Gate, Hang, Play, end, start, text
@@ -547,3 +548,73 @@ async def test_many_calls_at_once_keep_neither_the_lease_nor_the_journal_waiting
         assert set(await asyncio.gather(*asked)) == {404}
         assert a.hub.journal.up
         assert a.hub.journal.is_kept(stream)
+
+
+async def test_a_stream_that_cannot_be_looked_at_keeps_no_other_from_it(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+):
+    async with nodes(server, Play([start(), text("a"), Hang()]), Play([])) as (a, b):
+        first, second = [await a.start(prompt=prompt) for prompt in "12"]
+        record = a.hub.journal.store.record
+
+        async def breaks(stream: str, *asked: Any) -> Any:
+            if stream == first:
+                raise RuntimeError("scripted")
+            return await record(stream, *asked)
+
+        monkeypatch.setattr(a.hub.journal.store, "record", breaks)
+        for stream in (first, second):
+            assert await status(b, f"/v1/streams/{stream}", "DELETE") == 202
+        await until(lambda: a.hub.runs_here(second) is None)
+        assert a.hub.runs_here(first) is not None
+
+
+async def test_a_claim_that_a_process_left_behind_when_it_ended_counts_no_more(server: RedisServer):
+    async with nodes(server, Play([start(), text("a"), end()]), max_streams_per_tenant=1) as (b,):
+        async with nodes(server, Play([])) as (a,):
+            claim = await a.hub.journal.store.claim(Wanted("local", "st_never", b"i", "k", True, False, 1))
+            assert claim.kind == "leader"
+            assert await status(b, "/v1/streams", "POST", json={"prompt": "p"}) == 429
+        assert await status(b, "/v1/streams", "POST", json={"prompt": "p"}) == 201
+
+
+async def test_work_that_takes_longer_than_a_beat_leaves_nothing_undone(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+):
+    async with nodes(server, Play([])) as (a,):
+        peers_ = a.hub.peers
+        done = []
+        for beats in (1, 3, 5, 7, 9):  # each second one is missed
+            monkeypatch.setattr(peers_, "_beats", beats)
+            done.append(peers_._is_due("anything", 2))
+        assert done == [False, True, True, True, True]
+
+
+async def test_the_last_who_withdraws_ends_a_stream_also_while_the_engine_is_away(server: RedisServer):
+    async with nodes(server, Play([start(), text("a"), Hang()])) as (a,):
+        stream = a.hub.runs_here(await a.start())
+        await server.kill()
+        assert await a.hub.withdraw(stream)
+        assert (await asyncio.wait_for(stream.run.ended(), 10)).code == "cancelled"
+
+
+async def test_who_reads_a_mirror_is_not_left_alone_where_a_take_over_fails(
+    server: RedisServer, short_leases: None, monkeypatch: pytest.MonkeyPatch
+):
+    async with nodes(server, Play([start(), text("hello"), Hang()]), Play([])) as (a, b):
+        stream = await a.start()
+        watching = asyncio.create_task(b.watch(stream))
+        await until(lambda: b.hub.peers.mirrors)
+        go_on, failed = b.hub.go_on, []
+
+        async def fails_once(*asked: Any, **more: Any) -> None:
+            if not failed:
+                failed.append(asked)
+                raise RuntimeError("scripted")
+            await go_on(*asked, **more)
+
+        monkeypatch.setattr(b.hub, "go_on", fails_once)
+        await seems_dead(a)
+        messages, _ = await asyncio.wait_for(watching, 20)
+        assert failed
+        assert (messages[-1]["type"], messages[-1]["error"]["code"]) == ("end", "interrupted")

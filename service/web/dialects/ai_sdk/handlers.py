@@ -18,7 +18,7 @@ from service.hub.hub import Dialect
 from service.hub.streams import Started, Stream
 from service.hub.views import BareView
 from service.web.bodies import read_object
-from service.web.dialects.ai_sdk.chats import CHATS, Chats, Memory, new_message_id, newest, said, turns_behind
+from service.web.dialects.ai_sdk.chats import CHATS, TRIES, Chats, Memory, new_message_id, newest, said, turns_behind
 from service.web.dialects.ai_sdk.view import UiView
 from service.web.dialects.common import begin, options_of, schema_format, show
 from service.web.errors import json_response
@@ -100,7 +100,9 @@ def _whole(told: Sequence[Said], turns: list[tuple[str, str]]) -> list[Said]:
 
 async def _remembered(chats: Chats, tenant: str, chat_id: str, fresh: Memory, before: bytes | None) -> Memory:
     """Keep a chat; where another node was quicker with the same message its answer is this one."""
-    while not await chats.remember(tenant, chat_id, fresh, before):
+    for _ in range(TRIES):
+        if await chats.remember(tenant, chat_id, fresh, before):
+            return fresh
         memory, before = await chats.recall(tenant, chat_id)
         if memory.run == fresh.run and memory.asked == fresh.asked:
             return memory
