@@ -122,6 +122,8 @@ class Mirror:
 
     def told(self, told: Told) -> None:
         """Something was written, or somebody has come or left."""
+        if self._stopped:
+            return
         if isinstance(told, Present):
             if self._lives(told.node):
                 self.stream.present_at(told.node, told.told)
@@ -306,7 +308,10 @@ class Mirror:
         if ending.code != "internal":
             run.end_text()
         if ending.sha256 != run.log.sha256():
+            # What stands here is not what ended there: it must not pass for it. Who comes back is told the record.
             log.error("mirror_differs", stream=self.stream.id, gen=run.gen)
+            self._fail("internal")
+            return
         run.times.ended, self.expires = record.kept.at, record.kept.expires
         run.conclude(replace(ending, gen=run.gen), self._last)
         run.pace = self._pace

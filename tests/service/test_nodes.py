@@ -1,6 +1,7 @@
 """Several nodes on one Redis: whichever is asked serves any stream, and the store decides where two could race."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -21,6 +22,7 @@ from tests.fakes.waiting import until
 
 pytestmark = needs_redis
 
+DIGEST = hashlib.sha256(b"hello").hexdigest()
 VIEWS = ("text", "raw", "json", "patch", "captions", "end")
 SCHEMA = {"type": "array", "items": {"type": "object", "required": ["start", "text"]}}
 WHOLE = '[{"start": 0, "text": "Größe"}, {"start": 2.5, "text": "a😀b"}]'
@@ -618,3 +620,24 @@ async def test_who_reads_a_mirror_is_not_left_alone_where_a_take_over_fails(
         messages, _ = await asyncio.wait_for(watching, 20)
         assert failed
         assert (messages[-1]["type"], messages[-1]["error"]["code"]) == ("end", "interrupted")
+
+
+async def test_a_mirror_that_is_not_what_ended_fails_and_never_passes_for_it(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+):
+    gate = Gate()
+    async with nodes(server, Play([start(), text("hello"), gate, end()]), Play([])) as (a, b):
+        stream = await a.start()
+        watching = asyncio.create_task(b.watch(stream))
+        await until(lambda: b.hub.peers.mirrors)
+        (mirrored,) = b.hub.peers.mirrored
+        await until(lambda: mirrored.subscribers and mirrored.run.log.size == 5)
+        monkeypatch.setattr(
+            type(mirrored.run.log), "sha256", lambda log: "0" * 64 if log is mirrored.run.log else DIGEST
+        )
+        gate.open()
+        messages, _ = await watching
+        assert (messages[-1]["status"], messages[-1]["error"]["code"]) == ("failed", "internal")
+        await until(lambda: not b.hub.list("local"))
+        shown = await b.show(stream)
+        assert (shown["status"], shown["text"], shown["sha256"]) == ("completed", "hello", DIGEST)
