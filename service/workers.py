@@ -280,12 +280,13 @@ class Workers:
         Raises:
             WorkerRefused: it will not start.
         """
+        has_served = seat.serving.is_set()
         if await worker.answers(ANY):
             seat.serving.set()
         worker = await self._last_of(seat, worker)
         code = worker.ended.result()
-        if code == REFUSED:
-            raise WorkerRefused
+        if code == REFUSED and not has_served:
+            raise WorkerRefused  # later a fault in the settings must not end those that serve
         log.error("worker_ended", index=seat.index, pid=worker.pid, exit_code=code)
         return worker.began
 

@@ -250,14 +250,21 @@ async def test_sighup_reads_the_settings_anew_and_what_is_refused_changes_nothin
 
 
 @pytest.mark.slow
-async def test_a_refusal_in_place_of_a_worker_that_died_ends_the_parent_with_its_code(tmp_path: Path):
+async def test_a_refusal_in_place_of_a_worker_that_died_ends_no_other_and_is_tried_again(tmp_path: Path):
     file = tmp_path / "fanlight.toml"
     file.touch()
     async with parent(config=str(file)) as found:
+        first, second = found.workers
         file.write_text('idle_timeout_s = "never"\n')
-        os.kill(found.workers[1], signal.SIGKILL)
-        assert await asyncio.wait_for(found.process.wait(), 20) == 2
+        os.kill(second, signal.SIGKILL)
+        await until(lambda: any(line["exit_code"] == 2 for line in found.told("worker_ended")))
         assert any("FANLIGHT_IDLE_TIMEOUT_S" in line["event"] for line in found.lines)
+        await ready(found.url)
+        file.write_text("idle_timeout_s = 5\n")
+        await until(lambda: found.workers[1] != second)
+        assert found.workers[0] == first
+        assert lives(first)
+        assert found.process.returncode is None
 
 
 @pytest.mark.slow
