@@ -4,20 +4,15 @@ Each touches keys of one hash tag only (a stream's, a tenant's, or those of all)
 cluster works.
 """
 
-from dataclasses import dataclass
 from hashlib import sha1
 
 
-@dataclass(frozen=True, slots=True)
 class Script:
-    """A script and its name in the engine."""
+    """A script, and how the engine knows it."""
 
-    text: str
-
-    @property
-    def sha(self) -> str:
-        """How the engine knows it."""
-        return sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.sha = sha1(text.encode(), usedforsecurity=False).hexdigest()  # once: each write names it
 
 
 # Law: what a process says of a stream is written whole or not at all; only by its owner; only where
