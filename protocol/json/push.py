@@ -11,10 +11,10 @@ from typing import Any
 from protocol.json.bounds import MAX_DEPTH
 from protocol.json.scan import JsonListener, JsonRefused, JsonScanner, Kind
 from protocol.json.wrapping import (
-    CANDIDATE,
-    CANDIDATE_AT_END,
     CODE_FENCE,
     LOOK_AHEAD,
+    MARKS,
+    MARKS_AT_END,
     PROSE_BEFORE,
     ROOT,
     TEXT_AFTER,
@@ -22,7 +22,9 @@ from protocol.json.wrapping import (
     THOUGHT_OVER,
     THOUGHTS,
     UNDECIDED,
+    Marks,
     is_root,
+    next_document,
     past_blank,
     proof_end,
 )
@@ -72,7 +74,8 @@ class JsonPush:
         self._refused_start: JsonRefused | None = None  # a root string that was none
         self._refused: JsonRefused | None = None
         self._document_at = 0
-        self._fence_left = 0  # backticks still to come
+        self._fence = 0  # backticks that opened the fence around the prose or the document
+        self._fence_left = 0  # those of the document's fence that are still to come
 
     def __repr__(self) -> str:
         return f"<JsonPush {self.offset} bytes, depth {self.depth}, {' '.join(self.around) or 'bare'}>"
@@ -158,7 +161,7 @@ class JsonPush:
         if self._where_in_text in (_PROSE, _THOUGHT):
             none = JsonRefused("syntax", "", self._scanner.offset, "the text holds no JSON")
             raise self._refuse_for_good(self._refused_start or none)
-        if self._where_in_text == _AFTER and 0 < self._fence_left < 3:
+        if self._where_in_text == _AFTER and self._fence_half_closed:
             self._found_after()
 
     def _settle(self) -> None:
@@ -172,10 +175,8 @@ class JsonPush:
             text = self._passed(text, len(text))
         elif self._where_in_text != _PROSE:  # an array or scalar from the start
             self._enter_document(0)
-        elif found := CANDIDATE_AT_END.search(text):
-            text = self._enter_candidate(text, found)
         else:
-            text = self._passed(text, len(text))
+            text = self._find_document(text, MARKS_AT_END, len(text))
         self._work(text)
 
     def _ends_as_number(self) -> bool:
@@ -255,19 +256,22 @@ class JsonPush:
         return text
 
     def _prose(self, text: str) -> str:
-        if found := CANDIDATE.search(text):
-            return self._enter_candidate(text, found)
-        undecided = UNDECIDED.search(text)
-        self._note_prose(text[: undecided.start()] if undecided else text)
-        return self._hold(self._passed(text, undecided.start() if undecided else len(text)))
+        undecided = UNDECIDED.search(text, max(0, len(text) - LOOK_AHEAD))
+        rest = self._find_document(text, MARKS, undecided.start() if undecided else len(text))
+        return rest if self._where_in_text == _INSIDE else self._hold(rest)
 
-    def _enter_candidate(self, text: str, found: re.Match[str]) -> str:
+    def _find_document(self, text: str, marks: Marks, decided: int) -> str:
+        """Leave behind what is prose and decided, and enter the document if it begins; return the rest."""
+        found, self._fence = next_document(text, 0, marks, self._fence, decided)
+        if found is None:
+            self._note_prose(text[:decided])
+            return self._passed(text, decided)
         self._note_prose(text[: found.start()])
-        fenced = found["fence"] is not None
-        if fenced:
+        start = found.start()
+        if self._fence:
             self.around = (*self.around, CODE_FENCE)
-            self._fence_left = 3
-        start = found.start("fenced") if fenced else found.start()
+            self._fence_left = self._fence
+            start = found.start("fenced")
         proof = proof_end(found) - start
         rest = self._passed(text, start)
         self._enter_document(len(rest[:proof].encode()))
@@ -301,8 +305,7 @@ class JsonPush:
         return self._withdraw(text, self._scanner.stopped)
 
     def _after(self, text: str) -> str:
-        fence_begun = 0 < self._fence_left < 3
-        blank = 0 if fence_begun else past_blank(text)
+        blank = 0 if self._fence_half_closed else past_blank(text)
         if blank == len(text):
             return self._passed(text, blank)
         if not self.has_document:
@@ -312,6 +315,10 @@ class JsonPush:
             return self._passed(text, blank + 1)
         self._found_after()
         return text
+
+    @property
+    def _fence_half_closed(self) -> bool:
+        return 0 < self._fence_left < self._fence
 
     def _found_after(self) -> None:
         self.around = (*self.around, TEXT_AFTER)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from protocol.json.bounds import too_deep
 from protocol.json.push import JsonPush, JsonRefused
-from protocol.json.wrapping import find_document
+from protocol.json.wrapping import LOOK_AHEAD, find_document
 from protocol.ndjson import dumps, loads
 from protocol.pointers import resolve
 from tests.protocol.json_cases import SCRAPS
@@ -352,6 +352,83 @@ def test_growth_is_told_without_looking_back() -> None:
 def test_pointers_are_escaped() -> None:
     events = parse(['{"a/b":{"~":[0]}}'])[1]
     assert ("closed", "/a~1b/~0/0", b"0", 15) in events
+
+
+FENCED = st.lists(
+    st.sampled_from(["```", "````", "``", "`", "~~~", "json", "py thon", "{.x}", "é", " ", "\n", "\n", "\r\n", "\n```\n",
+                     "```python\n", "```json\n", 'x = {"a":', '{"b":', "1", "}", "[", '"s"', "]", "[1", "say",
+                     " " * 64, "x" * 96, "`" * 16]),
+    max_size=14,
+).map("".join)  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(FENCED, st.integers(1, 9))
+@example('```python\nx = {"a": 1}\n```\nThe answer:\n```json\n{"real": 1}\n```', 2)
+@example('```x {"b":1}\n', 1)
+@example("```x\n```\n[1", 1)
+@example("`" * 20 + '\n{"b":1}' + "`" * 20, 3)
+@example("```" + " " * 64 + "\n" + " " * 65 + '{"b":1}', 1)
+@example("```" + "x" * 96 + '\n{"b":1}', 7)
+@example("```" + "x" * 97 + '\n{"b":1}', 7)
+def test_fences_are_agreed_upon(text: str, size: int) -> None:
+    check_agreement(text, size)
+
+
+TWO_FENCES = 'See:\n```py title="a"\nx = {"a": [1]}\nre.match(r"```json")\n```\nSo:\n````json\n{"real": "é"}\n````\nOk?'
+
+
+def test_two_fences_split_at_every_character_tell_the_same() -> None:
+    for cut in range(len(TWO_FENCES) + 1):
+        parser, events, refusal = parse([TWO_FENCES[:cut], TWO_FENCES[cut:]])
+        assert (refusal, parser.tree) == (None, {"real": "é"})
+        assert parser.around == ("prose_before", "code_fence", "text_after")
+        assert joined(events) == joined(parse([TWO_FENCES])[1])
+
+
+CODE = '```python\nx = {"a": 1}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "tree"),
+    [
+        (CODE + '```\nSo:\n```json\n{"b": 1}\n```', {"b": 1}),
+        (CODE + '```\nSo: {"b": 1}', {"b": 1}),
+        (CODE + '```\n[1, 2] {"b": 1}', {"b": 1}),
+        (CODE + '```json\n{"b": 1}', {"b": 1}),
+        (CODE + 'y = "```"\n```\n{"b": 1}', {"b": 1}),
+        ("It is ```python\nx = [[]]\n```\n[[1]]", [[1]]),
+        ('````md\n```json\n{"a": 1}\n```\n````\n{"b": 1}', {"b": 1}),
+        ('```js title="x.js" {1}\nx = {"a": 1}\n```\n``` \n{"b": 1}\n```', {"b": 1}),
+        ('```json answer.json\n{"b": 1}\n```', {"b": 1}),
+        ('``` {.json}\nx\n```\n{"b": 1}', {"b": 1}),
+        ('Say `x` or ``{}``, ``` too, ```a``` as well: {"b": 1}', {}),
+        ('No ``` is needed\n{"b": 1}', {"b": 1}),
+        ('~~~python\nx = {"a": 1}\n~~~\n{"b": 1}', {"a": 1}),
+        ('```json\n{"a": 1}\n```\n```json\n{"b": 1}\n```', {"a": 1}),
+        ('<think>```python\nx = {"a": 1}</think>{"b": 1}', {"b": 1}),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 4, 999])
+def test_a_fence_of_other_things_is_prose_to_its_end(text: str, tree: Any, size: int) -> None:
+    parser, _, refusal = parse(pieces(text, size))
+    assert (refusal, parser.tree) == (None, tree)
+
+
+@pytest.mark.parametrize("text", [CODE, CODE + 'So: {"b": 1}', '```\nHere: {"b": 1}\n```'])
+def test_in_a_fence_that_does_not_begin_with_it_there_is_no_json(text: str) -> None:
+    _, events, refusal = parse([text])
+    assert (events, find_document(text.encode())) == ([], None)
+    assert refusal is not None
+    assert (refusal.keyword, refusal.at) == ("syntax", len(text))
+
+
+def test_what_a_growing_text_holds_back_is_short() -> None:
+    for text in ("`" * 2000, ("```x\n" + " " * 64 + "{" + " " * 64) * 9, "```" + "a {[" * 500, "```" + " " * 999):
+        parser = JsonPush()
+        for char in text:
+            parser.feed(char)
+            assert len(parser._held) < LOOK_AHEAD
 
 
 @given(st.binary(max_size=60))
