@@ -50,7 +50,7 @@ async def through_faults(browser: Browser, service: Service, seed: int, transpor
         return proxy.cuts
 
 
-@pytest.mark.parametrize("transport", ["websocket", "sse"])
+@pytest.mark.parametrize("transport", ["websocket", "events"])
 async def test_a_page_is_exact_through_a_faulty_network(serving: Serving, transport: str):
     async with serving(Play([start(), *[text(part) for part in STORY], end()])) as service, Browser() as browser:
         assert sum([await through_faults(browser, service, seed, transport, 2) for seed in range(2)])
@@ -58,7 +58,7 @@ async def test_a_page_is_exact_through_a_faulty_network(serving: Serving, transp
 
 # A browser opens six connections to one server at most, sockets apart.
 @pytest.mark.slow
-@pytest.mark.parametrize(("transport", "rounds", "pages"), [("websocket", 20, 25), ("sse", 100, 5)])
+@pytest.mark.parametrize(("transport", "rounds", "pages"), [("websocket", 20, 25), ("events", 100, 5)])
 async def test_five_hundred_watchers_in_pages_are_exact_through_a_faulty_network(
     serving: Serving, transport: str, rounds: int, pages: int
 ):

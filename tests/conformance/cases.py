@@ -50,7 +50,16 @@ def all_cases() -> list[Case]:
 
 def text_of(value: Any) -> str:
     """A text, or ``{repeat, times}``."""
-    return value["repeat"] * value["times"] if isinstance(value, dict) else value
+    return value["repeat"] * value["times"] + value.get("and", "") if isinstance(value, dict) else value
+
+
+def expanded(value: Any) -> Any:
+    """A value with each ``{repeat, times}`` in it as its text."""
+    if isinstance(value, list):
+        return [expanded(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return text_of(value) if "repeat" in value else {name: expanded(item) for name, item in value.items()}
 
 
 @dataclass

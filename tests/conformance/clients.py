@@ -11,12 +11,14 @@ import orjson
 
 from fanlight.client import Client as Library
 from fanlight.client import ClientError, Delta, Derived, Ending, Inexact, Refused, Reset
-from tests.conformance.cases import ASKED, Case, Script, all_cases, text_of
+from tests.conformance.cases import ASKED, Case, Script, all_cases, expanded
 from tests.conformance.scripted import STREAM, ScriptedService
 from tests.fakes.browser import Browser
 from tests.fakes.service import Service, open_service
 
 PATIENCE_S = 30.0
+ATTEMPTS = 5  # in vain in a row, where a case does not say
+LIMITS = ("view", "cursor", "silence ms", "attempts")
 Report = Callable[[dict[str, Any]], None]
 CASES = [case for case in all_cases() if "client" in case.members]
 
@@ -63,12 +65,17 @@ class Seen:
 
 
 class Client(Protocol):
-    """One client; ``name`` is what cases call it."""
+    """One client; ``name`` is what cases call it, ``way`` its way of reading where a case names some alone."""
 
     name: str
+    way: str
 
-    async def watch(self, url: str, stream: str, view: str, cursor: str | None, report: Report) -> None:
-        """Watch a stream to its ending, or to an error, and report everything."""
+    async def watch(self, url: str, stream: str, asked: dict[str, Any], report: Report) -> None:
+        """Watch a stream to its ending, or to an error, and report everything.
+
+        Args:
+            asked: ``view``, ``cursor``, ``silence ms`` and ``attempts``, as far as the case names them.
+        """
 
 
 async def play(case: Case, client: Client) -> None:
@@ -82,7 +89,7 @@ async def play(case: Case, client: Client) -> None:
     async with asyncio.timeout(PATIENCE_S):
         if "service" in case.members:
             async with ScriptedService(case.members["service"], case.members.get("pieces", 0)) as scripted:
-                await client.watch(scripted.url, STREAM, asked.get("view", "text"), asked.get("cursor"), seen.take)
+                await client.watch(scripted.url, STREAM, asked, seen.take)
             assert not scripted.faults, scripted.faults
             assert not scripted.left, f"{scripted.left} connections were not asked for"
         else:
@@ -90,7 +97,7 @@ async def play(case: Case, client: Client) -> None:
             async with open_service(*script.plays, **case.settings) as service:
                 await _play_upstream(service, script, asked, client, seen)
     for name, value in {"error": None, **asked["sees"]}.items():
-        wanted = text_of(value) if name == "text" else value
+        wanted = expanded(value)
         assert getattr(seen, name) == wanted, f"{name}: {getattr(seen, name)!r}, not {wanted!r}"
 
 
@@ -100,7 +107,7 @@ async def _play_upstream(service: Service, script: Script, asked: dict[str, Any]
     if asked.get("after the end"):
         while (await service.show(stream, "?wait=1"))["ended_at"] is None:
             pass
-    watching = asyncio.create_task(client.watch(service.url, stream, view, asked.get("cursor"), seen.take))
+    watching = asyncio.create_task(client.watch(service.url, stream, asked, seen.take))
     try:
         for name, gate in script.gates.items():
             # Until the client is there, and has told what there was.
@@ -120,6 +127,8 @@ async def _play_upstream(service: Service, script: Script, asked: dict[str, Any]
 
 async def result(case: Case, client: Client) -> str | None:
     """Why a case failed with a client, where it should not have; None otherwise."""
+    if client.way and client.way not in case.members.get("only", [client.way]):
+        return None
     expected = case.members["client"].get("expected to fail", {}).get(client.name)
     try:
         await play(case, client)
@@ -135,11 +144,14 @@ class PythonClient:
     """`fanlight.client`."""
 
     name = "fanlight.client"
+    way = "ws"
 
-    async def watch(self, url: str, stream: str, view: str, cursor: str | None, report: Report) -> None:
-        async with Library(url, attempts=5) as library:
+    async def watch(self, url: str, stream: str, asked: dict[str, Any], report: Report) -> None:
+        view = asked.get("view", "text")
+        limits = {"silence_s": asked["silence ms"] / 1000} if "silence ms" in asked else {}
+        async with Library(url, attempts=asked.get("attempts", ATTEMPTS), **limits) as library:
             try:
-                async for message in library.watch(stream, view=view, cursor=cursor):
+                async for message in library.watch(stream, view=view, cursor=asked.get("cursor")):
                     for line in self._lines(message, view):
                         report(line)
             except Refused as exc:
@@ -193,10 +205,15 @@ class BrowserClient:
     def __init__(self, browser: Browser, transport: str) -> None:
         self._browser = browser
         self._transport = transport
+        self.way = "ws" if transport == "websocket" else "events"
         self.name = f"fanlight.js over {'sockets' if transport == 'websocket' else 'events'}"
 
-    async def watch(self, url: str, stream: str, view: str, cursor: str | None, report: Report) -> None:
-        options = {"view": view, "cursor": cursor, "transport": self._transport, "attempts": 5}
+    async def watch(self, url: str, stream: str, asked: dict[str, Any], report: Report) -> None:
+        options = {
+            "transport": self._transport,
+            "attempts": ATTEMPTS,
+            **{name.removesuffix(" ms"): asked[name] for name in LIMITS if name in asked},
+        }
         await self._browser.go(url + "/static/fanlight.js")  # a page of that origin
         await self._browser.run(WATCH % (orjson.dumps(stream).decode(), orjson.dumps(options).decode()))
         over = False
@@ -210,20 +227,30 @@ class BrowserClient:
 class CommandClient:
     """Any program: called with URL, stream, view and cursor; prints lines of JSON."""
 
-    def __init__(self, command: Sequence[str], name: str | None = None) -> None:
-        self._command = command
+    def __init__(self, command: Sequence[str], name: str | None = None, way: str = "", **env: str) -> None:
+        self.command = command
+        self._env = env
+        self.way = way
         self.name = name or command[0]
 
-    async def watch(self, url: str, stream: str, view: str, cursor: str | None, report: Report) -> None:
+    async def watch(self, url: str, stream: str, asked: dict[str, Any], report: Report) -> None:
+        limits = {
+            name.upper().replace(" ", "_"): str(asked[name]) for name in ("silence ms", "attempts") if name in asked
+        }
         process = await asyncio.create_subprocess_exec(
-            *self._command,
+            *self.command,
             url,
             stream,
-            view,
-            cursor or "",
+            asked.get("view", "text"),
+            asked.get("cursor") or "",
             stdout=asyncio.subprocess.PIPE,
             limit=1 << 24,
-            env={name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
+            env={
+                **{name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
+                **self._env,
+                "ATTEMPTS": str(ATTEMPTS),
+                **limits,
+            },
         )
         assert process.stdout is not None
         try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ from aiohttp import WSMsgType, web
 from protocol.errors import ANSWERS
 from protocol.wire.cursors import parse_cursor
 from service.web.operations import STATIC
+from tests.conformance.cases import expanded
 
 STREAM = "st_conformance0123456789ab"
 CODES = {form.close: (form.status, code) for code, form in reversed(ANSWERS.items())}
@@ -27,6 +29,7 @@ class ScriptedService:
     """
 
     def __init__(self, connections: list[dict[str, Any]], pieces: int = 0) -> None:
+        self._foreign: web.Response | None = None  # what something else has answered
         self._connections = list(connections)
         self._pieces = pieces
         self.faults: list[str] = []
@@ -58,6 +61,9 @@ class ScriptedService:
         return web.FileResponse(STATIC[request.match_info["name"]])
 
     async def _resource(self, request: web.Request) -> web.StreamResponse:
+        if self._foreign is not None:
+            foreign, self._foreign = self._foreign, None
+            return web.Response(status=foreign.status, body=foreign.body, content_type=foreign.content_type)
         if not self._refused:
             return web.json_response({"id": STREAM})
         status, word = CODES[self._refused]
@@ -77,10 +83,15 @@ class ScriptedService:
         if waited_ms < connection.get("not before ms", 0) * 0.95:  # clocks differ a little
             self.faults.append(f"back after {waited_ms:.0f} ms already")
         place = parse_cursor(cursor)
-        messages = [_whole(message, place.position if place else 0) for message in connection["says"]]
-        last = connection.get("then") or ("close 1000" if connection["says"][-1:] and _ends(messages) else "nothing")
+        messages = [_whole(message, place.position if place else 0) for message in connection.get("says", [])]
+        last = connection.get("then") or ("close 1000" if _ends(messages) else "nothing")
         code = int(last.split()[1]) if last.startswith("close") else 0
         try:
+            if last == "never answered":
+                await _until_gone(request)
+                return web.Response()
+            if "answers" in connection:
+                return await self._answer(request, **connection["answers"])
             if not messages and code in CODES:
                 return await self._refuse(request, code)
             if request.match_info["kind"] == "ws":
@@ -98,22 +109,41 @@ class ScriptedService:
         await socket.close(code=code, message=word.encode())
         return socket
 
+    async def _answer(self, request: web.Request, status: int = 200, type: str = "", body: str = "") -> web.Response:
+        """What something else answers at this address, whatever was asked for."""
+        self._foreign = web.Response(status=status, body=body.encode(), content_type=type or "text/html")
+        return self._foreign
+
     async def _socket(self, request: web.Request, messages: list[Any], last: str, code: int) -> web.StreamResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         for message in messages:
-            if message is None:
-                await socket.ping()
-            else:
-                await socket.send_str(_line(message).decode())
+            match message:
+                case None:
+                    await socket.ping()
+                case {"binary": data}:
+                    await socket.send_bytes(bytes.fromhex(data))
+                case {"quiet ms": milliseconds}:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(milliseconds / 1000):
+                            await self._answer_pings(socket)
+                case _:
+                    await socket.send_str(_line(message).decode())
         if code:
             await socket.close(code=code, message=CODES[code][1].encode() if code in CODES else b"")
         elif last == "cut":
             await _cut(request)
+        elif last == "dead":
+            await _until_gone(request)
         else:
-            while (await socket.receive()).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.CLOSING):
-                pass
+            await self._answer_pings(socket)
         return socket
+
+    async def _answer_pings(self, socket: web.WebSocketResponse) -> None:
+        """Until the client has left; those of the protocol are answered below."""
+        async for message in socket:
+            if message.type is WSMsgType.TEXT and orjson.loads(message.data) == {"type": "ping"}:
+                await socket.send_str('{"type":"pong"}')
 
     async def _body(self, request: web.Request, messages: list[Any], last: str, code: int) -> web.StreamResponse:
         events = request.match_info["kind"] == "events"
@@ -124,6 +154,11 @@ class ScriptedService:
         await response.prepare(request)
         gen = 0
         for n, message in enumerate(messages):
+            if message and "quiet ms" in message:
+                for _ in range(message["quiet ms"] // 50):
+                    await asyncio.sleep(0.05)
+                    await response.write(b":\n\n" if events else b"\n")
+                continue
             gen = message.get("gen", gen) if message else gen
             following = messages[n + 1] if n + 1 < len(messages) else None
             data = _event(message, gen, following) if events else _line(message)
@@ -134,11 +169,17 @@ class ScriptedService:
         if code == 1000:
             await response.write_eof()
             response.force_close()
-        elif last == "nothing":
-            await asyncio.Event().wait()  # until the client has left
+        elif last in ("nothing", "dead"):
+            await _until_gone(request)
         else:
             await _cut(request)
         return response
+
+
+async def _until_gone(request: web.Request) -> None:
+    """Say nothing and answer nothing, until the client has broken off."""
+    while request.transport is not None and not request.transport.is_closing():
+        await asyncio.sleep(0.02)
 
 
 async def _cut(request: web.Request) -> None:
@@ -149,14 +190,16 @@ async def _cut(request: web.Request) -> None:
 
 
 def _ends(messages: list[Any]) -> bool:
-    return bool(messages) and messages[-1] is not None and messages[-1]["type"] == "end"
+    return bool(messages) and (messages[-1] or {}).get("type") == "end"
 
 
 def _whole(message: Any, offset: int) -> Any:
     """A message with what every one has; None for a keep-alive."""
     if message == "keep-alive":
         return None
-    message = {"type": message["type"], "stream": STREAM, **message}
+    if "type" not in message:
+        return message  # nothing of the contract
+    message = {"type": message["type"], "stream": STREAM, **expanded(message)}
     if message.get("from") == "<offset>":
         message["from"] = offset
     if message["type"] == "end":
@@ -173,6 +216,8 @@ def _whole(message: Any, offset: int) -> Any:
 
 
 def _line(message: Any) -> bytes:
+    if message and "frame" in message:
+        return message["frame"].encode() + b"\n"
     return b"\n" if message is None else orjson.dumps(_told(message)) + b"\n"
 
 
@@ -183,6 +228,8 @@ def _told(message: dict[str, Any]) -> dict[str, Any]:
 def _event(message: Any, gen: int, following: Any) -> bytes:
     if message is None:
         return b":\n\n"
+    if "frame" in message:
+        return b"data: %b\n" % _line(message)
     at = {"attached": "to", "delta": "to", "end": "to"}.get(message["type"], "at")
     head = b""
     # Of several messages of one place only the last has an id.
@@ -194,4 +241,4 @@ def _event(message: Any, gen: int, following: Any) -> bytes:
         place = f"{gen}.{message[at]}{suffix}"
         assert parse_cursor(place) is not None
         head = b"id: %b\n" % place.encode()
-    return head + b"data: %b\n\n" % orjson.dumps(_told(message))
+    return head + b"data: %b\n" % _line(message)

@@ -10,11 +10,18 @@ use Encode      qw(encode_utf8);
 use IO::Socket::INET;
 use JSON::PP;
 use List::Util  qw(min);
-use Time::HiRes qw(sleep);
+use Time::HiRes qw(alarm sleep);
 
 # Sockets and no HTTP library: Perl's own one repeats a GET whose body was cut, with the old cursor (5.3, step 7).
 
-use constant {ATTEMPTS => 20, FIRST_PAUSE_S => 0.2, LONGEST_PAUSE_S => 10};
+# Keep-alives come every 15 s (2.2): a connection that says nothing for longer is dead.
+use constant {
+    ATTEMPTS    => $ENV{ATTEMPTS} // 20, FIRST_PAUSE_S => 0.2, LONGEST_PAUSE_S => 10,
+    SILENCE_S   => ($ENV{SILENCE_MS} // 36_000) / 1000,
+};
+# Of the statuses from 400 to 499 these may pass.
+my %passing = map { $_ => 1 } 408, 425, 429;
+my %names   = (204 => 'ended', 400 => 'invalid_request', 401 => 'unauthenticated', 403 => 'forbidden', 404 => 'not_found');
 
 my ($url, $stream, $view, $cursor) = @ARGV;
 die "usage: watch.pl URL STREAM VIEW CURSOR\n" unless defined $stream;
@@ -43,7 +50,9 @@ my $failures = 0;
 while (1) {
     my $before = $cursor // '';
     undef $pause_s;
-    connection("view=$view" . (defined $cursor ? '&cursor=' . $cursor =~ s/([^\w.-])/sprintf '%%%02X', ord $1/egr : ''));
+    local $SIG{ALRM} = sub { die "silence\n" };
+    eval { connection("view=$view" . (defined $cursor ? '&cursor=' . $cursor =~ s/([^\w.-])/sprintf '%%%02X', ord $1/egr : '')); 1 } or $@ eq "silence\n" or die;
+    alarm 0;
     $failures = ($cursor // '') eq $before ? $failures + 1 : 0;
     fail('unreachable') if $failures >= ATTEMPTS;
     sleep($pause_s // rand(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**$failures)));
@@ -53,25 +62,29 @@ while (1) {
 sub connection {
     my ($query) = @_;
     my ($host, $port) = $url =~ m{\Ahttp://([^/:]+)(?::(\d+))?} or die "no address: $url\n";
+    alarm SILENCE_S;
     my $socket = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port // 80, Timeout => 10) or return;
     my $key = $ENV{FANLIGHT_API_KEY} ? "x-api-key: $ENV{FANLIGHT_API_KEY}\r\n" : '';
     print {$socket} "GET /v1/streams/$stream/ndjson?$query HTTP/1.1\r\nHost: $host:" . ($port // 80) . "\r\n$key\r\n";
     $socket->flush;
     my ($status) = (<$socket> // '') =~ m{\AHTTP/1\.1 (\d{3})} or return;
-    my $length;
+    my ($length, $lines);
     while (defined(my $header = <$socket>)) {
         last if $header eq "\r\n";
         $length = $1 if $header =~ /\Acontent-length: *(\d+)/i;
+        $lines  = 1  if $header =~ m{\Acontent-type: *application/x-ndjson}i;
     }
     return refused($status, part($socket, $length // 0)) if $status != 200;
+    return unless $lines;    # something else answers here, which may pass
     my $rest = '';
     while (defined(my $size = <$socket>)) {    # chunk by chunk: the last one is empty
         my $data = part($socket, hex($size =~ s/[;\r\n].*//sr)) // return;
         return unless length $data;
         part($socket, 2);
+        alarm SILENCE_S;
         $rest .= $data;
         while ($rest =~ s/\A([^\n]*)\n//) {
-            take($json->decode($1)) if length $1;    # an empty line says that the stream lives (2.2)
+            understand($1) if length $1;    # an empty line says that the stream lives (2.2)
         }
     }
 }
@@ -85,12 +98,20 @@ sub part {
     return defined $read && $read == $size ? $data : undef;
 }
 
-# 4xx other than 429: asking again is in vain (5.3, step 8).
+# Asking again is in vain (5.3, step 8).
 sub refused {
     my ($status, $body) = @_;
-    return if $status < 400 || $status >= 500 || $status == 429;
+    return if $status != 204 && ($status < 400 || $status >= 500 || $passing{$status});
     my $told = eval { $json->decode($body) };
-    fail(ref $told eq 'HASH' && $told->{code} ? $told->{code} : $status);
+    fail(ref $told eq 'HASH' && $told->{code} ? $told->{code} : $names{$status} // "http_$status");
+}
+
+# A line that is no message is an error, as a gap is.
+sub understand {
+    my ($line) = @_;
+    my $message = eval { $json->decode($line) };
+    fail('inexact') unless ref $message eq 'HASH' && defined $message->{type};
+    eval { take($message); 1 } or ($@ eq "silence\n" ? die $@ : fail('inexact'));
 }
 
 # One message (3). What we do not know is ignored.
@@ -159,7 +180,7 @@ sub attached {
 
 sub delta {
     my ($message) = @_;
-    my ($from, $to, $bytes) = (@$message{qw(from to)}, encode_utf8($message->{text}));
+    my ($from, $to, $bytes) = (@$message{qw(from to)}, encode_utf8($message->{text} // die));
     # A long snapshot goes on in deltas: `to` is the end of this piece.
     fail('inexact') if $from != $at || $to != $from + length $bytes;
     $digest->add($bytes) if $digest;
@@ -174,14 +195,19 @@ sub derived {
     report(kind => $kind, map { $_ => $message->{$_} } $kind eq 'element' ? qw(pointer value) : qw(id state text));
 }
 
-# 3.6: `add` and `append`, at a JSON pointer.
+# 3.6: `add` and `append`, at a JSON pointer whose way is there; a new item is the next one.
 sub apply {
-    my ($op) = @_;
+    my ($op)  = @_;
     my $place = \$tree;
-    for my $key (split m{/}, substr($op->{path}, length $op->{path} ? 1 : 0), -1) {
+    my @keys  = split m{/}, substr($op->{path}, length $op->{path} ? 1 : 0), -1;
+    while (defined(my $key = shift @keys)) {
         $key =~ s/~1/\//g;
         $key =~ s/~0/~/g;
-        $place = ref $$place eq 'ARRAY' ? \$$place->[$key] : \$$place->{$key};
+        my $list = ref $$place eq 'ARRAY';
+        die unless $list || ref $$place eq 'HASH';
+        my $there = $list ? $key < @$$place : exists $$place->{$key};
+        die unless $there || (!@keys && $op->{op} eq 'add' && (!$list || $key == @$$place));
+        $place = $list ? \$$place->[$key] : \$$place->{$key};
     }
     $$place = $op->{op} eq 'append' ? $$place . $op->{value} : $op->{value};
 }
