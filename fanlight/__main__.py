@@ -2,34 +2,87 @@
 
 import argparse
 import asyncio
+import codecs
+import io
+import json
 import os
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import AsyncIterable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-import aiohttp
 import orjson
 
-from fanlight.client import DEFAULT_URL, Client, ClientError, Delta, Derived, Ending, Reset
-from fanlight.upload import fetch, upload
+from fanlight.client import DEFAULT_URL, Client, ClientError, Delta, Derived, Ending, Reset, Watched
+from fanlight.place import need
+from protocol.ndjson import dumps
 
 DEFAULT_PROMPT = "Summarize this video, with chapters and what is said."
-# What the exit code tells.
-WELL, FAILED, USAGE, INVALID, INTERRUPTED = 0, 1, 2, 3, 130
+# What the exit code tells; the last is what a shell says of a program whose reader has gone.
+WELL, FAILED, USAGE, INVALID, INTERRUPTED, UNREAD = 0, 1, 2, 3, 130, 141
+
+
+class Misuse(Exception):
+    """What was asked for cannot be: the arguments are wrong."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
+    _prepare_output()
+    try:
+        try:
+            return _command(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _hush()
+        return UNREAD
+    except OSError as exc:  # the disk is full, say
+        print(f"fanlight: {exc}", file=sys.stderr)
+        _hush()
+        return FAILED
+
+
+def _command(arguments: list[str] | None) -> int:
     parsed = _parser().parse_args(arguments)
     try:
         return int(parsed.run(parsed))
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (ClientError, aiohttp.ClientError, OSError) as exc:
+    except BrokenPipeError:
+        raise
+    except Misuse as exc:
+        print(f"fanlight: {exc}", file=sys.stderr)
+        return USAGE
+    except (ClientError, OSError, UnicodeError) as exc:
         print(f"fanlight: {exc}", file=sys.stderr)
         return FAILED
+
+
+def _prepare_output() -> None:
+    """Write what the terminal has no characters for as JSON does, and to nowhere what was closed."""
+    codecs.register_error("fanlight", _escaped)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as the program runs
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="fanlight")
+
+
+def _escaped(fault: UnicodeError) -> tuple[str, int]:
+    assert isinstance(fault, UnicodeEncodeError)
+    return json.dumps(fault.object[fault.start : fault.end])[1:-1], fault.end
+
+
+def _hush() -> None:
+    """What waits to be written has nobody to read it, and must not fail once more at the exit."""
+    with open(os.devnull, "wb") as nowhere:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,42 +137,58 @@ def _config(_parsed: argparse.Namespace) -> int:
 
 def _sample(parsed: argparse.Namespace) -> int:
     # The engine is a program of its own, and renders the clip.
-    code = subprocess.run([sys.executable, "-m", "engine.sample", str(parsed.path)], check=False).returncode  # noqa: S603
-    if code == 0:
-        print(parsed.path)
-    return code
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "engine.sample", str(parsed.path)], check=False, stderr=subprocess.PIPE
+    )
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").split("\n")
+        why = [line for line in said if line.strip()][-1:]
+        print(f"fanlight: {parsed.path} cannot be rendered: {''.join(why)}", file=sys.stderr)
+        return FAILED
+    print(parsed.path)
+    return WELL
+
+
+def _client(parsed: argparse.Namespace, **settings: Any) -> Client:
+    try:
+        return Client(parsed.url, api_key=parsed.api_key, **settings)
+    except ValueError as exc:
+        raise Misuse(exc) from exc
+
+
+def _schema(path: Path) -> Any:
+    try:
+        return orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as exc:
+        raise Misuse(f"{path}: {exc}") from exc
+    except OSError as exc:
+        raise Misuse(exc) from exc
 
 
 async def _analyze(parsed: argparse.Namespace) -> int:
     request: dict[str, Any] = {"prompt": parsed.prompt}
     if parsed.schema is not None:
-        try:
-            schema = orjson.loads(parsed.schema.read_bytes())
-        except orjson.JSONDecodeError as exc:
-            print(f"fanlight: {parsed.schema}: {exc}", file=sys.stderr)
-            return USAGE
-        request["response_format"] = {"type": "json_schema", "json_schema": schema}
-    async with Client(parsed.url, api_key=parsed.api_key) as client:
-        request["video"] = {"type": "asset_id", "asset_id": await _asset(client, parsed.video)}
-        stream = await client.start(request)
-        print(f"stream {stream}", file=sys.stderr)
-        try:
-            return await _show(client, stream, live=parsed.schema is None or sys.stdout.isatty())
-        except asyncio.CancelledError:
-            # Ctrl-C: the stream that was asked for must cost nothing more.
-            with suppress(ClientError, aiohttp.ClientError):
-                await asyncio.shield(client.cancel(stream))
-            print("\ncancelled", file=sys.stderr)
-            raise
+        request["response_format"] = {"type": "json_schema", "json_schema": _schema(parsed.schema)}
+    try:
+        async with _client(parsed) as client:
+            request["video"] = {"type": "asset_id", "asset_id": await _asset(client, parsed.video)}
+            # Left early, also by Ctrl-C, the stream that was asked for costs nothing more.
+            async with client.analysis(request) as analysis:
+                print(f"stream {analysis.stream}", file=sys.stderr)
+                live = parsed.schema is None or sys.stdout.isatty()
+                return await _show(client, analysis.stream, analysis, live=live)
+    except asyncio.CancelledError:
+        print("\ncancelled", file=sys.stderr)
+        raise
 
 
 async def _asset(client: Client, video: str) -> str:
     if video.startswith("asset:"):
         return video.removeprefix("asset:")
     if video.startswith(("http://", "https://")):
-        return await fetch(client, video)
-    path = Path(video)
-    asset = await upload(client, path, _progress if sys.stderr.isatty() else lambda sent, size: None)
+        return await client.fetch(video)
+    progress = _progress if sys.stderr.isatty() else lambda sent, size: None
+    asset = await client.upload(video, progress=progress)
     print(f"asset {asset}", file=sys.stderr)
     return asset
 
@@ -136,34 +205,40 @@ async def _watch(parsed: argparse.Namespace) -> int:
     def lost(times: int) -> None:
         print(f"fanlight: no connection to {parsed.url}, trying again ({times})", file=sys.stderr)
 
-    async with Client(parsed.url, api_key=parsed.api_key, lost=lost) as client:
+    async with _client(parsed, lost=lost) as client, aclosing(client.watch(parsed.stream, view=parsed.view)) as told:
         if parsed.view == "text":
-            return await _show(client, parsed.stream, live=True)
-        async for message in client.watch(parsed.stream, view=parsed.view):
+            return await _show(client, parsed.stream, told, live=True)
+        async for message in told:
             if isinstance(message, Derived):
-                print(orjson.dumps(message.members).decode(), flush=True)
+                print(dumps(message.members).decode(), flush=True)
+            elif isinstance(message, Reset):
+                _tell_reset(message)
             elif isinstance(message, Ending):
-                print(orjson.dumps(message.members).decode())
+                print(dumps(message.members).decode())
                 return _code(message)
     return FAILED
 
 
-async def _show(client: Client, stream: str, *, live: bool) -> int:
+async def _show(client: Client, stream: str, messages: AsyncIterable[Watched], *, live: bool) -> int:
     """Print a stream's text as it grows; at its end the JSON once more, pretty, with the verdict."""
-    async for message in client.watch(stream):
+    async for message in messages:
         if isinstance(message, Delta) and live:
             print(message.text, end="", flush=True)
         elif isinstance(message, Reset):
-            print(f"\n-- the text restarts ({message.reason}) --", file=sys.stderr)
+            _tell_reset(message)
         elif isinstance(message, Ending):
             if sys.stdout.isatty():
                 print(flush=True)
             if message.validation is not None:
-                shown = await client.call("GET", f"/v1/streams/{stream}")
-                print(orjson.dumps(shown["value"], option=orjson.OPT_INDENT_2).decode())
+                shown = await client.call("GET", f"/v1/streams/{quote(stream, safe='')}")
+                print(json.dumps(need(shown, {"value": object})["value"], indent=2, ensure_ascii=False))
             _tell(message)
             return _code(message)
     return FAILED
+
+
+def _tell_reset(reset: Reset) -> None:
+    print(f"\n-- the text restarts ({reset.reason}) --", file=sys.stderr)
 
 
 def _tell(ending: Ending) -> None:

@@ -1,15 +1,15 @@
 """Watch streams from Python: start, subscribe, and resume by itself until the ending.
 
     async with Client() as client:
-        stream = await client.start({"prompt": "What happens?", "video": {...}})
-        async for message in client.watch(stream):
-            match message:
-                case Delta(text=text):
-                    print(text, end="")
-                case Reset():
-                    print("\\n-- from the beginning --")
-                case Ending(status=status):
-                    print(status)
+        async with client.analysis({"prompt": "What happens?", "video": {...}}) as analysis:
+            async for message in analysis:
+                match message:
+                    case Delta(text=text):
+                        print(text, end="")
+                    case Reset():
+                        print("\\n-- from the beginning --")
+                    case Ending(status=status):
+                        print(status)
 
 What is yielded is exact: each delta begins where the one before it ended, and the
 ending's digest is checked against the text that was yielded. After a lost connection
@@ -17,141 +17,59 @@ the client connects again with its cursor, after a jittered pause that grows.
 """
 
 import asyncio
-import hashlib
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import aiohttp
 import orjson
+from yarl import URL
 
-from protocol.wire.cursors import parse_cursor
+from fanlight.errors import ClientError, Inexact, NotReady, Refused, TooLarge, Unreachable
+from fanlight.link import Link
+from fanlight.messages import Delta, Derived, Ending, Reset, Watched
+from fanlight.place import Place, need
+from fanlight.tree import apply_op
+from fanlight.upload import Progress, Source, link_form, opened
+from protocol.ndjson import loads
+
+__all__ = [
+    "DEFAULT_URL", "Analysis", "Client", "ClientError", "Delta", "Derived", "Ending", "Inexact", "NotReady",
+    "Refused", "Reset", "TooLarge", "Unreachable", "Watched", "apply_op",
+]  # fmt: skip
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 # An element may be the whole text, 16 MiB, which JSON makes longer.
 MAX_MESSAGE_BYTES = 1 << 26
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 10.0
-# After a close with one of these codes, asking again does not help.
-FINAL_CLOSES = frozenset({1008, 4401, 4403, 4404})
-# So it is where a handshake is refused over HTTP; any other refusal may be a proxy's, and pass.
-FINAL_STATUSES = {400: "invalid_request", 401: "unauthenticated", 403: "forbidden", 404: "not_found"}
-
-
-class ClientError(Exception):
-    """The service refused, or broke its own contract."""
-
-
-class Refused(ClientError):
-    """The service refused a call; ``code`` is its word for why."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}" if message else code)
-        self.status = status
-        self.code = code
-
-
-class Inexact(ClientError):
-    """What came does not join up with what came before; never silently skipped."""
-
-
-class Unreachable(ClientError):
-    """The service could not be reached in too many attempts in a row."""
-
-
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """More text: append it."""
-
-    text: str
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reset:
-    """Drop everything shown: the text restarts."""
-
-    gen: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Derived:
-    """A message of another view (``event``, ``element``, ``patch``, ``caption``, ``violation``) as it came.
-
-    For what stood there on attaching, ``kind`` is ``state``. In view ``patch``, ``tree`` is the whole
-    document after it, changed in place from one message to the next.
-    """
-
-    kind: str
-    members: Mapping[str, Any]
-    tree: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """The ending: the stream is over, and nothing more is yielded."""
-
-    status: str
-    members: Mapping[str, Any]
-
-    @property
-    def error(self) -> Mapping[str, Any] | None:
-        """``code``, ``message`` and ``retryable``, or None when all went well."""
-        return self.members["error"]  # type: ignore[no-any-return]
-
-    @property
-    def validation(self) -> Mapping[str, Any] | None:
-        """The verdict, None without a schema."""
-        return self.members["validation"]  # type: ignore[no-any-return]
-
-
-Watched = Delta | Reset | Derived | Ending
-
-
-@dataclass(slots=True)
-class _Place:
-    """How far a reader has come.
-
-    Attributes:
-        shown: whether the user holds something that a snapshot would replace.
-        whole: whether the text was yielded from its beginning, so that its digest can be checked.
-    """
-
-    view: str
-    cursor: str | None = None
-    gen: int = 0
-    at: int = 0
-    shown: bool = False
-    whole: bool = True
-    digest: Any = field(default_factory=hashlib.sha256)
-    tree: Any = None
-
-    @classmethod
-    def of(cls, view: str, cursor: str | None) -> Self:
-        """The place of a user with a cursor, who holds what lies before it."""
-        place = cls(view, cursor, shown=cursor is not None, whole=cursor is None)
-        if (parsed := parse_cursor(cursor)) is not None:
-            place.gen, place.at = parsed.gen, parsed.position
-        return place
-
-    def restart(self, gen: int) -> None:
-        self.gen, self.at, self.shown, self.whole = gen, 0, False, True
-        self.digest, self.tree = hashlib.sha256(), None
+# Whoever watches is told of a connection that is not made by then.
+NOTICE_S = 1.5
+POLL_S = 0.2
+# How long a stream that nobody wants any more may hold up whoever leaves it.
+CANCEL_S = 2.0
+LONGEST_WAIT_S = 60.0
 
 
 class Client:
     """A client of one service; an async context manager.
 
     Args:
-        url: the service's address.
+        url: the service's address; a path in it is kept.
         api_key: sent as ``x-api-key``.
         attempts: connections tried in a row without progress before giving up.
-        sleep: how to wait between them; seconds.
-        lost: told of each connection that could not be made or broke, and how many there were in a row.
+        silence_s: a connection on which nothing came for that long is dead, and is made anew.
+        answer_s: how long a call waits for its answer.
+        max_message_bytes: the longest message that is taken.
+        sleep: how to wait between connections; seconds.
+        lost: told of each connection that broke, could not be made, or is not made after 1.5 s, and how
+            many there were in a row.
+
+    Raises:
+        ValueError: the address or the key cannot be one.
     """
 
     def __init__(
@@ -160,47 +78,63 @@ class Client:
         *,
         api_key: str | None = None,
         attempts: int = 20,
+        silence_s: float = 35.0,
+        answer_s: float = 30.0,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
         sleep: Callable[[float], Any] = asyncio.sleep,
-        lost: Callable[[int], None] | None = None,
+        lost: Callable[[int], None] = lambda times: None,
     ) -> None:
-        self.url = url.rstrip("/")
-        self._headers = {"x-api-key": api_key} if api_key else {}
+        self.url = _address(url)
+        self._headers = _key_header(api_key)
         self._attempts = attempts
+        self._silence_s = silence_s
+        self._answer_s = answer_s
+        self._max_message_bytes = max_message_bytes
         self._sleep = sleep
         self._lost = lost
-        self._session: aiohttp.ClientSession | None = None
+        self._entered: Link | None = None
 
     async def __aenter__(self) -> Self:
-        # A stream may last for any time; a connection must be made in time.
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
-        self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
+        self._entered = await self._new_link().__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.session.close()
+        await self._link.__aexit__(kind, exc, trace)
 
     @property
     def session(self) -> aiohttp.ClientSession:
         """The HTTP client, for calls that have no method here."""
-        assert self._session is not None, "the client is used outside its context"
-        return self._session
+        return self._link.session
 
-    async def call(self, method: str, path: str, **arguments: Any) -> Any:
+    @property
+    def _link(self) -> Link:
+        if self._entered is None:
+            raise RuntimeError("the client is used outside its context")
+        return self._entered
+
+    def _new_link(self) -> Link:
+        return Link(self.url, self._headers, self._silence_s, self._max_message_bytes)
+
+    # -- calls
+
+    async def call(self, method: str, path: str, *, answer_s: float | None = None, **arguments: Any) -> Any:
         """One JSON call; returns the answer's JSON.
+
+        Args:
+            path: under the service's address, with its query.
+            answer_s: how long the answer may take; the client's number where None, and on top what the
+                path asks the service to wait (``?wait=``).
+            arguments: what `aiohttp.ClientSession.request` takes.
 
         Raises:
             Refused: the service said no.
             Inexact: what it said is no JSON.
-            aiohttp.ClientError: it could not be reached.
+            Unreachable: it could not be reached, or did not answer in time.
         """
-        async with self.session.request(method, self.url + path, **arguments) as response:
-            value = _json(await response.read(), ok=response.status < 400)
-            if response.status >= 400:
-                fault = value if isinstance(value, dict) else {}
-                raise Refused(response.status, str(fault.get("code", response.status)), str(fault.get("message", "")))
-            return value
+        seconds = self._answer_s + _asked_wait(path, arguments.get("params")) if answer_s is None else answer_s
+        return _answer(*await self._link.ask(method, path, seconds, **arguments))
 
     async def start(
         self,
@@ -212,17 +146,26 @@ class Client:
         """Start a stream, or join one that runs already; returns its id.
 
         Raises:
-            Refused: the service said no.
+            Refused, Inexact, Unreachable: as `call`.
         """
         body = {**request, "fanlight": dict(options)} if options else dict(request)
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        return str((await self.call("POST", "/v1/streams", json=body, headers=headers))["id"])
+        answer = await self.call("POST", "/v1/streams", json=body, headers=headers)
+        return str(need(answer, {"id": str})["id"])
 
     async def cancel(self, stream: str, *, force: bool = False) -> None:
-        """Cancel a stream; idempotent."""
-        await self.call("DELETE", f"/v1/streams/{stream}", params={"force": "true"} if force else {})
+        """Cancel a stream; idempotent.
 
-    async def watch(self, stream: str, *, view: str = "text", cursor: str | None = None) -> AsyncIterator[Watched]:
+        Raises:
+            Refused, Inexact, Unreachable: as `call`.
+        """
+        await self.call("DELETE", f"/v1/streams/{_segment(stream)}", params={"force": "true"} if force else {})
+
+    # -- watching
+
+    async def watch(
+        self, stream: str, *, view: str = "text", cursor: str | None = None
+    ) -> AsyncGenerator[Watched, None]:
         """Yield what a stream tells, in order and without gap, up to its `Ending`.
 
         Args:
@@ -231,173 +174,265 @@ class Client:
 
         Raises:
             Refused: there is no such stream, or it is not ours.
-            Inexact: what came does not join up, or the digest differs.
-            Unreachable: too many attempts in a row made no progress.
+            Inexact: what came does not join up, is nothing of the contract, or the digest differs.
+            TooLarge: a message is longer than ``max_message_bytes``.
+            Unreachable: too many attempts in a row made no progress, or the client was left.
         """
-        place = _Place.of(view, cursor)
-        failures = 0
+        place, losses = Place(view, cursor), _Losses(self._lost)
+        path = f"/v1/streams/{_segment(stream)}/ws"
         while True:
-            before = place.cursor
-            pause = None
+            before, why = place.cursor, "its connections close"
+            query = {"view": view} if place.cursor is None else {"view": view, "cursor": place.cursor}
             try:
-                async for message in self._attach(stream, place):
-                    if isinstance(message, float):
-                        pause = message
-                        continue
-                    yield message
-                    if isinstance(message, Ending):
-                        if place.whole and view == "text":
-                            _check_digest(place, message)
-                        return
-            except aiohttp.WSServerHandshakeError as exc:
-                if (code := FINAL_STATUSES.get(exc.status)) is not None:
-                    raise Refused(exc.status, code, "") from exc
-            except (aiohttp.ClientError, OSError, TimeoutError):
-                pass  # a lost connection loses nothing: the cursor stays
-            failures = 0 if place.cursor != before else failures + 1
-            if failures >= self._attempts:
-                raise Unreachable(f"{self.url} could not be reached {failures} times in a row")
-            if self._lost is not None and pause is None:
-                self._lost(max(1, failures))
-            if pause is None:
-                pause = random.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**failures))  # noqa: S311
-            await self._sleep(pause)
+                async with AsyncExitStack() as stack:
+                    with losses.noticed():
+                        frames = await stack.enter_async_context(self._link.connect(path, query))
+                    place.connect()
+                    while (frame := await frames.next()) is not None:
+                        for message in place.take(frame):
+                            yield message
+                        if place.ended:
+                            return
+            except Unreachable as exc:
+                if self._link.closed:
+                    raise
+                why = str(exc)  # a lost connection loses nothing: the cursor stays
+            losses.count(progress=place.cursor != before)
+            if losses.in_vain >= self._attempts:
+                raise Unreachable(f"{self.url} was tried {losses.in_vain} times in a row: {why}")
+            await self._pause(place, losses)
 
-    async def _attach(self, stream: str, place: _Place) -> AsyncIterator[Watched | float]:
-        """Yield what one connection brings; a number is a pause that the service asks for."""
-        params = {"view": place.view}
-        if place.cursor is not None:
-            params["cursor"] = place.cursor
-        url = f"{self.url}/v1/streams/{stream}/ws"
-        async with self.session.ws_connect(url, params=params, max_msg_size=MAX_MESSAGE_BYTES, heartbeat=30) as socket:
-            async for frame in socket:
-                if frame.type is not aiohttp.WSMsgType.TEXT:
-                    break
-                for told in _understood(frame.data, place):
-                    yield told
-        if socket.close_code in FINAL_CLOSES:
-            raise Refused(socket.close_code or 0, _close_reason(socket.close_code), "")
+    async def _pause(self, place: Place, losses: "_Losses") -> None:
+        pause_s = place.pause_s
+        if pause_s is None:
+            losses.tell()
+            pause_s = random.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**losses.in_vain))  # noqa: S311
+        async with self._link.waiting(None):
+            await self._sleep(pause_s)
+
+    @asynccontextmanager
+    async def analysis(
+        self,
+        request: Mapping[str, Any],
+        options: Mapping[str, Any] | None = None,
+        *,
+        view: str = "text",
+        cancel: bool = True,
+        idempotency_key: str | None = None,
+    ) -> AsyncIterator["Analysis"]:
+        """Start a stream (as `start` does) and watch it within the context.
+
+        Args:
+            cancel: whether leaving before the ending, in any way, cancels the stream. One that others
+                started too goes on for them.
+
+        Raises:
+            Refused, Inexact, Unreachable: as `start`.
+        """
+        starting = asyncio.ensure_future(self.start(request, options, idempotency_key=idempotency_key))
+        analysis: Analysis | None = None
+        try:
+            # Shielded: a start whose answer nobody waits for would run, and nobody know its name.
+            stream = await asyncio.shield(starting)
+            analysis = Analysis(stream, self.watch(stream, view=view))
+            yield analysis
+        finally:
+            try:
+                if analysis is not None:
+                    await analysis.close()
+            finally:
+                if cancel and (analysis is None or analysis.ending is None):
+                    await self._give_up(starting)
+                starting.cancel()
+
+    async def _give_up(self, starting: asyncio.Future[str]) -> None:
+        """Cancel what was started, or is being started; in bounded time, whatever becomes of it."""
+        try:
+            async with asyncio.timeout(CANCEL_S):
+                await self.cancel(await starting)
+        except (ClientError, TimeoutError):
+            pass  # it goes on for others, has ended, or cannot be reached
+
+    # -- videos
+
+    async def upload(
+        self,
+        source: Source,
+        *,
+        progress: Progress = lambda sent, size: None,
+        stall_s: float = 120.0,
+        ready_s: float = 600.0,
+    ) -> str:
+        """Upload a video; returns the asset's id once it can be analysed.
+
+        Args:
+            source: a path, or an open binary file, which is read from where it stands.
+            progress: told bytes sent and bytes in all.
+            stall_s: how long no byte may move; an upload as a whole may take any time.
+            ready_s: how long the upstream may prepare it.
+
+        Raises:
+            OSError: the file cannot be read.
+            Refused: the upstream said no, or cannot use the file.
+            NotReady: it takes longer than ``ready_s``.
+            Inexact, Unreachable: as `call`.
+        """
+        with opened(source) as video:
+            # On a link of its own: what was written and is not taken goes with it.
+            async with self._link.waiting(None), self._new_link() as link, link.waiting(stall_s) as clock:
+
+                def moved(sent: int, size: int) -> None:
+                    if not clock.expired():
+                        clock.reschedule(asyncio.get_running_loop().time() + stall_s)
+                    progress(sent, size)
+
+                answer = await link.ask("POST", "/v1.3/assets", None, data=video.form(moved))
+        return await self._ready(_answer(*answer), ready_s)
+
+    async def fetch(self, url: str, *, ready_s: float = 600.0) -> str:
+        """Let the upstream fetch an address; returns the asset's id once it can be analysed.
+
+        Raises:
+            Refused, NotReady, Inexact, Unreachable: as `upload`.
+        """
+        return await self._ready(await self.call("POST", "/v1.3/assets", data=link_form(url)), ready_s)
+
+    async def _ready(self, asset: Any, ready_s: float) -> str:
+        name = _asset(asset)["_id"]
+        try:
+            async with asyncio.timeout(ready_s):
+                while asset["status"] == "processing":
+                    await asyncio.sleep(POLL_S)
+                    asset = _asset(await self.call("GET", f"/v1.3/assets/{_segment(name)}"))
+        except TimeoutError:
+            raise NotReady(name, ready_s) from None
+        if asset["status"] != "ready":
+            why = asset.get("error")
+            told = why if isinstance(why, dict) else {}
+            message = str(told.get("message") or "the upstream cannot use this file")
+            raise Refused(400, str(told.get("code") or "asset_failed"), message)
+        return str(name)
 
 
-def _json(body: bytes, *, ok: bool) -> Any:
-    """An answer's JSON; a page of a proxy is none, and where the call was refused nobody needs it."""
-    try:
-        return orjson.loads(body) if body else None
-    except orjson.JSONDecodeError as exc:
-        if ok:
-            raise Inexact("the answer is no JSON: something else answers at this address") from exc
-        return None
+class Analysis:
+    """A stream that was started here: iterate it for its messages.
+
+    Attributes:
+        stream: its id.
+        ending: once it was told.
+    """
+
+    def __init__(self, stream: str, messages: AsyncGenerator[Watched, None]) -> None:
+        self.stream = stream
+        self.ending: Ending | None = None
+        self._messages = self._kept(messages)
+
+    def __repr__(self) -> str:
+        return f"<Analysis {self.stream} {self.ending.status if self.ending else 'runs'}>"
+
+    def __aiter__(self) -> AsyncIterator[Watched]:
+        return self._messages
+
+    async def close(self) -> None:
+        """Watch no longer."""
+        await self._messages.aclose()
+
+    async def _kept(self, messages: AsyncGenerator[Watched, None]) -> AsyncGenerator[Watched, None]:
+        async with aclosing(messages):
+            async for message in messages:
+                if isinstance(message, Ending):
+                    self.ending = message
+                yield message
 
 
-def _understood(data: str, place: _Place) -> list[Watched | float]:
-    """What a frame means.
+class _Losses:
+    """How often a connection was lost, and what of that was told.
+
+    Attributes:
+        in_vain: connections in a row that moved no cursor.
+    """
+
+    def __init__(self, lost: Callable[[int], None]) -> None:
+        self._lost = lost
+        self._told = 0
+        self.in_vain = 0
+
+    def count(self, *, progress: bool) -> None:
+        """A connection is over."""
+        self.in_vain = 0 if progress else self.in_vain + 1
+
+    def tell(self) -> None:
+        """Tell of the last one, unless it was told already."""
+        self._tell(max(1, self.in_vain))
+
+    @contextmanager
+    def noticed(self) -> Iterator[None]:
+        """A connection is being made within; tell of one that takes long."""
+        notice = asyncio.get_running_loop().call_later(NOTICE_S, self._tell, self.in_vain + 1)
+        try:
+            yield
+        finally:
+            notice.cancel()
+        self._told = 0
+
+    def _tell(self, times: int) -> None:
+        if times > self._told:
+            self._told = times
+            self._lost(times)
+
+
+def _address(url: str) -> str:
+    """The service's address without a slash at its end.
 
     Raises:
-        Inexact: it is no message of the contract.
+        ValueError: it is none.
     """
+    fault = f"{url!r} is no address of a service: http:// or https://, a host, and perhaps a path"
     try:
-        return _told(orjson.loads(data), place)
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as exc:
-        raise Inexact("what came is no message of this service") from exc
+        parts = URL(url)
+        good = parts.scheme in ("http", "https") and parts.host and url.isprintable() and " " not in url
+    except ValueError:
+        raise ValueError(fault) from None
+    if not good or "?" in url or "#" in url:
+        raise ValueError(fault)
+    return url.rstrip("/")
 
 
-def _close_reason(code: int | None) -> str:
-    return {4401: "unauthenticated", 4403: "forbidden", 4404: "not_found"}.get(code or 0, "invalid_request")
+def _key_header(api_key: str | None) -> dict[str, str]:
+    if not api_key:
+        return {}
+    if not (api_key.isascii() and api_key.isprintable()):
+        raise ValueError("an API key is printable ASCII")
+    return {"x-api-key": api_key}
 
 
-def _told(message: Mapping[str, Any], place: _Place) -> list[Watched | float]:
-    """What one message means to the reader; moves its place."""
-    match message["type"]:
-        case "attached":
-            return _attached(message, place)
-        case "delta":
-            return [_delta(message, place)]
-        case "reset":
-            place.restart(message["gen"])
-            place.cursor = f"{place.gen}.0{'r' if place.view == 'raw' else ''}"
-            return [Reset(message["gen"], message["reason"])]
-        case "end":
-            return [Ending(message["status"], message)]
-        case "draining":
-            return [message["retry_after_ms"] / 1000]
-        case "event":
-            place.cursor, place.shown = f"{place.gen}.{message['n'] + 1}r", True
-            return [Derived("event", message)]
-        case "element" | "caption" as kind:
-            if message["at"] > place.at:
-                # Messages of one place belong together, and only a later place shows that all have come.
-                place.cursor = f"{place.gen}.{place.at}"
-            place.at, place.shown = message["at"], True
-            return [Derived(kind, message)]
-        case "patch":
-            place.at, place.cursor, place.shown = message["at"], f"{place.gen}.{message['at']}", True
-            for op in message["ops"]:
-                place.tree = apply_op(place.tree, op)
-            return [Derived("patch", message, place.tree)]
-        case "violation" | "presence":
-            return [Derived(message["type"], message)]
-        case _:
-            return []  # clients ignore what they do not know
+def _segment(name: str) -> str:
+    """A name as one part of a path, whatever it holds."""
+    return quote(name, safe="", errors="replace")
 
 
-def _attached(message: Mapping[str, Any], place: _Place) -> list[Watched | float]:
-    told: list[Watched | float] = []
-    if message["mode"] == "snapshot":
-        if place.shown:
-            told.append(Reset(message["gen"], "snapshot"))
-        place.restart(message["gen"])
-    elif place.gen and place.view == "text" and (message["gen"], message["from"]) != (place.gen, place.at):
-        raise Inexact(f"resumed at {message['gen']}.{message['from']}, not at {place.gen}.{place.at}")
-    place.gen, place.at = message["gen"], message["from"]
-    if place.view == "text":
-        if message["text"]:
-            told.append(_delta(message, place))
-        place.cursor = f"{place.gen}.{place.at}"
-    elif place.view == "raw":
-        place.cursor = f"{place.gen}.{message['to']}r"
-    else:
-        place.at, place.cursor = message["to"], f"{place.gen}.{message['to']}"
-    if "state" in message:
-        place.tree = message["state"] if place.view == "patch" else None
-        told.append(Derived("state", message, place.tree))
-        place.shown = True
-    return told
+def _asked_wait(path: str, params: Any) -> float:
+    """The seconds for which the service is asked to hold its answer back."""
+    asked = URL(path).query.get("wait") or (params.get("wait") if isinstance(params, Mapping) else None)
+    try:
+        return min(max(float(asked or 0), 0.0), LONGEST_WAIT_S)
+    except (ValueError, TypeError):
+        return 0.0
 
 
-def apply_op(tree: Any, op: Mapping[str, Any]) -> Any:
-    """Apply one operation of view ``patch`` to a tree, in place; returns the tree."""
-    if op["path"] == "":
-        return tree + op["value"] if op["op"] == "append" else op["value"]
-    *way, last = [part.replace("~1", "/").replace("~0", "~") for part in op["path"][1:].split("/")]
-    holder = tree
-    for part in way:
-        holder = holder[int(part) if isinstance(holder, list) else part]
-    key: Any = int(last) if isinstance(holder, list) else last
-    if isinstance(holder, list) and key == len(holder):
-        holder.append(None)
-    if op["op"] == "append":
-        # With no other name for it CPython lets a string grow in place; a copy for each piece of a
-        # long one would be quadratic.
-        text, holder[key] = holder[key], None
-        text += op["value"]
-        holder[key] = text
-    else:
-        holder[key] = op["value"]
-    return tree
+def _answer(status: int, body: bytes) -> Any:
+    """An answer's JSON; a page of a proxy is none, and where the call was refused nobody needs it."""
+    try:
+        value = loads(body) if body else None
+    except orjson.JSONDecodeError as exc:
+        if status < 400:
+            raise Inexact("the answer is no JSON: something else answers at this address") from exc
+        value = None
+    if status >= 400:
+        fault = value if isinstance(value, dict) else {}
+        raise Refused(status, str(fault.get("code", status)), str(fault.get("message", "")))
+    return value
 
 
-def _delta(message: Mapping[str, Any], place: _Place) -> Delta:
-    if message["from"] != place.at:
-        raise Inexact(f"a delta begins at {message['from']}, the text ends at {place.at}")
-    text = message["text"].encode()
-    if place.at + len(text) != message["to"]:
-        raise Inexact(f"a delta of {len(text)} bytes from {message['from']} cannot end at {message['to']}")
-    place.digest.update(text)
-    place.at, place.shown = message["to"], True
-    place.cursor = f"{place.gen}.{place.at}"
-    return Delta(message["text"], message["from"], message["to"])
-
-
-def _check_digest(place: _Place, ending: Ending) -> None:
-    if (place.at, place.digest.hexdigest()) != (ending.members["to"], ending.members["sha256"]):
-        raise Inexact("the text that came is not the text of the ending")
+def _asset(answer: Any) -> dict[str, Any]:
+    return need(answer, {"_id": str, "status": str})  # type: ignore[no-any-return]

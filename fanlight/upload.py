@@ -1,63 +1,76 @@
-"""Put a file or an address before the service as an asset, and wait until it can be analysed."""
+"""A video as the form that makes an asset of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import errno
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import aiohttp
 
-from fanlight.client import Client, Refused
+PIECE_BYTES = 1 << 16
+Source = str | os.PathLike[str] | BinaryIO
+# Told the bytes that were sent, and those in all.
+Progress = Callable[[int, int], None]
 
-PIECE_BYTES = 1 << 18
-POLL_S = 0.2
 
+@dataclass(frozen=True, slots=True)
+class Video:
+    """An open file, from where it stands to its end."""
 
-async def upload(client: Client, path: Path, progress: Callable[[int, int], None]) -> str:
-    """Upload a file; returns the asset's id once it is ready.
+    file: BinaryIO
+    name: str
+    size: int
 
-    Args:
-        progress: told bytes sent and bytes in all.
+    def form(self, progress: Progress) -> aiohttp.FormData:
+        """The form that uploads it; ``progress`` is told of each piece that was sent."""
+        form = aiohttp.FormData()
+        form.add_field("method", "direct")
+        form.add_field("filename", self.name)
+        form.add_field("file", self._pieces(progress), filename=self.name, content_type="application/octet-stream")
+        return form
 
-    Raises:
-        Refused: the upstream said no, or cannot use the file.
-    """
-    size = (await asyncio.to_thread(path.stat)).st_size
-
-    async def pieces() -> AsyncIterator[bytes]:
+    async def _pieces(self, progress: Progress) -> AsyncIterator[bytes]:
         sent = 0
-        with await asyncio.to_thread(path.open, "rb") as file:
-            while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
-                yield piece
-                sent += len(piece)
-                progress(sent, size)
-
-    form = aiohttp.FormData()
-    form.add_field("method", "direct")
-    form.add_field("filename", path.name)
-    form.add_field("file", pieces(), filename=path.name, content_type="application/octet-stream")
-    return await _ready(client, await client.call("POST", "/v1.3/assets", data=form))
+        while piece := await asyncio.to_thread(self.file.read, PIECE_BYTES):
+            yield piece
+            sent += len(piece)
+            progress(sent, self.size)
 
 
-async def fetch(client: Client, url: str) -> str:
-    """Let the upstream fetch an address; returns the asset's id once it is ready.
+@contextmanager
+def opened(source: Source) -> Iterator[Video]:
+    """Open a video; a file that is open already stays so.
 
     Raises:
-        Refused: the upstream said no, or cannot use what it found.
+        OSError: there is no such file, it may not be read, or it is none.
     """
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        if path.exists() and not path.is_file():
+            # Opening a pipe would wait for whoever fills it, where nothing can stop the waiting.
+            raise OSError(errno.EINVAL, "this is no file", str(path))
+        with path.open("rb") as file:
+            yield _video(file, path.name)
+    else:
+        name = getattr(source, "name", None)
+        yield _video(source, Path(name).name if isinstance(name, str) else "video")
+
+
+def _video(file: BinaryIO, name: str) -> Video:
+    start = file.tell()
+    size = file.seek(0, os.SEEK_END) - start
+    file.seek(start)
+    # A name may hold bytes that are no text.
+    return Video(file, os.fsencode(name).decode(errors="replace"), size)
+
+
+def link_form(url: str) -> aiohttp.FormData:
+    """The form that has an address fetched."""
     form = aiohttp.FormData(default_to_multipart=True)
     form.add_field("method", "url")
     form.add_field("url", url)
-    return await _ready(client, await client.call("POST", "/v1.3/assets", data=form))
-
-
-async def _ready(client: Client, asset: dict[str, Any]) -> str:
-    while asset["status"] == "processing":
-        await asyncio.sleep(POLL_S)
-        asset = await client.call("GET", f"/v1.3/assets/{asset['_id']}")
-    if asset["status"] != "ready":
-        fault = asset.get("error")
-        why = fault if isinstance(fault, dict) else {}
-        message = str(why.get("message") or "the upstream cannot use this file")
-        raise Refused(400, str(why.get("code") or "asset_failed"), message)
-    return str(asset["_id"])
+    return form

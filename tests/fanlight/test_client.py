@@ -7,7 +7,7 @@ import orjson
 import pytest
 from aiohttp import web
 
-from fanlight.client import Client, Delta, Derived, Ending, Inexact, Refused, Reset, Unreachable, _Place, _told
+from fanlight import Client, Delta, Derived, Ending, Inexact, Refused, Reset, Unreachable
 from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.service import Service, Serving
 from tests.fakes.upstream import Cut, Gate, Play, end, start, text
@@ -129,30 +129,6 @@ async def test_a_service_that_is_not_there_is_given_up_in_the_end():
             await anext(client.watch("st_x"))
 
 
-def attached(**members) -> dict:
-    return {"type": "attached", "gen": 1, "mode": "snapshot", "from": 0, "to": 0, "text": "", **members}
-
-
-@pytest.mark.parametrize(
-    "messages",
-    [
-        [attached(), {"type": "delta", "from": 1, "to": 2, "text": "a"}],
-        [attached(), {"type": "delta", "from": 0, "to": 2, "text": "a"}],
-        [attached(text="ab", to=2), attached(mode="suffix", **{"from": 1}, to=1)],
-        [attached(text="ab", to=2), attached(mode="live", gen=2, **{"from": 2}, to=2)],
-    ],
-)
-def test_what_does_not_join_up_is_never_skipped(messages):
-    place = _Place("text")
-    with pytest.raises(Inexact):
-        for message in messages:
-            _told(orjson.loads(orjson.dumps(message)), place)
-
-
-def test_what_is_not_known_is_ignored():
-    assert _told({"type": "novelty", "x": 1}, _Place("text")) == []
-
-
 async def misbehaving(handler, act) -> None:
     """Do something with a client whose service is something else."""
     app = web.Application()
@@ -200,19 +176,5 @@ async def test_a_page_in_place_of_a_handshake_is_a_refusal_or_tried_again(status
             await read_all(client)
         with pytest.raises(Refused if status >= 400 else Inexact):
             await client.start({"prompt": "p"})
-
-    await misbehaving(handler, act)
-
-
-async def test_a_binary_frame_and_an_empty_socket_are_taken_up_again_and_given_up_in_the_end():
-    async def handler(request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        await socket.send_bytes(b"binary")
-        return socket
-
-    async def act(client: Client) -> None:
-        with pytest.raises(Unreachable):
-            await read_all(client)
 
     await misbehaving(handler, act)
