@@ -21,6 +21,8 @@ from engine.measure.media import audio_of, broken, open_media, video_of
 
 # Pieces are cut at the first fitting picture after this time.
 PIECE_S = 6.0
+# What times in the pieces are ahead of the file's: pictures may be decoded, and sound begin, before 0.
+LEAD_S = 10
 # A file with few such pictures has long pieces; a piece of more bytes than this is not served.
 MAX_PIECE_BYTES = 256 * 1024**2
 # What MPEG-TS carries, and browsers' players read.
@@ -62,8 +64,10 @@ def piece(path: Path, begin: float | None, end: float | None) -> bytes:
     sink = io.BytesIO()
     with open_media(path) as container:
         streams = _streams(container)
-        # The numbers of packets start again in each piece, and the piece must say so.
-        options = {"mpegts_flags": "initial_discontinuity"}
+        # The numbers of packets start again in each piece, and the piece must say so. All pieces begin later by
+        # the same: left to itself the muxer would move the first one alone, whose first packets are due before 0.
+        options = {"mpegts_flags": "initial_discontinuity", "avoid_negative_ts": "disabled"}
+        options["output_ts_offset"] = str(LEAD_S)
         with av.open(sink, "w", format="mpegts", options=options) as out:
             copies = {stream.index: out.add_stream_from_template(stream) for stream in streams}
             size = 0

@@ -8,7 +8,7 @@ import av
 import pytest
 
 from engine.errors import ApiError
-from engine.measure.remux import PIECE_S, piece, plan
+from engine.measure.remux import LEAD_S, PIECE_S, piece, plan
 from tests.engine.conftest import shared_clip
 
 
@@ -44,6 +44,21 @@ def test_the_sample_is_whole_in_its_pieces(sample_clip: Path) -> None:
 @pytest.mark.parametrize("name", ["reel.mp4", "bunny.mp4", "webb.mp4", "flower.mp4"])
 def test_a_real_clip_is_whole_in_its_pieces(name: str) -> None:
     check_pieces(shared_clip(name))
+
+
+def pictures(one: bytes) -> list[float]:
+    """When a piece's pictures are due, in seconds."""
+    with av.open(io.BytesIO(one)) as container:
+        return sorted(packet.pts / 90_000 for packet in container.demux(video=0) if packet.pts is not None)
+
+
+@pytest.mark.parametrize("name", ["reel.mp4", "bunny.mp4", "webb.mp4"])
+def test_times_go_on_from_piece_to_piece(name: str) -> None:
+    clip = shared_clip(name)
+    for (begin, end), one in zip(plan(clip), pieces_of(clip), strict=True):
+        times = pictures(one)
+        assert times[0] == pytest.approx(begin + LEAD_S, abs=0.001)
+        assert times[-1] < end + LEAD_S
 
 
 def test_pieces_lie_side_by_side_and_are_about_as_long_as_wished(sample_clip: Path) -> None:
