@@ -390,6 +390,7 @@ def _address(url: str) -> str:
     fault = f"{url!r} is no address of a service: http:// or https://, a host, and perhaps a path"
     try:
         parts = URL(url)
+        (parts.raw_host or "").encode("idna")  # as the resolver will
         good = parts.scheme in ("http", "https") and parts.host and url.isprintable() and " " not in url
     except ValueError:
         raise ValueError(fault) from None

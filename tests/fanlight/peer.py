@@ -67,6 +67,10 @@ class Line:
             while await self.reader.read(1 << 16):
                 pass
 
+    def finish(self) -> None:
+        """Close, behind what was sent."""
+        self._writer.close()
+
     def cut(self) -> None:
         """Be gone, without a word."""
         self._writer.transport.abort()

@@ -5,9 +5,16 @@ import random
 
 import orjson
 import pytest
-from aiohttp import web
 
-from fanlight import Client, Delta, Derived, Ending, Inexact, Refused, Reset, Unreachable
+from fanlight import (
+    Client,
+    Delta,
+    Derived,
+    Ending,
+    Refused,
+    Reset,
+    Unreachable,
+)
 from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.service import Service, Serving
 from tests.fakes.upstream import Cut, Gate, Play, end, start, text
@@ -127,54 +134,3 @@ async def test_a_service_that_is_not_there_is_given_up_in_the_end():
     async with Client("http://127.0.0.1:1", attempts=3, sleep=at_once) as client:
         with pytest.raises(Unreachable):
             await anext(client.watch("st_x"))
-
-
-async def misbehaving(handler, act) -> None:
-    """Do something with a client whose service is something else."""
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handler)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        async with Client(f"http://127.0.0.1:{runner.addresses[0][1]}", sleep=at_once, attempts=3) as client:
-            await act(client)
-    finally:
-        await runner.cleanup()
-
-
-async def read_all(client: Client) -> None:
-    async for _ in client.watch("st_x"):
-        pass
-
-
-@pytest.mark.parametrize("frame", ["no json", "[]", "7", "{}", '{"type":"attached"}', '{"type":"delta","from":0}'])
-async def test_a_frame_that_is_no_message_is_one_typed_error(frame: str):
-    async def handler(request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        await socket.send_str(frame)
-        return socket
-
-    async def act(client: Client) -> None:
-        with pytest.raises(Inexact):
-            await read_all(client)
-
-    await misbehaving(handler, act)
-
-
-@pytest.mark.parametrize(
-    ("status", "error"),
-    [(401, Refused), (404, Refused), (403, Refused), (502, Unreachable), (503, Unreachable), (200, Unreachable)],
-)
-async def test_a_page_in_place_of_a_handshake_is_a_refusal_or_tried_again(status: int, error: type[Exception]):
-    async def handler(_request: web.Request) -> web.Response:
-        return web.Response(status=status, text="<html>sign in</html>", content_type="text/html")
-
-    async def act(client: Client) -> None:
-        with pytest.raises(error):
-            await read_all(client)
-        with pytest.raises(Refused if status >= 400 else Inexact):
-            await client.start({"prompt": "p"})
-
-    await misbehaving(handler, act)
