@@ -131,7 +131,7 @@ def _config(_parsed: argparse.Namespace) -> int:
     except ValueError as exc:
         print(f"fanlight: {faults(exc)}", file=sys.stderr)
         return USAGE
-    print(orjson.dumps(settings.shown(), option=orjson.OPT_INDENT_2).decode())
+    print(_pretty(settings.shown()))
     return WELL
 
 
@@ -231,10 +231,14 @@ async def _show(client: Client, stream: str, messages: AsyncIterable[Watched], *
                 print(flush=True)
             if message.validation is not None:
                 shown = await client.call("GET", f"/v1/streams/{quote(stream, safe='')}")
-                print(json.dumps(need(shown, {"value": object})["value"], indent=2, ensure_ascii=False))
+                print(_pretty(need(shown, {"value": object})["value"]))
             _tell(message)
             return _code(message)
     return FAILED
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _tell_reset(reset: Reset) -> None:

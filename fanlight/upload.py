@@ -64,13 +64,17 @@ def _video(file: BinaryIO, name: str) -> Video:
     start = file.tell()
     size = file.seek(0, os.SEEK_END) - start
     file.seek(start)
-    # A name may hold bytes that are no text.
-    return Video(file, os.fsencode(name).decode(errors="replace"), size)
+    return Video(file, _text(name), size)
 
 
 def link_form(url: str) -> aiohttp.FormData:
     """The form that has an address fetched."""
     form = aiohttp.FormData(default_to_multipart=True)
     form.add_field("method", "url")
-    form.add_field("url", url)
+    form.add_field("url", _text(url))
     return form
+
+
+def _text(name: str) -> str:
+    """A name as text, also where its bytes are none, and without what a header may not hold."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in name)
