@@ -19,7 +19,7 @@ the client connects again with its cursor, after a jittered pause that grows.
 import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -29,7 +29,7 @@ import orjson
 from yarl import URL
 
 from fanlight.errors import ClientError, Inexact, NotReady, Refused, TooLarge, Unreachable
-from fanlight.link import Link
+from fanlight.link import Frames, Link
 from fanlight.messages import Delta, Derived, Ending, Reset, Watched
 from fanlight.place import Place, need
 from fanlight.tree import apply_op
@@ -186,7 +186,7 @@ class Client:
             try:
                 async with AsyncExitStack() as stack:
                     with losses.noticed():
-                        frames = await stack.enter_async_context(self._link.connect(path, query))
+                        frames = await stack.enter_async_context(Frames(self._link, path, query))
                     place.connect()
                     while (frame := await frames.next()) is not None:
                         for message in place.take(frame):
@@ -325,24 +325,23 @@ class Analysis:
     def __init__(self, stream: str, messages: AsyncGenerator[Watched, None]) -> None:
         self.stream = stream
         self.ending: Ending | None = None
-        self._messages = self._kept(messages)
+        self._messages = messages
 
     def __repr__(self) -> str:
         return f"<Analysis {self.stream} {self.ending.status if self.ending else 'runs'}>"
 
-    def __aiter__(self) -> AsyncIterator[Watched]:
-        return self._messages
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Watched:
+        message = await anext(self._messages)
+        if isinstance(message, Ending):
+            self.ending = message
+        return message
 
     async def close(self) -> None:
         """Watch no longer."""
         await self._messages.aclose()
-
-    async def _kept(self, messages: AsyncGenerator[Watched, None]) -> AsyncGenerator[Watched, None]:
-        async with aclosing(messages):
-            async for message in messages:
-                if isinstance(message, Ending):
-                    self.ending = message
-                yield message
 
 
 class _Losses:

@@ -123,9 +123,8 @@ class Link:
         ):
             return response.status, await response.read()
 
-    @asynccontextmanager
-    async def connect(self, path: str, params: Mapping[str, str]) -> AsyncIterator["Frames"]:
-        """A WebSocket, closed on leaving.
+    async def connect(self, path: str, params: Mapping[str, str]) -> aiohttp.ClientWebSocketResponse[Any]:
+        """Make a WebSocket.
 
         Raises:
             Refused: asking again does not help.
@@ -133,7 +132,7 @@ class Link:
         """
         async with self.waiting(min(CONNECT_S, self._silence_s)):
             try:
-                made = await self.session.ws_connect(
+                return await self.session.ws_connect(
                     self._url + path,
                     params=params,
                     # A ping after two thirds of the silence, and a third for its pong.
@@ -147,27 +146,44 @@ class Link:
                 if _is_final(exc.status):
                     raise Refused(exc.status, _NAMES.get(exc.status, f"http_{exc.status}")) from exc
                 raise
-        sock = made.get_extra_info("socket")
-        try:
-            yield Frames(self, made, self._silence_s)
-        finally:
-            # A task of its own, so that no clock of aiohttp's strikes in whoever is leaving.
-            closing = asyncio.ensure_future(made.close())
-            try:
-                await asyncio.wait({closing}, timeout=LEAVE_S)
-            finally:
-                if sock is not None:
-                    _shut(sock)
-            await asyncio.wait({closing})
+
+    async def pong(self, made: aiohttp.ClientWebSocketResponse[Any], ping: bytes) -> None:
+        """Answer a ping; a peer that pings and reads nothing could hold us up for ever.
+
+        Raises:
+            Unreachable: it does.
+        """
+        async with self.waiting(self._silence_s):
+            await made.pong(ping)
 
 
 class Frames:
-    """What comes over one WebSocket."""
+    """What comes over one WebSocket; an async context manager.
 
-    def __init__(self, link: Link, made: aiohttp.ClientWebSocketResponse[Any], silence_s: float) -> None:
+    It is none that is made of a generator: of several that are left open the loop closes the inner ones first.
+
+    Args:
+        path, params: what is asked for.
+    """
+
+    def __init__(self, link: Link, path: str, params: Mapping[str, str]) -> None:
         self._link = link
-        self._socket = made
-        self._silence_s = silence_s
+        self._path, self._params = path, params
+
+    async def __aenter__(self) -> Self:
+        self._socket = await self._link.connect(self._path, self._params)
+        self._beneath = self._socket.get_extra_info("socket")
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        # A task of its own, so that no clock of aiohttp's strikes in whoever is leaving.
+        closing = asyncio.ensure_future(self._socket.close())
+        try:
+            await asyncio.wait({closing}, timeout=LEAVE_S)
+        finally:
+            if self._beneath is not None:
+                _shut(self._beneath)
+        await asyncio.wait({closing})
 
     async def next(self) -> bytes | None:
         """The next text frame; None once the connection is over, in a way that may pass.
@@ -184,9 +200,7 @@ class Frames:
                 case aiohttp.WSMsgType.BINARY:
                     raise Inexact("a binary frame came")
                 case aiohttp.WSMsgType.PING:
-                    # A peer that pings and reads nothing could hold us up for ever.
-                    async with self._link.waiting(self._silence_s):
-                        await self._socket.pong(told.data)
+                    await self._link.pong(self._socket, told.data)
                 case aiohttp.WSMsgType.PONG:
                     pass
                 case _:

@@ -9,7 +9,7 @@ the loop early closes the connection.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -74,10 +74,15 @@ class Client:
         try:
             with suppress(StopAsyncIteration):
                 while True:
-                    yield self._run(anext(messages))
+                    yield self._run(_next(messages))
         finally:
             if not self._left:
                 self._run(messages.aclose())
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)
+
+
+async def _next(messages: AsyncIterator[Watched]) -> Watched:
+    # Asked within the loop, which then closes at its end what was not closed before.
+    return await anext(messages)

@@ -26,10 +26,10 @@ class Line:
         return (await self.reader.readuntil(b"\r\n\r\n")).decode()
 
     async def answer(self, status: int, body: bytes, *headers: str) -> None:
-        """Answer the request whose head was read, and close."""
+        """Answer the request whose head was read, and wait until the client closes."""
         lines = [f"HTTP/1.1 {status} Said", f"Content-Length: {len(body)}", "Connection: close", *headers]
         self.send("\r\n".join([*lines, "", ""]).encode() + body)
-        self._writer.close()
+        await self.until_gone()
 
     def send(self, data: bytes) -> None:
         """Send what it is."""
