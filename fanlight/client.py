@@ -203,7 +203,7 @@ class Client:
             await self._pause(place, losses)
 
     async def _pause(self, place: Place, losses: "_Losses") -> None:
-        pause_s = place.pause_s
+        pause_s, place.pause_s = place.pause_s, None  # asked for once
         if pause_s is None:
             losses.tell()
             pause_s = random.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**losses.in_vain))  # noqa: S311

@@ -99,7 +99,7 @@ class Place:
 
     def connect(self) -> None:
         """A connection was made: it attaches before it tells anything."""
-        self._attached, self.pause_s = False, None
+        self._attached = False
 
     def take(self, frame: bytes) -> list[Watched]:
         """What a frame means to the reader; moves the place.

@@ -172,8 +172,9 @@ async def test_watch_says_so_too_where_a_connection_hangs():
         child = await begun("watch", "st_x", "--url", url)
         line = await asyncio.wait_for(child.stderr.readline(), 8)  # the connection would fail after 10 s
         assert line == f"fanlight: no connection to {url}, trying again (1)\n".encode()
-        child.kill()
-        await child.communicate()
+        child.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(child.communicate(), 20) == (b"", b"")
+        assert child.returncode == 130
         for one in crowd:
             one.close()
 

@@ -49,6 +49,23 @@ async def test_what_may_pass_in_place_of_a_handshake_is_tried_again_with_a_pause
     assert [pause <= 0.2 * 2**n for n, pause in enumerate(pauses, 1)] == [True] * 3
 
 
+async def test_a_pause_that_was_asked_for_is_made_once():
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    leaves = says(attached("one"), {"type": "draining", "retry_after_ms": 59_000}, then=gone)
+    back = says(attached(mode="live", **{"from": 3}), end("one"))
+    lost: list[int] = []
+    async with Peer(leaves, answers(503), answers(503), back) as peer:
+        async with Client(peer.url, sleep=pause, lost=lost.append) as client:
+            await read_all(client)
+    assert pauses[0] == 59.0
+    assert [pause <= 0.8 for pause in pauses[1:]] == [True, True]
+    assert lost == [1, 2]
+
+
 @pytest.mark.parametrize(("status", "code"), [
     (204, "ended"), (400, "invalid_request"), (401, "unauthenticated"), (403, "forbidden"), (404, "not_found"),
     (410, "gone"), (451, "http_451"),
