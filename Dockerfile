@@ -12,6 +12,8 @@ COPY service service
 COPY config config
 COPY engine engine
 COPY fanlight fanlight
+# The browser module that the service serves is the file of the JavaScript package.
+COPY clients/js clients/js
 RUN /opt/fanlight/bin/pip install .
 
 FROM python:3.13-slim

@@ -222,7 +222,7 @@ async function* wires(path, asked, options, stop, progress = () => asked().curso
       connection.close();
     }
     // A page is not told why a handshake was refused; the resource tells.
-    if (!stop.asked && !connection.opened && transport === "websocket")
+    if (!stop.asked && !connection.opened && !connection.fault && transport === "websocket")
       connection.fault = await refusal(new URL(path, base), options, stop);
     if (stop.due()) return;
     if (connection.fault) throw connection.fault;
@@ -487,6 +487,7 @@ function strange() {
 /** One JSON call. @param {string} method @param {string} path @param {Access} options @param {{headers?: Record<string, string>, json?: any}} [body] */
 async function call(method, path, options, body = {}) {
   const { signal } = options;
+  const url = new URL(path, home(options.base));
   signal?.throwIfAborted();
   const control = new AbortController();
   const stop = () => control.abort(signal?.reason);
@@ -496,7 +497,6 @@ async function call(method, path, options, body = {}) {
   signal?.addEventListener("abort", stop);
   try {
     const headers = { ...rights(options), ...body.headers, ...(json && { "Content-Type": "application/json" }) };
-    const url = new URL(path, home(options.base));
     const answer = await fetch(url, { method, headers, body: json, signal: control.signal, redirect: "error" });
     const words = await answer.text();
     let told = null;
@@ -729,6 +729,7 @@ export function applyOp(tree, op) {
 /** What stands in a tree under a key, and in nothing that a tree inherits. @param {any} parent @param {string} key */
 function child(parent, key) {
   if (typeof parent !== "object" || parent === null || !Object.hasOwn(parent, key)) throw strange();
+  if (Array.isArray(parent) && key === "length") throw strange();
   return parent[key];
 }
 

@@ -91,7 +91,7 @@ class ScriptedService:
                 await _until_gone(request)
                 return web.Response()
             if "answers" in connection:
-                return await self._answer(request, **connection["answers"])
+                return await self._answer(connection["answers"])
             if not messages and code in CODES:
                 return await self._refuse(request, code)
             if request.match_info["kind"] == "ws":
@@ -109,9 +109,10 @@ class ScriptedService:
         await socket.close(code=code, message=word.encode())
         return socket
 
-    async def _answer(self, request: web.Request, status: int = 200, type: str = "", body: str = "") -> web.Response:
+    async def _answer(self, answer: dict[str, Any]) -> web.Response:
         """What something else answers at this address, whatever was asked for."""
-        self._foreign = web.Response(status=status, body=body.encode(), content_type=type or "text/html")
+        kind, body = answer.get("type", "text/html"), answer.get("body", "")
+        self._foreign = web.Response(status=answer["status"], body=body.encode(), content_type=kind)
         return self._foreign
 
     async def _socket(self, request: web.Request, messages: list[Any], last: str, code: int) -> web.StreamResponse:

@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
-from aiohttp import web
 
 from tests.fakes.browser import CHROMIUM, Browser
+from tests.fakes.pages import another_origin
 from tests.fakes.service import Serving
 from tests.fakes.upstream import Cut, Gate, Hang, Play, end, start, text
 from tests.service.dialects.clients.installed import CLIENTS, CannotBeHad, node, npm_install
@@ -125,25 +125,6 @@ def built(
     words = [str(node(root)), "node_modules/vite/bin/vite.js", "build", "--logLevel", "warn"]
     subprocess.run(words, cwd=home, env=os.environ | {"VITE_FANLIGHT": service}, check=True, timeout=120)
     return home / "dist"
-
-
-@asynccontextmanager
-async def another_origin(files: dict[str, Path]) -> AsyncIterator[str]:
-    """A server of files, whose place is known later than its address."""
-
-    async def file(request: web.Request) -> web.FileResponse:
-        return web.FileResponse(files["at"] / (request.match_info["path"] or "index.html"))
-
-    app = web.Application()
-    app.router.add_get("/{path:.*}", file)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 ASK = """(() => { const form = document.forms[0]; form.elements.video.value = %s; form.elements.question.value = %s;
