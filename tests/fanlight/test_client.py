@@ -40,7 +40,8 @@ async def watched(url: str, stream: str, **arguments) -> tuple[str, Ending]:
     raise AssertionError("no ending")
 
 
-async def through_faults(service: Service, seed: int) -> None:
+async def through_faults(service: Service, seed: int) -> tuple[int, int]:
+    """Returns how many watched, and how often they were cut off."""
     choice = random.Random(seed)
     async with FaultProxy(int(service.url.rsplit(":", 1)[1]), seed) as proxy:
         stream = await service.start(prompt=str(seed), fanlight={"join": "never"})
@@ -48,6 +49,7 @@ async def through_faults(service: Service, seed: int) -> None:
         for shown, ending in await asyncio.gather(*readers):
             assert ending.status == "completed"
             assert shown == "".join(STORY)
+    return len(readers), proxy.cuts
 
 
 def story() -> Play:
@@ -63,8 +65,11 @@ async def test_a_watcher_is_exact_through_a_faulty_network(serving: Serving):
 @pytest.mark.slow
 async def test_a_thousand_watchers_are_exact_through_a_faulty_network(serving: Serving):
     async with serving(story()) as service:
-        for seed in range(1000):
-            await through_faults(service, seed)
+        began = asyncio.get_running_loop().time()
+        counts = [await through_faults(service, seed) for seed in range(1000)]
+        took = asyncio.get_running_loop().time() - began
+    watchers, cuts = (sum(figures) for figures in zip(*counts, strict=True))
+    print(f"1,000 runs, {watchers} watchers, {cuts} connections cut, all exact, in {took:.0f} s")  # noqa: T201
 
 
 async def test_a_broken_upstream_is_told_as_such(serving: Serving):
