@@ -10,6 +10,8 @@ State = Literal["partial", "final", "retracted"]
 # costs O(n) in total, however long a single cue becomes.
 _GROWTH = 100
 
+# Of one text: those who come late are given the latest of each in one message. A film has some two thousand.
+MAX_CUES = 100_000
 
 # A revision is told by what the cue shows, not by how often it was told: so it rises with each
 # telling, and every reading of a whole text, however it was cut, comes to the same one.
@@ -112,6 +114,8 @@ class CueBoard:
 
     def _tell(self, cue: Cue, state: State, at: int) -> None:
         if cue.id not in self._cues:
+            if len(self._cues) >= MAX_CUES:
+                return
             self._cues[cue.id] = cue
             for above in _above(cue.pointer or ""):
                 self._below.setdefault(above, []).append(cue)

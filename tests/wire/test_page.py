@@ -8,10 +8,12 @@ import pytest
 
 from config.settings import Settings
 from protocol.captions import timing
+from protocol.captions.cues import MAX_CUES
 from protocol.errors import ANSWERS
 from protocol.json.bounds import MAX_DEPTH, MAX_STRUCTURE
 from protocol.schema import bounds, expansion, verdict
 from protocol.upstream.events import MAX_EVENT_DEPTH
+from protocol.views.elements import MAX_TOLD_BYTES
 from protocol.views.projections import MAX_NAMES
 from protocol.wire import messages
 from protocol.wire.commands import MAX_COMMAND_BYTES, MAX_COMMAND_STRUCTURE, MAX_REF_BYTES, VIEWS, Command
@@ -167,6 +169,8 @@ def test_the_limits_are_those_of_the_code():
         "events of one upstream call": f"{defaults.max_events_per_s:,} a second (FANLIGHT_MAX_EVENTS_PER_S)",
         "a text": f"{defaults.max_text_bytes // mib} MiB (FANLIGHT_MAX_TEXT_BYTES)",
         "member names on the way to a value, in derived views": f"{MAX_NAMES:,} characters",
+        "elements of a stream, as messages": f"{MAX_TOLD_BYTES // mib} MiB",
+        "cues of a stream": f"{MAX_CUES:,}",
         "messages kept of a derived view": f"about {DerivedView.keep_bytes // mib} MiB",
         "errors listed in a verdict": f"{verdict.MAX_ERRORS}, counted up to {verdict.MAX_COUNT:,}",
         "streams running": f"{defaults.max_streams:,}, of one tenant {defaults.max_streams_per_tenant:,} (FANLIGHT_MAX_STREAMS, …_PER_TENANT)",

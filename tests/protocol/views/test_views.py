@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocol.captions import cues
 from protocol.captions.projection import CaptionProjection
 from protocol.ndjson import dumps, loads
 from protocol.pointers import child, names_of, resolve
 from protocol.schema.admitted import admit
+from protocol.views import elements
 from protocol.views.elements import ElementProjection
 from protocol.views.patch import PatchProjection, join_ops
 from protocol.views.projections import MAX_NAMES
@@ -268,6 +270,27 @@ def test_a_long_name_around_many_values_is_not_repeated_for_each(make: Any) -> N
     for value in (f"[{cues}]", '"a string that grows"'):
         told = run(make(), pieces(f'{{"a":[{cues}],"m":{{"{beyond}":{value}}}}}', 3))
         assert all(beyond not in str(message) for message in told)
+
+
+def test_the_elements_of_a_text_come_to_no_more_than_a_message_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elements, "MAX_TOLD_BYTES", 10_000)
+    # A value in many arrays is told in each, and a digit has a longer message: neither gets past the bound.
+    for text in ("[" * 60 + '"' + "x" * 1000 + '"' + "]" * 60, "[" + "1," * 5000 + "1]"):
+        view = ElementProjection()
+        told = run(view, pieces(text, 100))
+        assert told == view.state(0) != []
+        assert len(dumps(told)) < 20_000
+
+
+def test_no_more_cues_are_told_than_the_bound_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cues, "MAX_CUES", 3)
+    view = CaptionProjection()
+    run(view, pieces("".join(f"[00:0{n}] A car{chr(65 + n)}.\n" for n in range(6)), 5))
+    assert (
+        [cue["text"] for cue in view.finals()]
+        == ["A carA.", "A carB.", "A carC."]
+        == [cue["text"] for cue in view.state(0)]
+    )
 
 
 def test_a_fenced_document_is_seen_as_one() -> None:
