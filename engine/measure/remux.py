@@ -21,8 +21,6 @@ from engine.measure.media import audio_of, broken, open_media, video_of
 
 # Pieces are cut at the first fitting picture after this time.
 PIECE_S = 6.0
-# What times in the pieces are ahead of the file's: pictures may be decoded, and sound begin, before 0.
-LEAD_S = 10
 # A file with few such pictures has long pieces; a piece of more bytes than this is not served.
 MAX_PIECE_BYTES = 256 * 1024**2
 # What MPEG-TS carries, and browsers' players read.
@@ -64,10 +62,10 @@ def piece(path: Path, begin: float | None, end: float | None) -> bytes:
     sink = io.BytesIO()
     with open_media(path) as container:
         streams = _streams(container)
-        # The numbers of packets start again in each piece, and the piece must say so. All pieces begin later by
-        # the same: left to itself the muxer would move the first one alone, whose first packets are due before 0.
+        # The numbers of packets start again in each piece, and the piece must say so. What is due before 0 moves
+        # all pieces: left to itself the muxer would move the first one alone.
         options = {"mpegts_flags": "initial_discontinuity", "avoid_negative_ts": "disabled"}
-        options["output_ts_offset"] = str(LEAD_S)
+        options["output_ts_offset"] = f"{_lead(path):.6f}"
         with av.open(sink, "w", format="mpegts", options=options) as out:
             copies = {stream.index: out.add_stream_from_template(stream) for stream in streams}
             size = 0
@@ -127,6 +125,18 @@ def _between(
             yield packet
         if len(over) == len(streams):
             return
+
+
+def _lead(path: Path) -> float:
+    """By how much the file's first packets are due before 0: pictures are decoded, and sound begins, early."""
+    first: dict[int, float] = {}
+    with open_media(path) as container:
+        streams = _streams(container)
+        for packet in _packets(container, streams):
+            first.setdefault(packet.stream.index, _seconds(packet, packet.dts))
+            if len(first) == len(streams):
+                break
+    return max(0.0, *(-due for due in first.values()))
 
 
 def _first_time(container: InputContainer, leading: Stream) -> float:
