@@ -55,7 +55,7 @@ const PROTOCOL = "fanlight.v1";
 const FINAL_CLOSES = new Set([1008, 4401, 4403, 4404]);
 // Of the statuses from 400 to 499 these may pass.
 const PASSING = new Set([408, 425, 429]);
-const NAMES = { 204: "ended", 400: "invalid_request", 401: "unauthenticated", 403: "forbidden", 404: "not_found" };
+const NAMES = { 204: "ended", 400: "invalid_request", 401: "unauthenticated", 403: "forbidden", 404: "not_found", 410: "gone" };
 
 /** The service refused, or broke its own contract. */
 export class FanlightError extends Error {

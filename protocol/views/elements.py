@@ -10,7 +10,7 @@ from protocol.views.projections import JsonProjection, Told
 
 # All elements of a stream, as messages: those who come late are given them in one. An array in an array is told in
 # each, and a short number has a longer message, so the text's own bound is none.
-MAX_TOLD_BYTES = 1 << 26
+MAX_TOLD_BYTES = 48 << 20
 ENVELOPE_BYTES = 48
 
 
