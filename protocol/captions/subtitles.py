@@ -48,9 +48,9 @@ class Subtitles:
             repairs = replace(repairs, delayed=delayed)
         return cls(tuple(ordered), repairs)
 
-    def vtt(self) -> str:
-        """Return them as WebVTT."""
-        blocks = ["WEBVTT", *[_vtt_block(cue) for cue in self.cues]]
+    def vtt(self, header: str = "") -> str:
+        """Return them as WebVTT, with a line of the header where one is given."""
+        blocks = [f"WEBVTT\n{header}".rstrip(), *[_vtt_block(cue) for cue in self.cues]]
         return "\n\n".join(blocks) + "\n"
 
     def srt(self) -> str:
