@@ -19,19 +19,17 @@ from protocol.schema.violations import Violation
 from protocol.wire.endings import CLOCKS, Ending, Status
 from service.hub.hub import UPSTREAM as LEAVING_CANCELS
 from service.hub.streams import Started, Stream
-from service.upstream.http import FAULTS, translated
 from service.web.bodies import read_object
 from service.web.dialects.common import begin, options_of, schema_format, sentence_of, show
 from service.web.dialects.openai.view import ChunkFraming, OpenAiView, said_of
 from service.web.errors import json_response
-from service.web.keys import CHAT_BODY_BYTES, FORMS, PROMPT_CHARS, TENANT, UPSTREAM
-from service.web.upstream_headers import analyze_headers
+from service.web.keys import CHAT_BODY_BYTES, FORMS, PROMPT_CHARS, TENANT
+from service.web.upstream_calls import asked_upstream
 
 HOLD_S = 15.0  # for the first text, so that an error has a status
 ASSETS_S = 10.0  # the models of a tenant are remembered so long
 MOST_ASSETS = 100
 MOST_TENANTS = 1000
-ASK_S = 10.0
 TYPES = {
     401: "authentication_error",
     403: "permission_error",
@@ -201,26 +199,11 @@ class Models:
 MODELS = web.AppKey("models", Models)
 
 
-async def _asked_upstream(request: web.Request, path: str) -> tuple[int, bytes]:
-    upstream = request.app[UPSTREAM]
-    headers = dict(analyze_headers(request))
-    if "x-api-key" not in headers and upstream.api_key is not None:
-        headers["x-api-key"] = upstream.api_key
-    try:
-        async with asyncio.timeout(ASK_S):
-            async with upstream.session.get(upstream.url(path), headers=headers, allow_redirects=False) as answer:
-                return answer.status, await answer.read()
-    except FAULTS as exc:
-        raise Refusal("overloaded", f"the assets cannot be read now: {translated(exc).code}", retry_after_s=1) from exc
-    except TimeoutError as exc:
-        raise Refusal("overloaded", "the assets cannot be read now", retry_after_s=1) from exc
-
-
 async def _is_asset(request: web.Request, asset: str) -> bool:
     """Whether there is an asset, as far as the upstream tells: an analysis will hear the rest."""
     if not asset.isascii() or not asset.replace("-", "").replace("_", "").isalnum():
         return False
-    status, _ = await _asked_upstream(request, f"/assets/{asset}")
+    status, _ = await asked_upstream(request, f"/assets/{asset}")
     return status not in (400, 404)
 
 
@@ -232,7 +215,7 @@ async def _models(request: web.Request) -> list[dict[str, Any]]:
     found = [_model(openai.MODEL, None)]
     with suppress(Refusal, orjson.JSONDecodeError):  # then there is the one that needs no asset
         for page in (1, 2):
-            status, body = await _asked_upstream(request, f"/assets?page={page}&page_limit={MOST_ASSETS // 2}")
+            status, body = await asked_upstream(request, f"/assets?page={page}&page_limit={MOST_ASSETS // 2}")
             told = orjson.loads(body) if status == 200 else None
             rows = told.get("data") if isinstance(told, Mapping) else None
             ready = [row for row in rows or () if isinstance(row, Mapping) and row.get("status") == "ready"]
