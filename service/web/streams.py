@@ -86,7 +86,7 @@ def _is_utf8(header: str) -> bool:
 async def listing(request: web.Request) -> web.Response:
     """``GET /v1/streams``: newest first."""
     status = request.query.get("status")
-    limit = _number(request, "limit", 50, 1, MAX_LIMIT)
+    limit = number(request, "limit", 50, 1, MAX_LIMIT)
     if status is not None and status not in tuple(Status):
         raise Refusal("invalid_request", "status: not a status of a stream")
     hub = request.app[HUB]
@@ -98,7 +98,7 @@ async def listing(request: web.Request) -> web.Response:
 async def show(request: web.Request) -> web.Response:
     """``GET /v1/streams/{id}``; with ``?wait=S`` it answers at the ending, at the latest after S seconds."""
     stream = await found(request)
-    wait_s = _seconds(request, "wait", MAX_WAIT_S)
+    wait_s = seconds(request, "wait", MAX_WAIT_S)
     if wait_s and stream.run.ending is None:
         with stream.hold():
             try:
@@ -123,26 +123,34 @@ async def cancel(request: web.Request) -> web.Response:
     return json_response(row(stream, request.app[HUB]), 200 if ended else 202)
 
 
-def _number(request: web.Request, name: str, default: int, least: int, most: int) -> int:
+def number(request: web.Request, name: str, default: int, least: int, most: int) -> int:
+    """What the query says for ``name``: a whole number.
+
+    Raises:
+        Refusal: ``invalid_request``.
+    """
     text = request.query.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
+    if not (text.isascii() and text.isdigit() and len(text) < 12 and least <= int(text) <= most):
         raise Refusal("invalid_request", f"{name}: a whole number from {least} to {most}")
     return int(text)
 
 
-def _seconds(request: web.Request, name: str, most: float) -> float:
-    text = request.query.get(name)
-    if text is None:
-        return 0.0
+def seconds(request: web.Request, name: str, most: float) -> float:
+    """What the query says for ``name``: seconds; 0 where it says nothing.
+
+    Raises:
+        Refusal: ``invalid_request``.
+    """
+    text = request.query.get(name, "0")
     try:
-        seconds = float(text)
+        value = float(text)
     except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= most:
+        value = -1.0
+    if not 0 <= value <= most:
         raise Refusal("invalid_request", f"{name}: seconds from 0 to {most:g}")
-    return seconds
+    return value
 
 
 def flag(request: web.Request, name: str) -> bool:

@@ -3,7 +3,8 @@
 A session is a block fenced with ``session``. Its lines, by their first character:
 
     ^  the request that the stream was started with, where that is not part of the session
-    ~  a line of the upstream's answer; or `~ cut`, `~ end of body`, `~ 503`, `~ 503 {"a": "body"}`
+    ~  a line of the upstream's answer; or `~ cut`, `~ end of body`, `~ 503`, `~ 503 {"a": "body"}`,
+       `~ 200 "a body of\\nlines"`
     >  the client sends; <  the service sends
     *  something else happens: `* SIGTERM`
     #  a remark
@@ -87,7 +88,8 @@ class _Upstream:
 
     def _add(self, steps: list[Step], says: str, *, first: bool) -> list[Step]:
         if (status := re.fullmatch(r"(\d{3})(?: (.*))?", says)) is not None:
-            body = (status[2] or "").encode()
+            said = status[2] or ""
+            body = (orjson.loads(said) if said.startswith('"') else said).encode()
             headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
             # Its body is held back like any line: without it nobody is told.
             self.plays.append(Play([*steps, body], int(status[1]), headers))
