@@ -37,4 +37,5 @@ async def asked_upstream(request: web.Request, path: str, most: int = MOST_BYTES
     except TimeoutError as exc:
         raise Refusal("overloaded", "the upstream does not answer in time", retry_after_s=1) from exc
     except FAULTS as exc:
-        raise Refusal("overloaded", f"the upstream cannot be asked now: {translated(exc).code}", retry_after_s=1) from exc
+        code = translated(exc).code
+        raise Refusal("overloaded", f"the upstream cannot be asked now: {code}", retry_after_s=1) from exc
