@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--url", default=os.environ.get("FANLIGHT_URL", DEFAULT_URL), help="the service")
         command.add_argument("--api-key", default=os.environ.get("FANLIGHT_KEY"), help="key for the service")
 
-    sample = commands.add_parser("sample", help="render a short clip with cuts, text and sound")
+    sample = commands.add_parser("sample", help="write a short clip that speaks")
     sample.add_argument("path", nargs="?", type=Path, default=Path("sample.mp4"))
     sample.set_defaults(run=_sample)
 
@@ -136,14 +136,14 @@ def _config(_parsed: argparse.Namespace) -> int:
 
 
 def _sample(parsed: argparse.Namespace) -> int:
-    # The engine is a program of its own, and renders the clip.
+    # The engine is a program of its own, and has the clip.
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "engine.sample", str(parsed.path)], check=False, stderr=subprocess.PIPE
     )
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").split("\n")
         why = [line for line in said if line.strip()][-1:]
-        print(f"fanlight: {parsed.path} cannot be rendered: {''.join(why)}", file=sys.stderr)
+        print(f"fanlight: {parsed.path} cannot be written: {''.join(why)}", file=sys.stderr)
         return FAILED
     print(parsed.path)
     return WELL

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
-from config.settings import EMBEDDED, Settings, is_loopback
+from config.settings import CLOUD, EMBEDDED, Settings, is_loopback
 from service.hub.clocks import ClockLimits
 from service.hub.hub import Hub, HubLimits
 from service.hub.pump import PumpLimits
@@ -134,10 +134,10 @@ async def application(settings: Settings, place: WorkerPlace | None = None) -> A
             engine = engine_for(settings, place)
             await stack.enter_async_context(engine)
             address = Address("http://localhost/v1.3", engine.socket)
-            ready = keys.Readiness(lambda: engine.ready)
+            ready = keys.Readiness(lambda: engine.ready, "embedded")
         else:
             address = parse_address(settings.upstream)
-            ready = keys.Readiness(lambda: True)
+            ready = keys.Readiness(lambda: True, "cloud" if settings.upstream == CLOUD else "other")
         key = settings.upstream_key.get_secret_value() if settings.upstream_key is not None else None
         upstream = await stack.enter_async_context(
             HttpUpstream(

@@ -20,6 +20,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 # Operations must answer a probe that knows no key and no name.
+PUBLIC_PAGES = frozenset({"/", "/captions"})
 PUBLIC_FILES = "/static/"
 # What the embedded engine signs: addresses that carry their right, which it checks. As it
 # is on the wire, and without a dot that could lead elsewhere.
@@ -91,7 +92,7 @@ async def _admitted(guard: Guard, request: web.Request, handler: Handler) -> web
         request[CORS].update(cors_headers(origin))
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
             return preflight(request, origin)
-    if request.path == "/" or request.path.startswith(PUBLIC_FILES) or _is_presigned(request):
+    if request.path in PUBLIC_PAGES or request.path.startswith(PUBLIC_FILES) or _is_presigned(request):
         return await handler(request)
     try:
         request[TENANT] = guard.tenant(request)

@@ -15,9 +15,14 @@ from service.web.siblings import Siblings
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether the upstream can be asked, where that is known without asking it."""
+    """Whether the upstream can be asked, where that is known without asking it.
+
+    Attributes:
+        kind: ``embedded``, ``cloud`` (where each analysis costs money) or ``other``.
+    """
 
     ready: Callable[[], bool]
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,29 +9,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
-from protocol.errors import Refusal
 from service.hub.hub import Hub
 from service.hub.peers import Peers
 from service.web.connection import Connections
 from service.web.errors import json_response
 from service.web.keys import CONNECTIONS, HUB, READY, SIBLINGS
-
-
-async def front_page(request: web.Request) -> web.Response:
-    """``/``: the page on which to try it."""
-    return web.Response(status=302, headers={"Location": "/static/index.html"})
-
-
-# Every file that is served, by name: a name that is not here is never looked for.
-STATIC = {path.name: path for path in (Path(__file__).parent / "static").iterdir() if path.is_file()}
-
-
-async def static_file(request: web.Request) -> web.StreamResponse:
-    """``/static/{name}``: the page and the browser module."""
-    path = STATIC.get(request.match_info["name"])
-    if path is None:
-        raise Refusal("not_found", "there is no such file")
-    return web.FileResponse(path)
 
 
 async def livez(request: web.Request) -> web.Response:
@@ -47,7 +29,7 @@ async def readyz(request: web.Request) -> web.Response:
     state = "draining" if hub.draining else "starting" if not engine else "ok" if hub.journal.up else "store"
     body = {
         "status": state,
-        "upstream": {"ready": engine, "breaker": hub.breaker.state},
+        "upstream": {"kind": request.app[READY].kind, "ready": engine, "breaker": hub.breaker.state},
         "running": hub.running,
     }
     return json_response(body, 200 if ok else 503)

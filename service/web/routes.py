@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from service.web import dialect, exports, hls, operations, passthrough, readers, streams, websocket
+from service.web import dialect, exports, hls, operations, pages, passthrough, readers, streams, websocket
 from service.web.dialects.ai_sdk import handlers as ai_sdk
 from service.web.dialects.openai import handlers as openai
 
@@ -18,8 +18,9 @@ def add_routes(app: web.Application) -> None:
     router.add_get("/livez", operations.livez)
     router.add_get("/readyz", operations.readyz)
     router.add_get("/metrics", operations.metrics)
-    router.add_get("/", operations.front_page)
-    router.add_get("/static/{name}", operations.static_file)
+    router.add_get("/", pages.front_page)
+    router.add_get("/captions", pages.caption_bar)
+    router.add_get("/static/{name}", pages.static_file)
     router.add_post("/v1/streams", streams.start)
     router.add_get("/v1/streams", streams.listing)
     router.add_get("/v1/streams/{id}", streams.show)

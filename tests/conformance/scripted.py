@@ -10,7 +10,7 @@ from aiohttp import WSMsgType, web
 
 from protocol.errors import ANSWERS
 from protocol.wire.cursors import parse_cursor
-from service.web.operations import STATIC
+from service.web.pages import STATIC
 from tests.conformance.cases import expanded
 
 STREAM = "st_conformance0123456789ab"

@@ -35,6 +35,15 @@ def test_everything_in_it_is_found(sample_clip: Path) -> None:
     assert [(round(one.start), round(one.end)) for one in facts if isinstance(one, Silence)] == [(0, 2), (6, 8)]
 
 
+def test_the_command_writes_the_clip_that_speaks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    monkeypatch.setattr("sys.argv", ["engine.sample", str(path)])
+    assert sample.main() == 0
+    with open_media(path) as container:
+        clip = read_clip(container)
+    assert (round(clip.duration), path.stat().st_size < 1_500_000) == (13, True)
+
+
 def test_the_command_needs_a_path(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.argv", ["engine.sample"])
     assert sample.main() == 2

@@ -140,7 +140,7 @@ async def test_watch_says_that_nobody_listens_and_goes_on_trying():
     await child.wait()
 
 
-async def test_a_sample_is_rendered(tmp_path: Path):
+async def test_a_sample_is_written(tmp_path: Path):
     path = tmp_path / "sample.mp4"
     code, out, _ = await fanlight("sample", str(path))
     assert (code, out.strip()) == (0, str(path))

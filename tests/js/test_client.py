@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from service.web.operations import STATIC
+from service.web.pages import STATIC
 from tests.fakes.browser import CHROMIUM, Browser
 from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.pages import another_origin

@@ -10,6 +10,7 @@ import av
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "media"
+RENDER = "import pathlib, sys; from engine.sample import render; render(pathlib.Path(sys.argv[1]))"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def find(folder: Path) -> Clips:
             SHARED / "too-short.mp4",
         )  # fmt: skip
     path = folder / "sample.mp4"
-    subprocess.run([sys.executable, "-m", "engine.sample", str(path)], check=True, cwd=ROOT)
+    subprocess.run([sys.executable, "-c", RENDER, str(path)], check=True, cwd=ROOT)
     return Clips(
         "the rendered sample clip alone: ../shared/media is not here, so nothing is said in it",
         path, 8.0, 640, (2.0, 4.4, 6.4), ("tone of 440 hz", 2.0), 3.0, (2.0, 4.4), path,

@@ -1,0 +1,403 @@
+// The page: a video, what is found in it, and what is asked about it.
+import { address, call, ready, useKey, words } from "./api.js";
+import { $, atEnd, bytes, clock, h } from "./dom.js";
+import { CueSheet } from "./elements.js";
+import { VideoMap } from "./map.js";
+import { EXAMPLES } from "./schema.js";
+import { makeSearchable, Search } from "./search.js";
+import { Stage, Thumbnails } from "./stage.js";
+import { Talk } from "./talk.js";
+import { Timeline } from "./timeline.js";
+import { Underneath } from "./underneath.js";
+import { keepFile, keptFile, Upload } from "./upload.js";
+
+const SAMPLE = { file: "static/sample.mp4", name: "The Webb telescope, in its clean room (NASA)" };
+const IDEAS = ["Summarize this video with chapters.", "Write down what is said, with times.", "How does it look?", "How does it sound?"];
+
+const stage = new Stage({ video: $("video"), captions: $("captions"), looks: $("looks"), unseen: $("unseen") });
+const thumbnails = new Thumbnails($("video"));
+const cues = new CueSheet();
+const found = new Map();
+const now = { asset: null, sample: false, embedded: true };
+
+const seek = (seconds) => stage.seek(seconds);
+const timeline = new Timeline($("timeline"), { seek, thumbnail: (seconds) => thumbnails.at(seconds) });
+const talk = new Talk($("talk"), { seek, selected: (run) => under.show(run), embedded: () => now.embedded });
+const under = new Underneath($("underneath"), $("under"), { link: (stream) => `#${new URLSearchParams({ video: now.asset, run: stream })}` });
+const map = new VideoMap({ caption, track, until: (seconds) => timeline.until(seconds), state: mapState });
+const search = new Search({ list: $("found"), state: $("found-state"), here: everythingHere, thumbnail: (seconds) => thumbnails.at(seconds), seek, open: openAsset });
+
+// -- what is shown
+
+function show(name) {
+  for (const id of ["welcome", "sending", "studio"]) $(id).hidden = id !== name;
+  $("again").hidden = name === "welcome";
+}
+
+let noticeTimer;
+function notice(error) {
+  if (error.code === "stopped" || error.name === "AbortError") return;
+  if (error.code === "unauthenticated") return login();
+  const { happened, todo } = words(error);
+  $("notice").replaceChildren(h("strong", {}, happened), h("span", {}, todo));
+  $("notice").hidden = false;
+  clearTimeout(noticeTimer);
+  noticeTimer = setTimeout(() => ($("notice").hidden = true), 12_000);
+}
+
+const guarded = (work) => (...given) => Promise.resolve(work(...given)).catch(notice);
+
+// -- a video comes
+
+let upload = null;
+
+async function send(file, name = file.name) {
+  show("sending");
+  $("sending-name").textContent = name;
+  $("sending-retry").hidden = true;
+  $("sending-pause").hidden = file.size < 1 << 20;
+  $("sending-bar").value = 0;
+  upload = new Upload(file, (sent, all) => {
+    $("sending-bar").value = sent / all;
+    $("sending-state").textContent = sent < all ? `${bytes(sent)} of ${bytes(all)}` : "Looking at it…";
+  });
+  $("sending-retry").onclick = guarded(() => finish(file, name));
+  return finish(file, name);
+}
+
+async function finish(file, name) {
+  $("sending-retry").hidden = true;
+  $("sending-pause").textContent = "Pause";
+  try {
+    const asset = await upload.run();
+    await keepFile(asset, file);
+    await open(asset, name, file);
+    return asset;
+  } catch (error) {
+    if (error.code === "stopped") return welcome();
+    const { happened, todo } = words(error);
+    $("sending-state").textContent = `${happened} ${todo}`;
+    $("sending-retry").hidden = false;
+    if (error.code === "unauthenticated") login();
+  }
+}
+
+async function sample() {
+  const answer = await fetch(address(SAMPLE.file));
+  if (!answer.ok) throw Object.assign(new Error("The sample is not in this installation."), { code: "not_found" });
+  const file = new File([await answer.blob()], "webb.mp4", { type: "video/mp4" });
+  const known = localStorage.getItem("fanlight-sample");
+  const there = known && (await ready(known).catch(() => null));
+  now.sample = true;
+  if (there) return open(known, SAMPLE.name, file);
+  const asset = await send(file, SAMPLE.name);
+  if (asset) localStorage.setItem("fanlight-sample", asset);
+}
+
+async function openAsset(asset, name, at = 0) {
+  if (asset !== now.asset) await open(asset, name, (await keptFile(asset)) ?? (asset === localStorage.getItem("fanlight-sample") ? address(SAMPLE.file).href : null));
+  seek(at);
+}
+
+/** Everything about one video. @param {string} asset @param {string} name @param {?Blob|string} source */
+async function open(asset, name, source) {
+  now.asset = asset;
+  talk.clear();
+  cues.take({ kind: "reset" });
+  $("captions").clear();
+  found.clear();
+  timeline.clear();
+  under.show(null);
+  drawTranscript();
+  $("name").textContent = name;
+  stage.show(source, "This browser does not hold the file. Captions, times and answers are here all the same.");
+  show("studio");
+  location.replace(`#${new URLSearchParams({ video: asset })}`);
+  $("map").hidden = now.embedded;
+  $("ideas").hidden = false;
+  if (now.embedded) {
+    // Without a price; the map itself is shown whether or not the index can be had.
+    await mapIt();
+    makeSearchable(asset).catch(() => {});
+  } else mapState("", null);
+}
+
+async function mapIt() {
+  $("map").hidden = true;
+  try {
+    const stream = await map.begin(now.asset);
+    if (!stream) return;
+    $("transcript-files").replaceChildren(
+      ...["vtt", "srt"].map((kind) => h("a", { href: address(`v1/streams/${stream}/captions.${kind}`), download: `captions.${kind}` }, kind.toUpperCase())),
+    );
+  } catch (error) {
+    mapState("error", error);
+    if (error.code === "unauthenticated") login();
+  }
+}
+
+function mapState(status, error) {
+  const told = { starting: "Looking…", running: "Listening and looking…", completed: "Looked at", idle: "", "": "" }[status];
+  $("map-state").textContent = told ?? `Could not be looked at: ${words(error ?? { code: status }).happened}`;
+  $("map-state").dataset.kind = told === undefined ? "bad" : status === "completed" ? "good" : "";
+  if (status === "completed") timeline.until(Infinity);
+  if (status === "completed" && !cues.all().length) drawTranscript("No words were understood.");
+}
+
+// -- what is found
+
+function caption(message) {
+  stage.mirror(message);
+  $("captions").take(message);
+  if (!cues.take(message)) return;
+  const last = cues.all().at(-1);
+  timeline.set("speech", cues.all().map((cue) => ({ start: cue.start, end: cue.end ?? cue.start + 1, text: cue.text })));
+  if (last) timeline.until(last.end ?? last.start);
+  drawTranscript();
+}
+
+function track(id, items) {
+  found.set(id, items);
+  if (id !== "speech") timeline.set(id, items);
+  if ($("video").hidden) timeline.lasts(Math.max(timeline.duration, ...items.map((item) => item.end)));
+}
+
+const lines = new Map();
+
+function drawTranscript(nothing = "Words appear here as they are understood.") {
+  const box = $("transcript");
+  const stay = atEnd(box);
+  const all = cues.all();
+  if (!all.length) {
+    lines.clear();
+    return box.replaceChildren(h("p", { class: "none" }, nothing));
+  }
+  box.querySelector(".none")?.remove();
+  for (const [id, line] of lines) if (!cues.cues.has(id)) line.remove(), lines.delete(id);
+  all.forEach((cue, n) => {
+    let line = lines.get(cue.id);
+    if (!line) {
+      line = h("p", {}, h("button", { type: "button", class: "time" }, clock(cue.start)), h("span", { dir: "auto" }));
+      lines.set(cue.id, line);
+    }
+    line.firstChild.onclick = () => seek(cue.start);
+    line.lastChild.textContent = cue.speaker ? `${cue.speaker}: ${cue.text}` : cue.text;
+    line.classList.toggle("partial", cue.state === "partial");
+    if (box.children[n] !== line) box.insertBefore(line, box.children[n] ?? null);
+  });
+  if (stay) box.scrollTop = box.scrollHeight;
+}
+
+function everythingHere() {
+  const kinds = { texts: "on the screen", shots: "shot", moves: "movement", sounds: "sound" };
+  const rest = Object.entries(kinds).flatMap(([id, kind]) => (found.get(id) ?? []).map((item) => ({ ...item, kind })));
+  return [...cues.all().map((cue) => ({ start: cue.start, text: cue.text, kind: "said" })), ...rest].sort((one, other) => one.start - other.start);
+}
+
+function followTime() {
+  const at = $("video").currentTime;
+  timeline.at(at);
+  const saying = new Set(cues.at(at).map((cue) => cue.id));
+  for (const [id, line] of lines) {
+    if (saying.has(id) === line.hasAttribute("aria-current")) continue;
+    line.toggleAttribute("aria-current", saying.has(id));
+    if (saying.has(id) && !$("video").paused) $("transcript").scrollTop = line.offsetTop - $("transcript").offsetTop - 60;
+  }
+}
+
+// -- questions
+
+let schemaFault = null;
+
+function readSchema() {
+  if (!$("shape").open) return null;
+  try {
+    const schema = JSON.parse($("schema").value);
+    schemaFault = typeof schema === "object" && schema !== null && !Array.isArray(schema) ? null : "A schema is an object.";
+    return schema;
+  } catch (error) {
+    schemaFault = error.message;
+    return null;
+  } finally {
+    $("schema-state").textContent = schemaFault ?? "";
+    $("schema-state").classList.toggle("bad", Boolean(schemaFault));
+  }
+}
+
+async function ask(question) {
+  const schema = readSchema();
+  if (!question || ($("shape").open && schemaFault)) return;
+  $("question").value = "";
+  $("ideas").hidden = true;
+  const stream = await talk.ask(now.asset, question, schema);
+  if (stream) history.replaceState(null, "", `#${new URLSearchParams({ video: now.asset, run: stream })}`);
+}
+
+function tab(name, focus = false) {
+  for (const each of ["ask", "find"]) {
+    const chosen = each === name;
+    $(each).hidden = !chosen;
+    $(`tab-${each}`).setAttribute("aria-selected", String(chosen));
+    $(`tab-${each}`).tabIndex = chosen ? 0 : -1;
+  }
+  if (focus) $(name === "ask" ? "question" : "words").focus();
+}
+
+// -- the beginning
+
+async function welcome() {
+  map.leave();
+  talk.clear();
+  now.asset = null;
+  show("welcome");
+  history.replaceState(null, "", location.pathname);
+  const { data } = await call("GET", "v1.3/assets?page_limit=12");
+  const usable = data.filter((asset) => asset.status === "ready");
+  $("recent").hidden = !usable.length;
+  $("assets").replaceChildren(
+    ...usable.map((asset) =>
+      h("li", {}, h("button", { type: "button", onclick: guarded(() => openAsset(asset._id, asset.filename ?? asset._id)) }, h("b", {}, asset.filename ?? asset._id), h("span", { class: "quiet" }, new Date(asset.created_at).toLocaleString()))),
+    ),
+  );
+}
+
+/** What the address names: a video, and a run that somebody has started. */
+async function fromAddress() {
+  const asked = new URLSearchParams(location.hash.slice(1));
+  const run = asked.get("run");
+  const resource = run && (await call("GET", `v1/streams/${encodeURIComponent(run)}`));
+  const asset = asked.get("video") ?? resource?.request?.video?.asset_id;
+  if (!asset) return welcome();
+  const { filename } = await ready(asset);
+  await openAsset(asset, asset === localStorage.getItem("fanlight-sample") ? SAMPLE.name : (filename ?? asset));
+  if (!resource) return;
+  $("ideas").hidden = true;
+  history.replaceState(null, "", `#${asked}`);
+  talk.join(run, resource.request);
+}
+
+async function begin() {
+  const state = await fetch(address("readyz")).then((answer) => answer.json()).catch(() => null);
+  now.embedded = state?.upstream?.kind !== "cloud" && state?.upstream?.kind !== "other";
+  $("upstream").textContent = { cloud: "TwelveLabs cloud: each analysis costs money", other: "A server of your own answers" }[state?.upstream?.kind] ?? "Embedded engine: no key, no network, no cost";
+  await fromAddress().catch(async (error) => {
+    notice(error);
+    if (error.code !== "unauthenticated") await welcome().catch(notice);
+  });
+}
+
+// -- keys
+
+const KEYS = { "Space": "play and pause", "← →": "5 seconds back and on", "J L": "10 seconds back and on", "F": "full screen", "C": "how captions look", "/": "ask", "S": "search", "T": "dark or light", "?": "these keys" };
+const DO = {
+  " ": () => stage.toggle(),
+  k: () => stage.toggle(),
+  ArrowLeft: () => seek($("video").currentTime - 5),
+  ArrowRight: () => seek($("video").currentTime + 5),
+  j: () => seek($("video").currentTime - 10),
+  l: () => seek($("video").currentTime + 10),
+  f: () => (document.fullscreenElement ? document.exitFullscreen() : $("picture").requestFullscreen()),
+  c: () => $("look").click(),
+  "/": () => tab("ask", true),
+  s: () => tab("find", true),
+  t: () => $("theme").click(),
+  "?": () => $("keys").showModal(),
+};
+
+document.addEventListener("keydown", (event) => {
+  const { target } = event;
+  if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, textarea, select, dialog")) return;
+  // Where a button, a tab or the player takes the key itself, it is not ours.
+  if (event.key === " " && target.closest("button, summary, a, video")) return;
+  if (event.key.startsWith("Arrow") && target.closest("[role=tablist], [role=log], .tree, video, .talk")) return;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (!(key in DO) || ($("studio").hidden && key !== "?" && key !== "t")) return;
+  event.preventDefault();
+  DO[key]();
+});
+
+function theme(name) {
+  if (name) document.documentElement.dataset.theme = name;
+}
+
+function login() {
+  if (!$("login").open) $("login").showModal();
+}
+
+// -- wiring
+
+$("choose").onclick = () => $("file").click();
+$("file").onchange = guarded(() => $("file").files[0] && ((now.sample = false), send($("file").files[0])));
+$("sample").onclick = guarded(sample);
+$("again").onclick = guarded(welcome);
+$("map").onclick = guarded(mapIt);
+$("sending-stop").onclick = () => upload?.stop();
+$("sending-pause").onclick = () => {
+  const paused = !upload.paused;
+  $("sending-pause").textContent = paused ? "Go on" : "Pause";
+  paused ? upload.pause() : upload.resume();
+};
+for (const kind of ["dragover", "dragleave", "drop"])
+  document.addEventListener(kind, (event) => {
+    event.preventDefault();
+    $("drop").classList.toggle("over", kind === "dragover");
+    const [file] = (kind === "drop" && event.dataTransfer?.files) || [];
+    if (file) guarded(send)(file);
+  });
+$("look").onclick = () => {
+  $("looks").hidden = !$("looks").hidden;
+  $("look").setAttribute("aria-expanded", String(!$("looks").hidden));
+};
+for (const kind of ["timeupdate", "seeking", "loadedmetadata"]) $("video").addEventListener(kind, followTime);
+$("video").addEventListener("durationchange", () => Number.isFinite($("video").duration) && timeline.lasts($("video").duration));
+$("video").addEventListener("loadeddata", () => thumbnails.work());
+$("form").onsubmit = (event) => {
+  event.preventDefault();
+  guarded(ask)($("question").value.trim());
+};
+$("question").onkeydown = (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  $("form").requestSubmit();
+};
+$("schema").oninput = readSchema;
+$("shape").ontoggle = readSchema;
+for (const name of Object.keys(EXAMPLES)) $("examples").append(h("option", {}, name));
+$("examples").onchange = () => {
+  $("schema").value = JSON.stringify(EXAMPLES[$("examples").value], null, 2);
+  readSchema();
+};
+$("examples").onchange();
+$("ideas").append(...IDEAS.map((idea) => h("button", { type: "button", onclick: guarded(() => ask(idea)) }, idea)));
+$("search").onsubmit = (event) => {
+  event.preventDefault();
+  if ($("words").value.trim()) guarded(() => search.run($("words").value.trim()))();
+};
+for (const name of ["ask", "find"]) {
+  $(`tab-${name}`).onclick = () => tab(name);
+  $(`tab-${name}`).onkeydown = (event) => {
+    if (!["ArrowLeft", "ArrowRight"].includes(event.key)) return;
+    const other = name === "ask" ? "find" : "ask";
+    tab(other);
+    $(`tab-${other}`).focus();
+  };
+}
+$("help").onclick = () => $("keys").showModal();
+for (const [key, does] of Object.entries(KEYS)) $("keys").querySelector("dl").append(h("dt", {}, ...key.split(" ").flatMap((each) => [h("kbd", {}, each), " "])), h("dd", {}, does));
+$("theme").onclick = () => {
+  const dark = (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  theme(dark ? "light" : "dark");
+  localStorage.setItem("fanlight-theme", dark ? "light" : "dark");
+};
+theme(localStorage.getItem("fanlight-theme"));
+$("login-form").onsubmit = (event) => {
+  event.preventDefault();
+  useKey($("key").value.trim());
+  call("GET", "v1/streams?limit=1").then(
+    () => ($("login").close(), begin()),
+    (error) => ($("login-state").textContent = words(error).happened),
+  );
+};
+window.addEventListener("hashchange", guarded(fromAddress));
+
+begin();

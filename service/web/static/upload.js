@@ -1,0 +1,140 @@
+// Files on their way to the service: small ones in one piece, large ones in a session of chunks that can pause.
+import { access, address, call, ready } from "./api.js";
+import { FanlightError } from "./fanlight.js";
+
+const CHUNKED_FROM = 8 << 20;
+const TRIES = 4;
+const REPORT_EVERY = 8;
+
+/** One upload: `run()` gives the asset's id; `pause`, `resume` and `stop` at any time; `run()` again goes on. */
+export class Upload {
+  /** @param {File} file @param {(sent: number, all: number) => void} progress */
+  constructor(file, progress) {
+    this.file = file;
+    this.progress = progress;
+    this.session = null;
+    this.done = new Set();
+    this.control = new AbortController();
+    this.paused = false;
+    this.wake = () => {};
+  }
+
+  get chunked() {
+    return this.file.size > CHUNKED_FROM;
+  }
+
+  pause() {
+    this.paused = true;
+    this.control.abort(new FanlightError("paused"));
+  }
+
+  resume() {
+    this.paused = false;
+    this.wake();
+  }
+
+  stop() {
+    this.stopped = true;
+    this.control.abort(new FanlightError("stopped", "The upload was stopped."));
+    this.wake();
+  }
+
+  async run() {
+    for (;;) {
+      if (this.stopped) throw new FanlightError("stopped", "The upload was stopped.");
+      this.control = new AbortController();
+      try {
+        const id = await (this.chunked ? this.chunks() : this.whole());
+        return (await ready(id, this.control.signal))._id;
+      } catch (error) {
+        if (!this.paused || this.stopped) throw error;
+        await new Promise((resolve) => (this.wake = resolve));
+      }
+    }
+  }
+
+  async whole() {
+    const form = new FormData();
+    form.append("method", "direct");
+    form.append("filename", this.file.name);
+    form.append("file", this.file);
+    return JSON.parse(await this.send("POST", address("v1.3/assets"), form, 0))._id;
+  }
+
+  async chunks() {
+    const type = this.file.type.startsWith("audio/") ? "audio" : "video";
+    const begin = { filename: this.file.name, type, total_size: this.file.size };
+    const session = (this.session ??= await call("POST", "v1.3/assets/multipart-uploads", begin, this.control.signal));
+    const path = `v1.3/assets/multipart-uploads/${session.upload_id}`;
+    const urls = new Map(session.upload_urls.map((each) => [each.chunk_index, each.url]));
+    let proofs = [];
+    for (let index = 1; index <= session.total_chunks; index++) {
+      if (this.done.has(index)) continue;
+      if (!urls.has(index)) {
+        const more = await call("POST", `${path}/presigned-urls`, { start: index, count: 20 }, this.control.signal);
+        for (const each of more.upload_urls) urls.set(each.chunk_index, each.url);
+      }
+      const from = (index - 1) * session.chunk_size;
+      const piece = this.file.slice(from, Math.min(this.file.size, from + session.chunk_size));
+      const proof = await this.patiently(() => this.send("PUT", new URL(urls.get(index)), piece, from));
+      proofs.push({ chunk_index: index, proof, proof_type: "etag", chunk_size: piece.size });
+      if (proofs.length < REPORT_EVERY && index < session.total_chunks) continue;
+      await call("POST", path, { completed_chunks: proofs }, this.control.signal);
+      for (const each of proofs) this.done.add(each.chunk_index);
+      proofs = [];
+    }
+    return session.asset_id;
+  }
+
+  /** A chunk is tried again by itself: a network that comes and goes is no failure. */
+  async patiently(attempt) {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await attempt();
+      } catch (error) {
+        if (this.control.signal.aborted || tries === TRIES || error.code !== "unreachable") throw error;
+        await new Promise((resolve) => setTimeout(resolve, 500 * 2 ** tries));
+      }
+    }
+  }
+
+  /** One request that tells how far it is, which fetch cannot; gives the answer's text, or the ETag of a chunk. */
+  send(method, url, body, before) {
+    return new Promise((resolve, reject) => {
+      const request = new XMLHttpRequest();
+      const { key } = access();
+      request.open(method, url);
+      if (key && method === "POST") request.setRequestHeader("x-api-key", key);
+      request.upload.onprogress = (event) => this.progress(Math.min(this.file.size, before + event.loaded), this.file.size);
+      request.onload = () => {
+        if (request.status < 300) return resolve(method === "PUT" ? request.getResponseHeader("ETag") : request.responseText);
+        let told = null;
+        try {
+          told = JSON.parse(request.responseText);
+        } catch {
+          // a page of a proxy, whose status says enough
+        }
+        reject(new FanlightError(told?.code ?? `http_${request.status}`, told?.message ?? `HTTP ${request.status}`));
+      };
+      request.onerror = () => reject(new FanlightError("unreachable", "The connection broke while the file was sent."));
+      request.onabort = () => reject(this.control.signal.reason);
+      this.control.signal.addEventListener("abort", () => request.abort(), { once: true });
+      request.send(body);
+    });
+  }
+}
+
+const CACHE = "fanlight-videos";
+const MOST_KEPT = 500 << 20;
+
+/** Keep a file in this browser, so that another tab can show it, too: the service gives no files back. */
+export async function keepFile(id, file) {
+  if (globalThis.caches && file.size <= MOST_KEPT)
+    await (await caches.open(CACHE)).put(`/${id}`, new Response(file, { headers: { "Content-Type": file.type || "video/mp4" } })).catch(() => {});
+}
+
+/** @returns {Promise<?Blob>} */
+export async function keptFile(id) {
+  const found = await globalThis.caches?.match(`/${id}`, { cacheName: CACHE }).catch(() => null);
+  return found ? found.blob() : null;
+}
