@@ -6,10 +6,10 @@ import { withTimes } from "./elements.js";
 const SOURCES = [
   ["heard", /\b(voice|says|speech|said|words?)\b/i],
   ["read", /\b(on the screen|reads|written|text)\b/i],
-  ["measured", /\b(sound|silent|silence|tone|loud|dB|decibels?)\b/i],
+  ["measured", /\b(sound(?! track)|silent|silence|tone|loud|dB|decibels?)\b/i],
   ["seen", /\b(picture|shot|cut|moves|motion|dark|bright|lit|colours?)\b/i],
 ];
-export const LEGEND = { heard: ["heard", "--speech"], read: ["read on the screen", "--texts"], measured: ["measured in the sound", "--sounds"], seen: ["seen", "--shots"] };
+const LEGEND = { heard: "heard", read: "read on the screen", measured: "measured in the sound", seen: "seen in the picture" };
 
 function sourceOf(sentence) {
   return SOURCES.find(([, words]) => words.test(sentence))?.[0];
@@ -67,11 +67,7 @@ export class AnswerText {
   }
 
   legend() {
-    return h("p", { class: "sources" }, ...[...this.sources].map((source) => {
-      const [words, colour] = LEGEND[source];
-      const dash = h("i");
-      dash.style.background = `var(${colour})`;
-      return h("span", {}, dash, words);
-    }));
+    const named = Object.keys(LEGEND).filter((source) => this.sources.has(source));
+    return h("p", { class: "sources" }, ...named.map((source) => h("span", { data: { source } }, h("i"), LEGEND[source])));
   }
 }

@@ -9,7 +9,7 @@ const string = { type: "string" };
 export const EXAMPLES = {
   Chapters: object({ title: string, chapters: list(object({ start: number, end: number, title: string, summary: string })) }),
   Captions: object({ language: string, segments: list(object({ start: number, end: number, text: string })) }, ["segments"]),
-  "A rule that fails": object({ duration: number, scenes: list(object({ start: number, end: { type: "number", maximum: 6 }, description: string })) }),
+  Overview: object({ summary: string, keywords: list(string), number_of_scenes: { type: "integer" }, scenes: list(object({ start: number, end: number, description: string })) }),
 };
 
 const MOST_NODES = 1500;

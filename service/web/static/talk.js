@@ -1,8 +1,8 @@
 // Questions about a video and their answers, each of which is a run that others can watch.
-import { access, words } from "./api.js";
+import { access, call, words } from "./api.js";
 import { AnswerText } from "./answer.js";
 import { atEnd, h } from "./dom.js";
-import { cancel, start } from "./fanlight.js";
+import { cancel, FanlightError, start } from "./fanlight.js";
 import { Run } from "./run.js";
 import { LiveObject, verdict } from "./schema.js";
 
@@ -28,6 +28,7 @@ export class Talk {
     const request = { prompt: this.prompt(question), video: { type: "asset_id", asset_id: asset } };
     if (schema) request.response_format = { type: "json_schema", json_schema: schema };
     const turn = this.turn(question, schema, () => this.ask(asset, question, schema));
+    turn.request = request;
     try {
       const stream = await start(request, access());
       this.follow(turn, stream);
@@ -132,8 +133,18 @@ export class Talk {
     if (turn.shown?.sources.size) turn.body.append(turn.shown.legend());
     const badly = !["completed", "length"].includes(message.status);
     if (badly) this.bad(turn, message.error ?? { code: message.status, message: ENDED[message.status] });
+    if (message.error?.code === "upstream_refused") this.why(turn, message.error.upstream_status);
     const tokens = message.usage?.output_tokens;
     this.foot(turn, h("span", { class: badly ? "bad" : "good" }, ENDED[message.status] ?? message.status), tokens ? `${tokens} tokens` : null, badly ? this.again(turn) : null);
+  }
+
+  /** The ending says that the upstream refused; the same call in its own dialect says why. It costs nothing here. */
+  async why(turn, status) {
+    if (!this.on.embedded() || !turn.request || !(status >= 400 && status < 500)) return;
+    const error = await call("POST", "v1.3/analyze", { ...turn.request, stream: false }).catch((error) => error);
+    if (!(error instanceof FanlightError)) return;
+    turn.body.querySelector(".ended-badly")?.remove();
+    this.bad(turn, error);
   }
 
   again(turn) {

@@ -97,7 +97,7 @@ export class Timeline {
   block(item, key, label, pictures) {
     const title = `${label}, ${clock(item.start)}${item.text ? `: ${item.text}` : ""}`;
     const button = h("button", { type: "button", title, "aria-label": title, data: { key } });
-    if (pictures) button.append(this.on.thumbnail((item.start + (item.end ?? item.start)) / 2));
+    button.append(pictures ? this.on.thumbnail((item.start + (item.end ?? item.start)) / 2) : item.text);
     button.onclick = () => this.on.seek(item.start);
     return button;
   }
