@@ -449,9 +449,14 @@ class Hub:
         Raises:
             Refusal: ``shared``, where others started it too.
         """
-        if stream.run.ending is None and stream.terms.starters > 1 and not force:
+        if stream.run.ending is None and stream.terms.starters > 1 and not force and not self._is_stopping(stream):
             raise Refusal("shared", "others started this stream too; force cancels it for all")
         self.stop(stream, "cancelled")
+
+    def _is_stopping(self, stream: Stream) -> bool:
+        """Whether a stream here was told to end, and has not yet."""
+        record = self._running.get(stream)
+        return record is not None and record.task is not None and record.task.cancelling() > 0
 
     def stop(self, stream: Stream, code: str) -> None:
         """End a stream that runs here; any other is left as it is."""
