@@ -70,10 +70,7 @@ class Reader extends HTMLElement {
     this.control = null;
     this.shadow = this.attachShadow({ mode: "open" });
     this.shadow.adoptedStyleSheets = [/** @type {typeof Reader} */ (this.constructor).css];
-    this.build();
   }
-
-  build() {}
 
   connectedCallback() {
     this.restart();
@@ -132,7 +129,8 @@ class Reader extends HTMLElement {
   /** @param {string} stream @param {Record<string, any>} options */
   async follow(stream, options) {
     const { view } = /** @type {typeof Reader} */ (this.constructor);
-    for await (const message of watch(stream, { ...options, view: this.getAttribute("view") ?? view })) {
+    const wanted = /** @type {any} */ (this.getAttribute("view") ?? view);
+    for await (const message of watch(stream, { ...options, view: wanted })) {
       if (message.kind === "attached") this.state(message.status);
       if (message.kind === "lost") this.state("connecting");
       this.take(message);
@@ -172,7 +170,7 @@ export class FanlightCaptions extends Reader {
   static css = sheet(`
     :host { display: block; container-type: inline-size; pointer-events: none; }
     :host([hidden]) { display: none; }
-    :host(:not([mode="bar"])) { position: absolute; inset-inline: 4%; inset-block-end: 8%; }
+    :host(:not([mode="bar"])) { position: absolute; inset-inline: 4%; inset-block-end: max(8%, 4.6rem); }
     :host([mode="overlay"][place="top"]) { inset-block: 5% auto; }
     .box { display: flex; flex-direction: column; justify-content: flex-end; align-items: center; overflow: hidden;
       max-block-size: calc(var(--fanlight-lines, 2) * 1.4em);
@@ -184,7 +182,8 @@ export class FanlightCaptions extends Reader {
     p { margin: 0; flex: none; }
   `);
 
-  build() {
+  constructor() {
+    super();
     this.sheet = new CueSheet();
     this.box = document.createElement("div");
     this.box.part.add("box");
@@ -280,7 +279,8 @@ export class FanlightAnswer extends Reader {
       padding: 0; cursor: pointer; text-decoration: underline dotted; text-underline-offset: .2em; }
   `);
 
-  build() {
+  constructor() {
+    super();
     this.text = document.createElement("div");
     this.text.part.add("text");
     this.text.className = "text";

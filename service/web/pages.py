@@ -9,6 +9,7 @@ from pathlib import Path
 from aiohttp import web
 
 from protocol.errors import Refusal
+from service.web.keys import CORS
 
 FOLDER = Path(__file__).parent / "static"
 # Nothing from elsewhere, nothing inline; videos that a tab holds are blobs.
@@ -38,8 +39,9 @@ class Asset:
 
     def answer(self, request: web.Request) -> web.Response:
         """The file, packed where the caller takes that; 304 where it has it already."""
-        headers = {"ETag": self.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
-        headers["X-Content-Type-Options"] = "nosniff"
+        # What every answer carries is put on last, and it may say Vary, too.
+        request[CORS]["Vary"] = "Accept-Encoding, Origin"
+        headers = {"ETag": self.tag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
         if self.tag in request.headers.get("If-None-Match", ""):
             return web.Response(status=304, headers=headers)
         if self.content_type == "text/html":

@@ -159,9 +159,20 @@ async def test_the_types_are_those_of_the_comments_and_hold(project: Path, tmp_p
         npm_install(home, "typescript@5", "react@19", "@types/react@19")
     (project / "typed.mts").write_text(TYPED)
     await run(project / "node_modules" / ".bin" / "tsc", *STRICT, "typed.mts", cwd=project)
-    sources = ["fanlight.js", "react.js", "--outDir", "made", "--strict", "--target", "es2022", "--module", "nodenext"]
+    sources = [
+        "fanlight.js",
+        "react.js",
+        "elements.js",
+        "--outDir",
+        "made",
+        "--strict",
+        "--target",
+        "es2022",
+        "--module",
+        "nodenext",
+    ]
     await run(tmp_path / "js" / "node_modules" / ".bin" / "tsc", *COMMENTS, *sources, cwd=tmp_path / "js")
-    for name in ("fanlight.d.ts", "react.d.ts"):
+    for name in ("fanlight.d.ts", "react.d.ts", "elements.d.ts"):
         assert (tmp_path / "js" / "made" / name).read_text() == (PACKAGE / name).read_text(), (
             f"clients/js/{name} is old"
         )

@@ -11,6 +11,9 @@ const LANGUAGES = {
 };
 const EVERY_MS = 2000;
 
+/** How many read a stream, in whichever view. */
+const readers = (resource) => Object.values(resource.subscribers).reduce((sum, count) => sum + count, 0);
+
 export class Underneath {
   /** @param {HTMLDetailsElement} details @param {HTMLElement} box @param {{link: (stream: string) => string}} on */
   constructor(details, box, on) {
@@ -37,7 +40,7 @@ export class Underneath {
     const { stream } = this.run;
     this.resource = await call("GET", `v1/streams/${stream}`).catch(() => this.resource);
     this.draw();
-    if (this.resource?.ended_at == null || this.resource.subscribers) this.timer = setTimeout(() => this.tick(), EVERY_MS);
+    if (this.resource?.ended_at == null || readers(this.resource)) this.timer = setTimeout(() => this.tick(), EVERY_MS);
   }
 
   redraw() {
@@ -52,7 +55,7 @@ export class Underneath {
       Cursor: facts.cursor ?? "none yet",
       Joined: { snapshot: "from the beginning", suffix: "behind the cursor", live: "at the end" }[facts.mode] ?? "not yet",
       Resumed: facts.resumed.length ? facts.resumed.map(({ at, mode }) => `at ${at} (${mode})`).join(", ") : "never",
-      "Readers of this run": String(this.resource?.subscribers ?? "…"),
+      "Readers of this run": this.resource ? String(readers(this.resource)) : "…",
       Ending: end ? `${end.status}${end.error ? `, ${end.error.code}` : ""}` : "not yet",
       Verdict: !end?.validation ? "no schema" : end.validation.valid ? "valid" : `${end.validation.error_count} violations`,
       "SHA-256": end?.sha256 ?? "at the end",
