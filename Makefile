@@ -22,7 +22,7 @@ fuzz: $(VENV)/.dev
 
 # The weights for meaning: 84 MB fetched, 91 MB kept in the user's data home.
 meaning: $(VENV)/.run
-	@$(BIN)/python scripts/meaning
+	@$(BIN)/fanlight models fetch meaning
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -38,6 +38,8 @@ $(BIN)/python:
 # Warnings of the build are for those who package, not for those who run.
 $(VENV)/.run: pyproject.toml setup.py service/hub/send_row.c | $(BIN)/python
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	@# Without a network everything but speech works, and the start line says so.
+	@$(BIN)/fanlight models fetch speech || true
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.run

@@ -32,9 +32,15 @@ def default_data_dir() -> Path:
     return Path(home) / "fanlight"
 
 
-def default_meaning_dir() -> Path:
-    """Where ``make meaning`` puts the weights: in the user's data home, whatever ``data_dir`` is."""
-    return default_data_dir() / "meaning"
+def weights_home() -> Path:
+    """Where ``fanlight models`` keeps weights, a directory for each: the user's data home, whatever ``data_dir`` is."""
+    return default_data_dir()
+
+
+def _fetched(name: str) -> Path | None:
+    """The directory of weights that were fetched, where they were."""
+    directory = weights_home() / name
+    return directory if directory.is_dir() else None
 
 
 class Settings(BaseSettings):
@@ -65,15 +71,15 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default_factory=default_data_dir, description="where the embedded engine keeps its files")
     engine_workers: int = Field(2, ge=1, le=64, description="analyses that the embedded engine runs at once")
     engine_recognisers: int | None = Field(
-        None, ge=1, le=64, description="utterances of one analysis read at once; unset: one a core, at most 8"
+        None, ge=1, le=64, description="cores that speech of one analysis is read with; unset: all, at most 8"
     )
     engine_whisper: Path | None = Field(
-        None, description="directory of a CTranslate2 Whisper model, which then reads speech (extra whisper)"
+        None, description="directory of another CTranslate2 Whisper model; unset: what `fanlight models` fetched"
     )
     engine_max_bytes: Count = Field(100 << 30, description="media and uploads that the embedded engine keeps in all")
     engine_private_urls: bool = Field(False, description="let the embedded engine fetch from private addresses")
     meaning: Path | None = Field(
-        None, description="the embedded engine's weights for meaning; unset: where `make meaning` puts them"
+        None, description="the embedded engine's weights for meaning; unset: what `fanlight models` fetched"
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
@@ -170,7 +176,9 @@ class Settings(BaseSettings):
     @classmethod
     def _is_directory(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_dir():
-            raise ValueError(f"FANLIGHT_MEANING names {value}, which is not a directory; `make meaning` makes one")
+            raise ValueError(
+                f"FANLIGHT_MEANING names {value}, which is not a directory; `fanlight models fetch meaning` makes one"
+            )
         return value
 
     @property
@@ -178,7 +186,12 @@ class Settings(BaseSettings):
         """The directory of the weights for meaning; None where there are none."""
         if self.meaning is not None:
             return self.meaning
-        return default_meaning_dir() if default_meaning_dir().is_dir() else None
+        return _fetched("meaning")
+
+    @property
+    def speech(self) -> Path | None:
+        """The directory of the model that hears; None where there is none."""
+        return self.engine_whisper or _fetched("speech")
 
     @field_validator("upstream_key", mode="before")
     @classmethod
@@ -239,7 +252,8 @@ class Settings(BaseSettings):
     def upstream_in_words(self) -> str:
         """For the start line: which upstream is used, and what it costs."""
         if self.upstream == EMBEDDED:
-            return "the embedded engine on this machine: no key, no network, no cost"
+            deaf = "" if self.speech else "; it hears no words until `fanlight models fetch speech` was run"
+            return f"the embedded engine on this machine: no key, no network, no cost{deaf}"
         if self.upstream == CLOUD:
             return f"the TwelveLabs cloud at {CLOUD}: every analysis costs money"
         return f"the server at {self.upstream}"

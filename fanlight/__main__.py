@@ -107,6 +107,11 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--url", default=os.environ.get("FANLIGHT_URL", DEFAULT_URL), help="the service")
         command.add_argument("--api-key", default=os.environ.get("FANLIGHT_KEY"), help="key for the service")
 
+    models = commands.add_parser("models", help="list, fetch, check or remove the engine's weights")
+    models.add_argument("what", nargs="?", default="list", choices=["list", "fetch", "check", "remove"])
+    models.add_argument("name", nargs="?", help="speech or meaning; all of them where it is left out")
+    models.set_defaults(run=_models)
+
     sample = commands.add_parser("sample", help="write a short clip that speaks")
     sample.add_argument("path", nargs="?", type=Path, default=Path("sample.mp4"))
     sample.set_defaults(run=_sample)
@@ -133,6 +138,14 @@ def _config(_parsed: argparse.Namespace) -> int:
         return USAGE
     print(_pretty(settings.shown()))
     return WELL
+
+
+def _models(parsed: argparse.Namespace) -> int:
+    from config.settings import weights_home
+
+    # The engine is a program of its own, and knows its weights.
+    words = [sys.executable, "-m", "engine.models", "--home", str(weights_home()), parsed.what]
+    return subprocess.run([*words, *([parsed.name] if parsed.name else [])], check=False).returncode  # noqa: S603
 
 
 def _sample(parsed: argparse.Namespace) -> int:

@@ -84,9 +84,9 @@ def embedded_engine(settings: Settings) -> EmbeddedEngine:
     if settings.engine_private_urls:
         arguments.append("--allow-private-urls")
     if settings.engine_recognisers is not None:
-        arguments += ["--recognisers", str(settings.engine_recognisers)]
-    if settings.engine_whisper is not None:
-        arguments += ["--whisper", str(settings.engine_whisper)]
+        arguments += ["--threads", str(settings.engine_recognisers)]
+    if settings.speech is not None:
+        arguments += ["--whisper", str(settings.speech)]
     if settings.weights:
         arguments += ["--meaning", str(settings.weights)]
     return EmbeddedEngine(settings.data_dir, arguments)

@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "fanlight.__main__": PROTOCOL | {"fanlight", "service", "config"},
 }
 # The engine's rooms. What none of them knows stands on ground that all of them may.
-GROUND = {"engine.errors"}
+GROUND = {"engine.errors", "engine.weights"}
 FACTS = GROUND | {"engine.facts"}
 SENTENCES = FACTS | {"engine.sentences"}
 RECOGNISE = FACTS | {"engine.confine", "engine.recognise"}
@@ -43,6 +43,8 @@ WORK = TELL | {"engine.store", "engine.work"}
 ROOMS = {
     "engine.errors": set[str](),
     "engine.senses": set[str](),
+    "engine.weights": set[str](),
+    "engine.models": {"engine.weights"},
     "engine.confine": set[str](),
     "engine.sample": set[str](),
     "engine.facts": GROUND,

@@ -106,7 +106,7 @@ class SearchRoutes:
             raise ApiError(
                 "search_option_not_supported",
                 "This engine was started without weights, so it finds words by their form, not by their meaning;"
-                " `make meaning` fetches them, and the next start finds them.",
+                " `fanlight models fetch meaning` fetches them, and the next start finds them.",
             )
 
     async def _refuse_entity(self, ident: str) -> None:

@@ -1,6 +1,6 @@
 """What is said: the near end of the pipe to ``engine.recognise.listener``.
 
-Ears are made only where the speech packages are installed (``engine.senses``).
+Ears are made only where there is a model to hear with (``engine.senses``).
 """
 
 from collections.abc import Sequence

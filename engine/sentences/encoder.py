@@ -28,7 +28,7 @@ class Encoder:
 
     @classmethod
     def load(cls, directory: Path) -> "Encoder":
-        """Map the weights of a directory that ``engine.sentences.weights.check`` has approved."""
+        """Map the weights of a directory that ``engine.weights.MEANING`` has approved."""
         return cls(WordPiece.load(directory / VOCABULARY), Bert(read_safetensors(directory / TENSORS), HEADS))
 
     def encode(self, texts: Sequence[str]) -> Matrix:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 WHY = (
     "This engine was started without weights for embeddings, and gives no numbers in their place:"
-    " `make meaning` fetches them (all-MiniLM-L6-v2, 91 MB), and the next start finds them."
+    " `fanlight models fetch meaning` fetches them (all-MiniLM-L6-v2, 91 MB), and the next start finds them."
     " Vectors of marengo3.0 are made by the TwelveLabs cloud only."
 )
 
@@ -35,7 +35,7 @@ class Meaning:
     """Make vectors of texts, if there are weights.
 
     Args:
-        weights: a directory that ``engine.sentences.weights.check`` has approved; None for words only.
+        weights: a directory that ``engine.weights.MEANING`` has approved; None for words only.
     """
 
     def __init__(self, weights: Path | None) -> None:

@@ -204,7 +204,7 @@ def title_of(section: Section, utterances: Sequence[Utterance]) -> str:
     """Return a few words that tell a section apart from others: what is said, else how it looks."""
     words = " ".join(one.text for one in utterances if one.understood).split()
     if words:
-        return capital(" ".join(words[:7])) + ("…" if len(words) > 7 else "")
+        return capital(" ".join(words[:7]).rstrip(",.;:")) + ("…" if len(words) > 7 else "")
     if section.shots:
         look = mean_look(section.shots)
         motion = motion_word(weighed(section.shots, lambda shot: shot.motion))

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from engine.errors import ApiError, invalid
 from engine.facts.intent import Intent
 from engine.facts.timeline import Timeline
-from engine.senses import missing_package, missing_reader, not_installed
+from engine.senses import missing_reader, not_installed, speech_lack
 from engine.tell.schema_rules import Schema, check_schema, kinds_of, merged, resolve
 from engine.tell.values import Shape, json_text
 from engine.tell.vocabulary import CLIP, SOURCES, Concept, Needs, Scope, Source, find_concept, find_sources, normalised
@@ -425,8 +425,8 @@ def check_fillable(intent: Intent, schema: Schema) -> None:
     """
     check_schema(schema)
     lacking = {}
-    if package := missing_package():
-        lacking["speech"] = not_installed(package)
+    if lack := speech_lack():
+        lacking["speech"] = lack
     if package := missing_reader():
         lacking["on_screen_text"] = not_installed(package, "ocr")
     plan(schema, intent, lacking)

@@ -142,7 +142,7 @@ def _title(scope: Scope) -> str:
     words = " ".join(one.text for one in timeline.utterances() if one.understood).split()
     about = phrases.counted(len(list(timeline.scenes())), "shot") if timeline.clip.has_picture else "Recording"
     about += f" in {phrases.length(timeline.clip.duration)}"
-    return f"{about}: “{phrases.capital(' '.join(words[:7]))}”" if words else about
+    return f"{about}: “{phrases.capital(' '.join(words[:7]).rstrip(',.;:'))}”" if words else about
 
 
 def _told(scope: Scope) -> Iterator[str]:

@@ -20,20 +20,21 @@ from engine.errors import ApiError
 from engine.facts.job import from_line
 from engine.recognise.sight import Eyes
 from engine.recognise.speech import Ears
-from engine.senses import Senses, missing_package, missing_reader
+from engine.senses import Senses, hear_with, missing_reader, speech_lack
 from engine.worker.wire import Wire
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="engine.worker")
     parser.add_argument("--senses", action="store_true", help="warm the recognisers up")
-    parser.add_argument("--recognisers", type=int, default=1, help="utterances read at once")
+    parser.add_argument("--threads", type=int, default=1, help="cores that one model reads with")
     parser.add_argument("--whisper", type=Path, help="directory of a CTranslate2 Whisper model")
     options = parser.parse_args()
-    senses = Senses(options.recognisers, options.whisper)
+    senses = Senses(options.threads, options.whisper)
+    hear_with(options.whisper)
     confine.be_nice()
     wire = Wire(_own_stdout())
-    ears = Ears(senses.arguments()) if options.senses and not missing_package() else None
+    ears = Ears(senses.arguments()) if options.senses and not speech_lack() else None
     eyes = Eyes() if options.senses and not missing_reader() else None
     # Slow imports: before there is a job, and after the companions were started, which warm up meanwhile.
     from engine.worker.jobs import OPEN_CPU_S, Means, do

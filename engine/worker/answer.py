@@ -15,7 +15,7 @@ from engine.measure.examine import Damage, Order, examine
 from engine.measure.media import check_limits, open_media, read_clip
 from engine.recognise.sight import Eyes
 from engine.recognise.speech import Ears
-from engine.senses import missing_package, missing_reader, not_installed
+from engine.senses import missing_reader, not_installed, speech_lack
 from engine.tell.narrate import NEEDS, narrate
 from engine.tell.phrases import MODEL
 from engine.tell.retrieval import encode_for
@@ -110,8 +110,7 @@ def examinations_of(clip: Clip, needs: frozenset[str]) -> Examinations:
 def _speech_lack(clip: Clip) -> str:
     if not clip.has_sound:
         return "the file has no sound track"
-    package = missing_package()
-    return not_installed(package) if package else ""
+    return speech_lack()
 
 
 def _text_lack(clip: Clip) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from config.settings import default_meaning_dir
+from config.settings import weights_home
 from engine import sample
 from engine.facts.facts import (
     KINDS,
@@ -49,9 +49,17 @@ def shared_clip(name: str) -> Path:
 
 def true_weights() -> Path:
     """Return the directory of the sentence model's weights; skips, saying so, where they are not."""
-    path = default_meaning_dir()
+    path = weights_home() / "meaning"
     if not path.is_dir():
-        pytest.skip("the weights for meaning are not on this machine: `make meaning` fetches them")
+        pytest.skip("the weights for meaning are not on this machine: `fanlight models fetch meaning` fetches them")
+    return path
+
+
+def speech_model() -> Path:
+    """Return the directory of the model that hears; skips, saying so, where it is not."""
+    path = weights_home() / "speech"
+    if not path.is_dir():
+        pytest.skip("the speech model is not on this machine: `fanlight models fetch speech` fetches it")
     return path
 
 

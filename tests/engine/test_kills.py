@@ -28,7 +28,8 @@ from typing import Any
 
 import pytest
 
-from engine.senses import missing_package, missing_reader
+from config.settings import weights_home
+from engine.senses import missing_reader
 from engine.store.tables import REFERENCES
 from tests.engine.conftest import PATIENCE_S, ROOT, TooLong, clean_environment, form, shared_clip, until
 
@@ -78,7 +79,7 @@ class UnderFire:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "engine", "--socket", str(self.socket), "--data-dir", str(self.data)]
-        command += ["--workers", "2", "--recognisers", "2"]
+        command += ["--workers", "2", "--threads", "2", *hearing()]
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, stderr=log, env=self._environment)
 
@@ -106,23 +107,19 @@ class UnderFire:
 
     def below(self) -> dict[str, list[int]]:
         """The living processes below the engine, by what they are."""
-        found: dict[str, list[int]] = {"worker": [], "listener": [], "recogniser": [], "reader": []}
-        parents = dict(self._marked())
-        for pid, (name, parent) in parents.items():
-            if name == "listener" and parents.get(parent, ("", 0))[0] == "listener":
-                found["recogniser"].append(pid)
-            elif name in found:
+        found: dict[str, list[int]] = {"worker": [], "listener": [], "reader": []}
+        for pid, name in self._marked():
+            if name in found:
                 found[name].append(pid)
         return found
 
-    def _marked(self) -> Iterator[tuple[int, tuple[str, int]]]:
+    def _marked(self) -> Iterator[tuple[int, str]]:
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(OSError, IndexError):
                 if self._mark in (entry / "environ").read_bytes():
                     words = (entry / "cmdline").read_bytes().split(b"\0")
                     name = next((word for word in words if word.startswith(b"engine.")), b".").rpartition(b".")[2]
-                    parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
-                    yield int(entry.name), (name.decode(), int(parent))
+                    yield int(entry.name), name.decode()
 
     def zombies(self) -> list[str]:
         """Children that the engine did not bury."""
@@ -552,10 +549,15 @@ def engine(tmp_path: Path) -> Iterator[UnderFire]:
     engine.close()
 
 
+def hearing() -> list[str]:
+    """The engine's argument for the model that hears, where that is here."""
+    return ["--whisper", str(weights_home() / "speech")] if (weights_home() / "speech").is_dir() else []
+
+
 def below(count: int) -> list[str]:
     """Kinds of processes below the engine to be killed, as far as the packages make some."""
     kinds = ["worker", "worker"]
-    kinds += [] if missing_package() else ["listener", "recogniser"]
+    kinds += ["listener", "listener"] if hearing() else []
     kinds += [] if missing_reader() else ["reader"]
     return [kinds[number % len(kinds)] for number in range(count)]
 

@@ -146,7 +146,7 @@ def test_weights_that_are_not_there_or_not_the_true_ones_are_an_error_at_once(sp
     missing = spawn(*where)
     assert missing.returncode == 2
     assert "cannot be read" in missing.said  # type: ignore[attr-defined]
-    assert "make meaning" in missing.said  # type: ignore[attr-defined]
+    assert "fanlight models fetch meaning" in missing.said  # type: ignore[attr-defined]
     (tmp_path / "w").mkdir()
     (tmp_path / "w" / "model.safetensors").write_bytes(b"other")
     wrong = spawn(*where)

@@ -3,6 +3,7 @@
 Each clip is examined once; the bounds are what was measured, with a little room.
 """
 
+import re
 from functools import cache
 
 import pytest
@@ -12,8 +13,8 @@ from engine.measure.examine import Order, examine
 from engine.measure.media import open_media, read_clip
 from engine.recognise.sight import Eyes
 from engine.recognise.speech import Ears
-from engine.senses import missing_package, missing_reader
-from tests.engine.conftest import shared_clip
+from engine.senses import Senses, missing_reader
+from tests.engine.conftest import shared_clip, speech_model
 
 pytestmark = pytest.mark.slow
 
@@ -26,6 +27,10 @@ TEXTS = {
 }
 
 JFK = "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
+FRIDAY = (
+    "hildy how are you tell me is the lord of the universe in yes he's in in a bad humor somebody must've stolen the "
+    "crown jewels"
+)
 WEBB = (
     "this is the optical and science segment of the webb space telescope in one of the largest cleanrooms in the "
     "world at nasa's goddard space flight center in greenbelt maryland"
@@ -35,9 +40,7 @@ WEBB = (
 @cache
 def measured(name: str) -> tuple[Clip, list[Fact]]:
     path = shared_clip(name)
-    if missing := missing_package():
-        pytest.skip(f"the package {missing} is not installed")
-    ears, eyes = Ears(["--recognisers", "2"]), None if missing_reader() else Eyes()
+    ears, eyes = Ears(Senses(2, speech_model()).arguments()), None if missing_reader() else Eyes()
     try:
         with open_media(path) as container:
             clip = read_clip(container)
@@ -58,7 +61,7 @@ def utterances(name: str, until: float = 1e9) -> list[Utterance]:
 
 def errors(said: str, heard: str) -> int:
     """Word errors: substitutions, insertions and deletions."""
-    reference, words = said.split(), heard.split()
+    reference, words = said.split(), re.sub(r"[^a-z' ]", "", heard.lower()).split()
     row = list(range(len(words) + 1))
     for index, word in enumerate(reference, 1):
         before, row[0] = row[:], index
@@ -93,9 +96,9 @@ def test_music_and_noises_give_no_word() -> None:
 
 
 @pytest.mark.parametrize(("name", "said", "until", "most"), [
-    ("webb.mp4", WEBB, 99.0, 9), ("jfk.flac", JFK, 99.0, 9), ("reel.mp4", JFK, 13.9, 10),
+    ("webb.mp4", WEBB, 99.0, 3), ("jfk.flac", JFK, 99.0, 1), ("reel.mp4", JFK, 13.9, 1),
 ])  # fmt: skip
-def test_clear_speech_is_mostly_right(name: str, said: str, until: float, most: int) -> None:
+def test_clear_speech_is_right_but_for_a_word(name: str, said: str, until: float, most: int) -> None:
     heard = " ".join(word.text for one in utterances(name, until) for word in one.words or ())
     assert errors(said, heard) <= most
 
@@ -106,10 +109,9 @@ def test_words_have_times_within_their_utterance() -> None:
             assert one.start - 0.3 <= word.start < word.end <= one.end + 0.3
 
 
-def test_film_dialogue_is_reported_as_not_understood() -> None:
-    film = [one for one in utterances("reel.mp4") if one.start >= 13.9]
-    assert film
-    assert not any(one.understood for one in film)
+def test_film_dialogue_is_half_right() -> None:
+    heard = " ".join(word.text for one in utterances("reel.mp4") if one.start >= 13.9 for word in one.words or ())
+    assert errors(FRIDAY, heard) <= 0.5 * len(FRIDAY.split())
 
 
 def test_facts_come_in_order_of_their_ends() -> None:

@@ -12,8 +12,9 @@ import pytest
 
 from engine.errors import ApiError
 from engine.facts.job import Measure, Probe, Thumbnail
-from engine.senses import Senses, missing_package
+from engine.senses import Senses
 from engine.work.pool import Pool, Worker
+from tests.engine.conftest import speech_model
 
 
 @pytest.fixture
@@ -74,13 +75,13 @@ def group_of(pid: int) -> list[int]:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found by /proc here")
 async def test_a_job_that_is_given_up_takes_its_recognisers_along(sample_clip: Path) -> None:
-    pool = Pool(1, Senses(3))
+    pool = Pool(1, Senses(3, speech_model()))
     async with pool.analysis() as worker:
         await worker.give(Measure(sample_clip))
         while "fact" not in await worker.receive():
             pass
         ends = [os.pidfd_open(pid) for pid in group_of(worker.pid)]
-    assert len(ends) >= (1 if missing_package() else 2)
+    assert len(ends) >= 2
     for end in ends:
         assert select.select([end], [], [], 5)[0], "a process lives on"
         os.close(end)
@@ -89,7 +90,7 @@ async def test_a_job_that_is_given_up_takes_its_recognisers_along(sample_clip: P
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found by /proc here")
 async def test_without_its_engine_a_worker_ends_and_takes_along_even_who_is_busy(sample_clip: Path) -> None:
-    worker = await Worker.start(Senses(2))
+    worker = await Worker.start(Senses(2, speech_model()))
     await worker.give(Measure(sample_clip))
     while "fact" not in await worker.receive():
         pass

@@ -3,6 +3,7 @@
 import pytest
 
 from engine.facts.facts import Clip
+from engine.senses import NO_MODEL
 from engine.worker.answer import examinations_of, lacking
 
 ALL = frozenset({"picture", "sound", "speech"})
@@ -16,8 +17,8 @@ def outcomes(clip: Clip, needs: frozenset[str] = ALL) -> dict[str, str]:
 
 
 @pytest.fixture
-def no_speech_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.worker.answer.missing_package", lambda: "pocketsphinx")
+def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.worker.answer.speech_lack", lambda: NO_MODEL)
 
 
 @pytest.fixture
@@ -28,6 +29,11 @@ def no_reader(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def a_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.worker.answer.missing_reader", lambda: None)
+
+
+@pytest.fixture(autouse=True)
+def a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.worker.answer.speech_lack", lambda: "")
 
 
 @pytest.mark.usefixtures("no_reader")
@@ -63,12 +69,12 @@ def test_a_file_without_sound_or_picture_says_so() -> None:
     assert examinations_of(RECORD, ALL)["picture"].reason == "the file has no picture"
 
 
-@pytest.mark.usefixtures("no_speech_packages")
-def test_a_missing_package_is_said_and_is_no_error() -> None:
-    assert examinations_of(FILM, ALL)["speech"].reason == "the package pocketsphinx is not installed"
-    assert lacking(FILM)["speech"] == "the package pocketsphinx is not installed"
+@pytest.mark.usefixtures("no_model")
+def test_a_missing_model_is_said_and_is_no_error() -> None:
+    assert examinations_of(FILM, ALL)["speech"].reason == NO_MODEL
+    assert lacking(FILM)["speech"] == NO_MODEL
 
 
-@pytest.mark.usefixtures("no_speech_packages")
-def test_without_a_sound_track_no_package_is_missed() -> None:
+@pytest.mark.usefixtures("no_model")
+def test_without_a_sound_track_no_model_is_missed() -> None:
     assert "speech" not in lacking(MUTE)

