@@ -15,6 +15,8 @@ COPY fanlight fanlight
 # The browser module that the service serves is the file of the JavaScript package.
 COPY clients/js clients/js
 RUN /opt/fanlight/bin/pip install .
+# The model that hears; where it cannot be fetched the image says so, and has everything else.
+RUN /opt/fanlight/bin/python -m engine.models --home /opt/fanlight/weights fetch speech || true
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --home-dir /data --create-home fanlight
@@ -22,7 +24,7 @@ COPY --from=build /opt/fanlight /opt/fanlight
 USER fanlight
 WORKDIR /data
 # Beyond loopback the service wants API keys: FANLIGHT_API_KEYS, or FANLIGHT_ALLOW_OPEN=1.
-ENV PATH=/opt/fanlight/bin:$PATH FANLIGHT_HOST=0.0.0.0 FANLIGHT_PORT=8080 FANLIGHT_DATA_DIR=/data/engine
+ENV PATH=/opt/fanlight/bin:$PATH FANLIGHT_HOST=0.0.0.0 FANLIGHT_PORT=8080 FANLIGHT_DATA_DIR=/data/engine FANLIGHT_WEIGHTS_DIR=/opt/fanlight/weights
 VOLUME /data
 EXPOSE 8080
 STOPSIGNAL SIGTERM

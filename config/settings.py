@@ -32,17 +32,6 @@ def default_data_dir() -> Path:
     return Path(home) / "fanlight"
 
 
-def weights_home() -> Path:
-    """Where ``fanlight models`` keeps weights, a directory for each: the user's data home, whatever ``data_dir`` is."""
-    return default_data_dir()
-
-
-def _fetched(name: str) -> Path | None:
-    """The directory of weights that were fetched, where they were."""
-    directory = weights_home() / name
-    return directory if directory.is_dir() else None
-
-
 class Settings(BaseSettings):
     """Every setting, with its unit and default."""
 
@@ -78,6 +67,7 @@ class Settings(BaseSettings):
     )
     engine_max_bytes: Count = Field(100 << 30, description="media and uploads that the embedded engine keeps in all")
     engine_private_urls: bool = Field(False, description="let the embedded engine fetch from private addresses")
+    weights_dir: Path = Field(default_factory=default_data_dir, description="where `fanlight models` keeps weights")
     meaning: Path | None = Field(
         None, description="the embedded engine's weights for meaning; unset: what `fanlight models` fetched"
     )
@@ -186,12 +176,16 @@ class Settings(BaseSettings):
         """The directory of the weights for meaning; None where there are none."""
         if self.meaning is not None:
             return self.meaning
-        return _fetched("meaning")
+        return self._fetched("meaning")
 
     @property
     def speech(self) -> Path | None:
         """The directory of the model that hears; None where there is none."""
-        return self.engine_whisper or _fetched("speech")
+        return self.engine_whisper or self._fetched("speech")
+
+    def _fetched(self, name: str) -> Path | None:
+        directory = self.weights_dir / name
+        return directory if directory.is_dir() else None
 
     @field_validator("upstream_key", mode="before")
     @classmethod

@@ -15,7 +15,7 @@ import structlog
 from aiohttp import web
 
 from engine.app import Settings, create_app
-from engine.senses import Senses, hear_with, missing_listener, one_a_core
+from engine.senses import Senses, missing_listener, one_a_core
 from engine.store.library import MAX_BYTES
 from engine.weights import MEANING, WrongWeights
 
@@ -121,7 +121,6 @@ def check_whisper(directory: Path | None) -> None:
         raise Unusable(f"--whisper needs the package {package}, which is not installed")
     if lack := lack_of(directory):
         raise Unusable(f"--whisper: {lack}")
-    hear_with(directory)
 
 
 def check_weights(directory: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""``fanlight``: serve, analyze, watch, sample, config."""
+"""``fanlight``: serve, analyze, watch, models, sample, config."""
 
 import argparse
 import asyncio
@@ -141,11 +141,12 @@ def _config(_parsed: argparse.Namespace) -> int:
 
 
 def _models(parsed: argparse.Namespace) -> int:
-    from config.settings import weights_home
+    from config.settings import Settings
 
     # The engine is a program of its own, and knows its weights.
-    words = [sys.executable, "-m", "engine.models", "--home", str(weights_home()), parsed.what]
-    return subprocess.run([*words, *([parsed.name] if parsed.name else [])], check=False).returncode  # noqa: S603
+    home = ["--home", str(Settings().weights_dir)]
+    words = [sys.executable, "-m", "engine.models", *home, parsed.what, *([parsed.name] if parsed.name else [])]
+    return subprocess.run(words, check=False).returncode  # noqa: S603
 
 
 def _sample(parsed: argparse.Namespace) -> int:

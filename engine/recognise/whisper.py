@@ -50,13 +50,14 @@ def reader_of(directory: Path, threads: int) -> Reader:
 
 
 def read_words(model: Any, samples: Samples) -> Words:
-    """Return the words of an utterance, in English; times and confidence are the model's own word timestamps.
+    """Return the words of an utterance; times and confidence are the model's own word timestamps.
 
     Each utterance stands for itself: text that was read before must not lead the model on.
     """
     segments, _ = model.transcribe(
         samples.astype(np.float32) / 32768.0,
-        language="en",
+        # A model of many languages finds out by itself; nothing is translated.
+        language=None if model.model.is_multilingual else "en",
         word_timestamps=True,
         condition_on_previous_text=False,
         vad_filter=False,  # voice was found already

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from config.settings import weights_home
+from config.settings import default_data_dir
 from engine import sample
 from engine.facts.facts import (
     KINDS,
@@ -49,15 +49,21 @@ def shared_clip(name: str) -> Path:
 
 def true_weights() -> Path:
     """Return the directory of the sentence model's weights; skips, saying so, where they are not."""
-    path = weights_home() / "meaning"
+    path = default_data_dir() / "meaning"
     if not path.is_dir():
         pytest.skip("the weights for meaning are not on this machine: `fanlight models fetch meaning` fetches them")
     return path
 
 
+def hearing() -> list[str]:
+    """The engine's argument for the model that hears, where that is here."""
+    path = default_data_dir() / "speech"
+    return ["--whisper", str(path)] if path.is_dir() else []
+
+
 def speech_model() -> Path:
     """Return the directory of the model that hears; skips, saying so, where it is not."""
-    path = weights_home() / "speech"
+    path = default_data_dir() / "speech"
     if not path.is_dir():
         pytest.skip("the speech model is not on this machine: `fanlight models fetch speech` fetches it")
     return path
@@ -218,7 +224,7 @@ def start_engine(*arguments: str, **options: Any) -> subprocess.Popen[str]:
 def running_engine(home: Path, *arguments: str) -> Iterator[RunningEngine]:
     """Run an engine on a socket in a directory, unless it is told where else to listen."""
     where = () if "--host" in arguments else ("--socket", str(home / "s"))
-    process = start_engine(*where, "--data-dir", str(home / "data"), *arguments)
+    process = start_engine(*where, "--data-dir", str(home / "data"), *hearing(), *arguments)
     assert process.stderr is not None
     # Its log is read, or the pipe would fill and stop it.
     reader = threading.Thread(target=process.stderr.read, daemon=True)

@@ -26,11 +26,13 @@ from twelvelabs.types import (
     VideoSegmentationFixedFixed,
 )
 
+from config.settings import default_data_dir
 from engine import sample
 from engine.app import Settings, create_app
 from engine.facts import sketches
+from engine.senses import Senses
 from engine.sentences.weights import MODEL
-from tests.engine.conftest import shared_clip, until
+from tests.engine.conftest import hearing, shared_clip, speech_model, until
 from tests.engine.test_sdk import UNKNOWN, png, refused
 from tests.engine.tiny import DIMENSIONS, write_model
 
@@ -41,7 +43,8 @@ MARENGO = "marengo3.0"
 def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An engine on a thread of its own; the command line would refuse these weights for their hashes."""
     home = tmp_path_factory.mktemp("embed")
-    settings = Settings(home / "data", 2, meaning=write_model(home / "weights"))
+    senses = Senses(1, default_data_dir() / "speech" if hearing() else None)
+    settings = Settings(home / "data", 2, senses=senses, meaning=write_model(home / "weights"))
     ports: list[int] = []
     ready = threading.Event()
     loop = asyncio.new_event_loop()
@@ -88,6 +91,7 @@ def asset(client: TwelveLabs, sample_clip: Path) -> str:
 
 @pytest.fixture(scope="module")
 def spoken(client: TwelveLabs) -> str:
+    speech_model()
     return made_asset(client, "jfk.flac", shared_clip("jfk.flac").read_bytes(), "audio/flac")
 
 

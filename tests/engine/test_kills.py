@@ -28,10 +28,9 @@ from typing import Any
 
 import pytest
 
-from config.settings import weights_home
 from engine.senses import missing_reader
 from engine.store.tables import REFERENCES
-from tests.engine.conftest import PATIENCE_S, ROOT, TooLong, clean_environment, form, shared_clip, until
+from tests.engine.conftest import PATIENCE_S, ROOT, TooLong, clean_environment, form, hearing, shared_clip, until
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes through /proc")
 
@@ -547,11 +546,6 @@ def engine(tmp_path: Path) -> Iterator[UnderFire]:
     engine = UnderFire(tmp_path, mark=tmp_path.name)
     yield engine
     engine.close()
-
-
-def hearing() -> list[str]:
-    """The engine's argument for the model that hears, where that is here."""
-    return ["--whisper", str(weights_home() / "speech")] if (weights_home() / "speech").is_dir() else []
 
 
 def below(count: int) -> list[str]:

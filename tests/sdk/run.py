@@ -35,7 +35,7 @@ try:
 except ImportError:  # its name since 1.3
     from twelvelabs.types import SyncResponseFormat as ResponseFormat
 
-from config.settings import weights_home
+from config.settings import default_data_dir
 from engine.work.tokens import Tokens
 from tests.sdk import clips, table
 from tests.sdk.table import Steps, Wire, refused, until
@@ -976,7 +976,7 @@ def main() -> int:
     parser.add_argument("--without-weights", action="store_true", help="as where `make meaning` was not run")
     arguments = parser.parse_args()
     methods = table.read_methods(SURFACE)
-    weights = (weights_home() / "meaning").is_dir() and not arguments.without_weights
+    weights = (default_data_dir() / "meaning").is_dir() and not arguments.without_weights
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         home, site = Path(folder), Path(folder) / "site"

