@@ -17,6 +17,13 @@ MAX_MODEL_CHARS = 1000
 SEARCHED_CHARS = 1 << 16
 # Names of models that the upstream knows by itself.
 ENGINE_MODELS = frozenset({"pegasus1.2", "pegasus1.5"})
+# How programs begin what they ask for their own ends.
+HOUSEKEEPING = (
+    "Analyze this conversation and provide:",
+    "Provide a concise, 5-word-or-less title",
+    "### Task:\nSummarize the conversation history that will be compacted",
+    "Your task is to reflect the speaker's likely facial expression",
+)
 
 
 class _Turn(BaseModel):
@@ -98,6 +105,8 @@ def asked(told: Completion) -> Question:
     question = said[-1].text
     if not question.strip():
         raise Refusal("invalid_request", "messages: the last one has no text")
+    if _attaches_video(question):
+        raise Refusal("part_unsupported", "messages: an attached video stays with the program; name one, or choose it")
     video, video_id = _named(told, users)
     if video is None and video_id is None and not _is_housekeeping(question):
         if told.model.startswith("asset:"):
@@ -105,7 +114,10 @@ def asked(told: Completion) -> Question:
         videos = [one for turn in users[:-1] for one in _videos(turn, is_last=False)]
         video = videos[-1] if videos else _written(users)
     if video is None and video_id is None:
-        raise Refusal("video_required", "no video is named: send it as a part, in `video`, or choose it as the model")
+        raise Refusal(
+            "video_required",
+            "no video is named: choose one in the menu of models, write a link to one, or send it as a part",
+        )
     return Question(said, video, video_id, asset_model=False)
 
 
@@ -140,10 +152,13 @@ def _named(told: Completion, users: Sequence[_Turn]) -> tuple[object | None, str
 
 def _is_housekeeping(question: str) -> bool:
     """Whether a program asks for a title, tags or follow-ups: that must not cost an analysis."""
+    return (question.startswith("### Task:") and "<chat_history>" in question) or question.startswith(HOUSEKEEPING)
+
+
+def _attaches_video(question: str) -> bool:
+    """Whether a program attached a video as its own file, of which only its name and kind come along."""
     return (
-        (question.startswith("### Task:") and "<chat_history>" in question)
-        or question.startswith("Analyze this conversation and provide:")
-        or question.startswith("Provide a concise, 5-word-or-less title")
+        question.startswith("<attached_files>") and 'content_type="video/' in question.partition("</attached_files>")[0]
     )
 
 

@@ -20,6 +20,11 @@ TITLES = (
     "### Task:\nGenerate a title.\n<chat_history>\nUSER: {} what?\n</chat_history>",
     "Analyze this conversation and provide:\n1. the language\n{}",
     "Provide a concise, 5-word-or-less title for the conversation. {}",
+    "### Task:\nSummarize the conversation history that will be compacted. {}",
+    "Your task is to reflect the speaker's likely facial expression through an emoji. {}",
+)
+ATTACHED = (
+    '<attached_files>\n<file type="file" id="f" content_type="video/mp4" name="a.mp4"/>\n</attached_files>\n\nwhat?'
 )
 
 
@@ -510,3 +515,11 @@ async def test_a_caller_that_leaves_ends_the_run_unless_others_read_it(serving: 
         both[1].cancel()
         assert (await running.run.ended()).code == "abandoned"
         await service.upstream.idle.wait()
+
+
+async def test_a_video_that_stays_with_a_program_is_not_passed_over(serving: Serving):
+    async with serving() as service:
+        for model in ("asset:a1", "fanlight"):
+            status, told, _ = await post(service, {"model": model, "messages": [user(ATTACHED)]})
+            assert (status, told["error"]["code"]) == (400, "part_unsupported")
+        assert not service.upstream.seen
