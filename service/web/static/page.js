@@ -106,7 +106,7 @@ async function open(asset, name, source) {
   cues.take({ kind: "reset" });
   $("captions").clear();
   found.clear();
-  timeline.clear();
+  timeline.clear(now.embedded ? ["things"] : []); // which it cannot see
   under.show(null);
   drawTranscript();
   $("name").textContent = name;
@@ -138,10 +138,14 @@ async function mapIt() {
 
 function mapState(status, error) {
   const told = { starting: "Looking…", running: "Listening and looking…", completed: "Looked at", idle: "", "": "" }[status];
-  $("map-state").textContent = told ?? `Could not be looked at: ${words(error ?? { code: status }).happened}`;
+  $("map-state").textContent = told ?? "Could not be looked at";
   $("map-state").dataset.kind = told === undefined ? "bad" : status === "completed" ? "good" : "";
   if (status === "completed") timeline.until(Infinity);
   if (status === "completed" && !cues.all().length) drawTranscript("No words were understood.");
+  if (told !== undefined) return;
+  const { happened, todo } = words(error ?? { code: status });
+  $("map").hidden = false;
+  if (!cues.all().length) drawTranscript(`${happened} ${todo}`);
 }
 
 // -- what is found
