@@ -24,7 +24,7 @@ WITNESS = """
 window.shifts = [];
 new PerformanceObserver((list) => {
   for (const { value, hadRecentInput, sources } of list.getEntries())
-    if (!hadRecentInput) shifts.push({ value, moved: sources.map(({ node }) => node?.id || node?.className || node?.nodeName) });
+    if (!hadRecentInput) shifts.push({ value, moved: sources.map(({ node, previousRect: was, currentRect: is }) => [node?.id || node?.className || node?.nodeName, was.x, was.y, is.x, is.y].join(" ")) });
 }).observe({ type: "layout-shift", buffered: true });
 document.addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.violatedDirective} refuses ${event.blockedURI}`));

@@ -112,7 +112,7 @@ async function open(asset, name, source) {
   $("name").textContent = name;
   stage.show(source, "This browser does not hold the file. Captions, times and answers are here all the same.");
   show("studio");
-  location.replace(`#${new URLSearchParams({ video: asset })}`);
+  history.replaceState(null, "", `#${new URLSearchParams({ video: asset })}`); // unlike location.replace this is no hashchange
   $("map").hidden = now.embedded;
   $("ideas").hidden = false;
   if (now.embedded) {
@@ -404,4 +404,6 @@ $("login-form").onsubmit = (event) => {
 };
 window.addEventListener("hashchange", guarded(fromAddress));
 
+// Who comes by a link does not see the welcome first.
+if (location.hash.length > 1) $("welcome").hidden = true;
 begin();
