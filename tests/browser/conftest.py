@@ -1,8 +1,8 @@
-"""One browser for all tests of the page, a profile for each of them, and an upstream that says what they say."""
+"""One browser for all tests of the page, and a service whose visitors must see nothing that a page must not do."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,6 @@ from tests.fakes.library import Library, library
 from tests.fakes.service import Service, open_service
 from tests.fakes.upstream import Play
 
-Visit = Callable[..., Awaitable[Visitor]]
-
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium() -> AsyncIterator[Browser]:
@@ -29,46 +27,50 @@ async def chromium() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def visit(chromium: Browser) -> AsyncIterator[Visit]:
-    """Let somebody visit a service; at the end nobody has seen anything that a page must not do."""
-    visitors: list[Visitor] = []
-
-    async def come(url: str, **profile: Any) -> Visitor:
-        visitors.append(await new_visitor(chromium, url, **profile))
-        return visitors[-1]
-
-    yield come
-    for visitor in visitors:
-        await visitor.context.close()
-    assert [fault for visitor in visitors for fault in visitor.faults] == []
-
-
 @dataclass
 class Place:
-    """A service whose upstream is a library."""
+    """A service whose upstream is a library, and those who visit it."""
 
     service: Service
     library: Library
+    browser: Browser
+    visitors: list[Visitor] = field(default_factory=list)
+
+    async def visit(self, **profile: Any) -> Visitor:
+        """Let somebody come, with a profile and a tab of their own."""
+        self.visitors.append(await new_visitor(self.browser, self.service.url, **profile))
+        return self.visitors[-1]
+
+    async def close(self) -> None:
+        """Let all go, before the service does."""
+        for visitor in self.visitors:
+            await visitor.context.close()
 
     @property
-    def url(self) -> str:
-        return self.service.url
+    def faults(self) -> list[str]:
+        return [fault for visitor in self.visitors for fault in visitor.faults]
 
 
 Opening = Callable[..., AbstractAsyncContextManager[Place]]
 
 
-@asynccontextmanager
-async def open_place(**settings: Any) -> AsyncIterator[Place]:
-    async with library() as held, open_service(Play([]), upstream_url=held.url, **settings) as service:
-        held.public = service.url
-        yield Place(service, held)
-
-
 @pytest.fixture
-def opening() -> Opening:
-    """`async with opening(setting=value) as place`."""
+def opening(chromium: Browser) -> Opening:
+    """`async with opening(setting=value) as place`; at its end nobody has seen a fault."""
+
+    @asynccontextmanager
+    async def open_place(**settings: Any) -> AsyncIterator[Place]:
+        async with library() as held:
+            settings.setdefault("upstream_url", held.url)
+            async with open_service(Play([]), **settings) as service:
+                held.public = service.url
+                place = Place(service, held, chromium)
+                try:
+                    yield place
+                finally:
+                    await place.close()
+                assert place.faults == []
+
     return open_place
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.conftest import Opening, Place, Visit
+from tests.browser.conftest import Opening, Place
 from tests.browser.visitor import Visitor, in_one_browser
 from tests.fakes.library import Analysis
 
@@ -14,9 +14,9 @@ pytestmark = in_one_browser
 TIME = "document.querySelector('video').currentTime"
 
 
-async def in_the_studio(place: Place, visit: Visit, clip, **profile) -> Visitor:
+async def in_the_studio(place: Place, clip, **profile) -> Visitor:
     """Somebody with a video, who has asked nothing."""
-    visitor = await visit(place.url, **profile)
+    visitor = await place.visit(**profile)
     await visitor.go()
     await visitor.at("#file").set_input_files(clip)
     await expect(visitor.at("#studio")).to_be_visible()
@@ -28,20 +28,20 @@ async def asking(place: Place, visitor: Visitor, question: str) -> Analysis:
     return await place.library.asked(question)
 
 
-async def by_link(place: Place, visit: Visit) -> tuple[Visitor, Analysis]:
+async def by_link(place: Place) -> tuple[Visitor, Analysis]:
     """Somebody who came by the link of a run, and touched nothing."""
     asset = place.library.hold("webb.mp4")
     stream = await place.service.start(
         prompt="What is it?", video={"type": "asset_id", "asset_id": asset}, video_id=None
     )
-    visitor = await visit(place.url)
+    visitor = await place.visit()
     await visitor.go(f"/#video={asset}&run={stream}")
     return visitor, await place.library.asked("What is it?")
 
 
-async def test_an_answer_streams_and_its_times_seek(opening: Opening, visit: Visit, clip):
+async def test_an_answer_streams_and_its_times_seek(opening: Opening, clip):
     async with opening() as place:
-        visitor = await in_the_studio(place, visit, clip)
+        visitor = await in_the_studio(place, clip)
         answer = await asking(place, visitor, "What is it?")
         answer.say("At [00:0")
         await visitor.sees(".answer", "At [00:0")
@@ -54,9 +54,9 @@ async def test_an_answer_streams_and_its_times_seek(opening: Opening, visit: Vis
         assert await visitor.page.evaluate(TIME) == 7
 
 
-async def test_nothing_moves_while_an_answer_grows(opening: Opening, visit: Visit):
+async def test_nothing_moves_while_an_answer_grows(opening: Opening):
     async with opening() as place:
-        visitor, answer = await by_link(place, visit)
+        visitor, answer = await by_link(place)
         for n in range(40):
             answer.say(f"[00:{n:02}] Line {n} says so much that it needs more than one line to be said in.\n")
             await visitor.sees(".answer p:not(:empty)", f"Line {n} ")
@@ -65,10 +65,10 @@ async def test_nothing_moves_while_an_answer_grows(opening: Opening, visit: Visi
         assert str(await visitor.shifts()) == "[]"
 
 
-async def test_the_newest_line_stays_in_sight_until_somebody_scrolls_back(opening: Opening, visit: Visit):
+async def test_the_newest_line_stays_in_sight_until_somebody_scrolls_back(opening: Opening):
     below = "document.querySelector('#talk').scrollHeight - document.querySelector('#talk').scrollTop - document.querySelector('#talk').clientHeight"
     async with opening() as place:
-        visitor, answer = await by_link(place, visit)
+        visitor, answer = await by_link(place)
         answer.say("line\n" * 100)
         await expect(visitor.at(".answer p")).to_have_count(101)
         assert await visitor.page.evaluate(below) < 5
@@ -79,9 +79,9 @@ async def test_the_newest_line_stays_in_sight_until_somebody_scrolls_back(openin
         answer.end()
 
 
-async def test_a_follow_up_carries_the_conversation(opening: Opening, visit: Visit, clip):
+async def test_a_follow_up_carries_the_conversation(opening: Opening, clip):
     async with opening() as place:
-        visitor = await in_the_studio(place, visit, clip)
+        visitor = await in_the_studio(place, clip)
         first = await asking(place, visitor, "What is it?")
         first.say("A telescope.")
         first.end()
@@ -94,9 +94,9 @@ async def test_a_follow_up_carries_the_conversation(opening: Opening, visit: Vis
         await expect(visitor.at(".asked")).to_have_text(["What is it?", "Whose?"])
 
 
-async def test_another_viewer_sees_the_same_run_from_its_beginning(opening: Opening, visit: Visit, clip):
+async def test_another_viewer_sees_the_same_run_from_its_beginning(opening: Opening, clip):
     async with opening() as place:
-        visitor = await in_the_studio(place, visit, clip)
+        visitor = await in_the_studio(place, clip)
         answer = await asking(place, visitor, "What is it?")
         answer.say("A telescope, ")
         await visitor.sees(".answer", "A telescope, ")
@@ -116,9 +116,9 @@ async def test_another_viewer_sees_the_same_run_from_its_beginning(opening: Open
         assert len(place.library.analyses) == 1
 
 
-async def test_a_cut_connection_resumes_at_its_cursor(opening: Opening, visit: Visit, clip):
+async def test_a_cut_connection_resumes_at_its_cursor(opening: Opening, clip):
     async with opening() as place:
-        visitor = await in_the_studio(place, visit, clip)
+        visitor = await in_the_studio(place, clip)
         answer = await asking(place, visitor, "What is it?")
         answer.say("A télescope, ")
         await visitor.sees(".answer", "A télescope, ")
@@ -133,9 +133,9 @@ async def test_a_cut_connection_resumes_at_its_cursor(opening: Opening, visit: V
         await visitor.sees(".facts", "Endingcompleted")
 
 
-async def test_an_upstream_that_breaks_off_looks_ended_badly_and_says_what_to_do(opening: Opening, visit: Visit, clip):
+async def test_an_upstream_that_breaks_off_looks_ended_badly_and_says_what_to_do(opening: Opening, clip):
     async with opening() as place:
-        visitor = await in_the_studio(place, visit, clip)
+        visitor = await in_the_studio(place, clip)
         answer = await asking(place, visitor, "What is it?")
         answer.say("A tele")
         answer.stop()
@@ -152,10 +152,10 @@ async def test_an_upstream_that_breaks_off_looks_ended_badly_and_says_what_to_do
         assert await visitor.barriers() == []
 
 
-async def test_a_refused_analysis_says_why(opening: Opening, visit: Visit, clip):
+async def test_a_refused_analysis_says_why(opening: Opening, clip):
     async with opening() as place:
         place.library.refusal = (400, {"code": "video_duration_too_short", "message": "The video is shorter than 4 s."})
-        visitor = await in_the_studio(place, visit, clip, embedded=True)
+        visitor = await in_the_studio(place, clip, embedded=True)
         visitor.forgiven.append("status of 4")
         await visitor.sees("#map-state", "Could not be looked at")
         await visitor.ask("What is it?")
@@ -163,9 +163,9 @@ async def test_a_refused_analysis_says_why(opening: Opening, visit: Visit, clip)
         await visitor.sees(".state .bad", "Failed")
 
 
-async def test_a_service_that_is_gone_is_told_and_a_question_can_be_asked_again(opening: Opening, visit: Visit, clip):
+async def test_a_service_that_is_gone_is_told_and_a_question_can_be_asked_again(opening: Opening, clip):
     async with opening() as place:
-        visitor = await in_the_studio(place, visit, clip)
+        visitor = await in_the_studio(place, clip)
         visitor.forgiven += ["net::ERR_", "Failed to load"]
         await visitor.context.set_offline(True)
         await visitor.ask("What is it?")
@@ -178,18 +178,18 @@ async def test_a_service_that_is_gone_is_told_and_a_question_can_be_asked_again(
         await visitor.sees(".state", "Done")
 
 
-async def test_a_running_answer_can_be_cancelled(opening: Opening, visit: Visit, clip):
+async def test_a_running_answer_can_be_cancelled(opening: Opening, clip):
     async with opening() as place:
-        visitor = await in_the_studio(place, visit, clip)
+        visitor = await in_the_studio(place, clip)
         (await asking(place, visitor, "What is it?")).say("A tele")
         await visitor.sees(".answer", "A tele")
         await visitor.button("Cancel").click()
         await visitor.sees(".state", "Cancelled")
 
 
-async def test_what_is_underneath_can_be_taken_away(opening: Opening, visit: Visit, clip, tmp_path):
+async def test_what_is_underneath_can_be_taken_away(opening: Opening, clip, tmp_path):
     async with opening() as place:
-        visitor = await in_the_studio(place, visit, clip)
+        visitor = await in_the_studio(place, clip)
         answer = await asking(place, visitor, "What is it?")
         answer.say("[00:01] A telescope.\n[00:04] A lift.")
         answer.end()
@@ -217,9 +217,9 @@ async def test_what_is_underneath_can_be_taken_away(opening: Opening, visit: Vis
 
 
 @pytest.mark.parametrize("kind", ["no such run", "no such video"])
-async def test_a_link_that_leads_nowhere_says_so_and_shows_the_beginning(opening: Opening, visit: Visit, kind: str):
+async def test_a_link_that_leads_nowhere_says_so_and_shows_the_beginning(opening: Opening, kind: str):
     async with opening() as place:
-        visitor = await visit(place.url)
+        visitor = await place.visit()
         visitor.forgiven.append("status of 404")
         await visitor.go("/#run=st_none" if kind == "no such run" else "/#video=none")
         await expect(visitor.at("#notice")).to_be_visible()

@@ -165,6 +165,6 @@ export class Talk {
   }
 
   tell(turn, ...parts) {
-    turn.state.replaceChildren(...parts.filter(Boolean));
+    turn.state.replaceChildren(...parts.filter(Boolean).map((part) => (typeof part === "string" ? h("span", {}, part) : part)));
   }
 }
