@@ -1,4 +1,4 @@
-"""The browser module and the front page, in a real browser."""
+"""The browser module, in a page of the service."""
 
 import orjson
 import pytest
@@ -41,7 +41,7 @@ async def through_faults(browser: Browser, service: Service, seed: int, transpor
     """Watch as many streams at once in one page, through one faulty network; return its cuts."""
     async with FaultProxy(int(service.url.rsplit(":", 1)[1]), seed, patience=4 * pages) as proxy:
         proxy.behave()
-        await browser.go(proxy.url + "/static/index.html")
+        await browser.go(proxy.url + "/")
         proxy.misbehave()  # also where the page left a connection open
         streams = [await service.start(prompt=f"{transport} {seed} {page}") for page in range(pages)]
         watchers = ",".join(watching(stream, transport=transport).strip() for stream in streams)
@@ -70,7 +70,7 @@ async def test_a_thousand_watchers_in_pages_are_exact_through_a_faulty_network(
 
 async def test_a_page_falls_back_to_events_where_no_socket_gets_through(serving: Serving):
     async with serving(Play([start(), text("abc"), end()])) as service, Browser() as browser:
-        await browser.go(service.url + "/static/index.html")
+        await browser.go(service.url + "/")
         stream = await service.start()
         # As behind a proxy that knows no upgrade: every socket fails.
         await browser.run(
@@ -82,7 +82,7 @@ async def test_a_page_falls_back_to_events_where_no_socket_gets_through(serving:
 
 async def test_a_page_sees_a_broken_upstream_as_broken_and_a_restart_as_a_reset(serving: Serving):
     async with serving(Play([start(), text("a"), Cut()])) as service, Browser() as browser:
-        await browser.go(service.url + "/static/index.html")
+        await browser.go(service.url + "/")
         seen = await browser.run(watching(await service.start()))
         assert (seen["shown"], seen["ending"]["status"], seen["ending"]["error"]["code"]) == (
             "a",
@@ -94,7 +94,7 @@ async def test_a_page_sees_a_broken_upstream_as_broken_and_a_restart_as_a_reset(
 async def test_a_page_keeps_the_tree_of_a_growing_document(serving: Serving):
     pieces = [text(CUES[n : n + 7]) for n in range(0, len(CUES), 7)]
     async with serving(Play([start(), *pieces, end()])) as service, Browser() as browser:
-        await browser.go(service.url + "/static/index.html")
+        await browser.go(service.url + "/")
         seen = await browser.run(watching(await service.start(), view="patch"))
         assert seen["tree"] == orjson.loads(CUES)
 
@@ -104,7 +104,7 @@ async def test_a_violation_is_told_where_it_stands_in_the_shown_string(serving: 
     schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 0}}}
     ask = {"response_format": {"type": "json_schema", "json_schema": schema}}
     async with serving(Play([start(), text(said[:14]), text(said[14:]), end()])) as service, Browser() as browser:
-        await browser.go(service.url + "/static/index.html")
+        await browser.go(service.url + "/")
         stream = await service.start(**ask)
         found = await browser.run(
             "(async () => { const { watch } = await import('/static/fanlight.js'); let shown = '', found = null;"
@@ -121,7 +121,7 @@ async def test_captions_are_cues_of_a_text_track_and_safe_against_markup(serving
         serving(Play([start(), text(CUES[:half]), gate, text(CUES[half:]), end()])) as service,
         Browser() as browser,
     ):
-        await browser.go(service.url + "/static/index.html")
+        await browser.go(service.url + "/")
         stream = await service.start(response_format=SCHEMA)
         await browser.run(
             "globalThis.done = import('/static/fanlight.js')"
@@ -134,12 +134,3 @@ async def test_captions_are_cues_of_a_text_track_and_safe_against_markup(serving
         gate.open()
         assert (await browser.run("globalThis.done"))["status"] == "completed"
         assert (await browser.run(cues))[1] == [2, 4.5, "Zweite"]
-
-
-async def test_the_front_page_follows_the_stream_of_its_address(serving: Serving):
-    async with serving(Play([start(), text("Guten Tag"), end()])) as service, Browser() as browser:
-        stream = await service.start()
-        await browser.go(f"{service.url}/static/index.html#{stream}")
-        while not (await browser.run("document.querySelector('#state').textContent")).startswith("completed"):
-            pass
-        assert await browser.run("document.querySelector('pre').textContent") == "Guten Tag"

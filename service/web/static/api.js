@@ -1,4 +1,5 @@
 // Calls of the page, by the key of this tab where there is one; what fails says what happened and what to do.
+import { h } from "./dom.js";
 import { FanlightError } from "./fanlight.js";
 
 const home = new URL("..", import.meta.url);
@@ -29,8 +30,28 @@ export async function call(method, path, body, signal) {
     throw new FanlightError("unreachable", error.message);
   }
   const told = await answer.json().catch(() => null);
-  if (!answer.ok) throw new FanlightError(told?.code ?? `http_${answer.status}`, told?.message ?? `HTTP ${answer.status}`);
+  if (!answer.ok) throw fault(answer.status, told);
   return told;
+}
+
+/** What an answer says went wrong; under /v1.3/ a key that is missing has another name. */
+export function fault(status, told) {
+  const code = told?.code ?? `http_${status}`;
+  return new FanlightError(code === "api_key_invalid" ? "unauthenticated" : code, told?.message ?? `HTTP ${status}`);
+}
+
+/** A link to a file. It carries no key: where one is needed, the file is fetched with it. */
+export function fileLink(name, path, download, more = {}) {
+  const link = h("a", { href: address(path), download, ...more }, name);
+  if (access().key) link.onclick = (event) => (event.preventDefault(), save(link));
+  return link;
+}
+
+async function save(link) {
+  const answer = await fetch(link.href, { headers: { "x-api-key": access().key } });
+  const url = URL.createObjectURL(await answer.blob());
+  h("a", { href: url, download: link.download }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
 
 /** Wait until an asset may be analysed. */

@@ -9,7 +9,7 @@ export function h(name, properties = {}, ...children) {
     if (value === undefined || value === null) continue;
     if (key === "class") made.className = value;
     else if (key === "data") Object.assign(made.dataset, value);
-    else if (key.startsWith("aria") || key === "role") made.setAttribute(key.replace(/^aria/, "aria-"), value);
+    else if (key.startsWith("aria-") || key === "role") made.setAttribute(key, value);
     else made[key] = value;
   }
   made.append(...children.filter((child) => child !== null && child !== undefined));

@@ -9,9 +9,9 @@ const rows = (words) => ({
 });
 
 // What is said comes first: its captions are shown while the rest is looked at.
-const WANTED = { speech: "text", on_screen_text: "text", shots: "description", motions: "description", tones: "description" };
+const WANTED = { speech: "text", on_screen_text: "text", shots: "description", things: "name", motions: "description", tones: "description" };
 const SCHEMA = { type: "object", properties: Object.fromEntries(Object.entries(WANTED).map(([name, words]) => [name, rows(words)])) };
-const TRACK = { speech: "speech", on_screen_text: "texts", shots: "shots", motions: "moves", tones: "sounds" };
+const TRACK = { speech: "speech", on_screen_text: "texts", shots: "shots", things: "things", motions: "moves", tones: "sounds" };
 
 export class VideoMap {
   /** @param {{caption: (message: object) => void, track: (id: string, items: object[]) => void, until: (seconds: number) => void, state: (status: string, error: ?object) => void}} on */

@@ -1,5 +1,5 @@
 // The page: a video, what is found in it, and what is asked about it.
-import { address, call, ready, useKey, words } from "./api.js";
+import { address, call, fileLink, ready, useKey, words } from "./api.js";
 import { $, atEnd, bytes, clock, h } from "./dom.js";
 import { CueSheet } from "./elements.js";
 import { VideoMap } from "./map.js";
@@ -18,7 +18,7 @@ const stage = new Stage({ video: $("video"), captions: $("captions"), looks: $("
 const thumbnails = new Thumbnails($("video"));
 const cues = new CueSheet();
 const found = new Map();
-const now = { asset: null, sample: false, embedded: true };
+const now = { asset: null, embedded: true };
 
 const seek = (seconds) => stage.seek(seconds);
 const timeline = new Timeline($("timeline"), { seek, thumbnail: (seconds) => thumbnails.at(seconds) });
@@ -29,9 +29,15 @@ const search = new Search({ list: $("found"), state: $("found-state"), here: eve
 
 // -- what is shown
 
+const HEADS = { welcome: "promise", sending: "sending-name", studio: "name" };
+
 function show(name) {
-  for (const id of ["welcome", "sending", "studio"]) $(id).hidden = id !== name;
+  const before = Object.keys(HEADS).find((id) => !$(id).hidden);
+  for (const id of Object.keys(HEADS)) $(id).hidden = id !== name;
   $("again").hidden = name === "welcome";
+  // What had the focus may be gone; the next key should begin at what came in its place.
+  const { activeElement } = document;
+  if (before && before !== name && (activeElement === document.body || !activeElement.checkVisibility())) $(HEADS[name]).focus();
 }
 
 let noticeTimer;
@@ -55,30 +61,39 @@ async function send(file, name = file.name) {
   show("sending");
   $("sending-name").textContent = name;
   $("sending-retry").hidden = true;
-  $("sending-pause").hidden = file.size < 1 << 20;
-  $("sending-bar").value = 0;
-  upload = new Upload(file, (sent, all) => {
+  upload?.stop();
+  const mine = (upload = new Upload(file, (sent, all) => {
     $("sending-bar").value = sent / all;
-    $("sending-state").textContent = sent < all ? `${bytes(sent)} of ${bytes(all)}` : "Looking at it…";
-  });
-  $("sending-retry").onclick = guarded(() => finish(file, name));
-  return finish(file, name);
+    $("sending-sent").textContent = `${bytes(sent)} of ${bytes(all)}`;
+    if (sent === all) $("sending-state").textContent = "Looking at it…";
+  }));
+  $("sending-sent").textContent = `0 bytes of ${bytes(file.size)}`;
+  $("sending-bar").value = 0;
+  $("sending-retry").onclick = guarded(() => finish(mine, file, name));
+  return finish(mine, file, name);
 }
 
-async function finish(file, name) {
+async function finish(mine, file, name) {
   $("sending-retry").hidden = true;
+  $("sending-pause").hidden = !mine.chunked;
   $("sending-pause").textContent = "Pause";
+  $("sending-state").textContent = "";
+  $("sending-state").classList.remove("bad");
   try {
-    const asset = await upload.run();
+    const asset = await mine.run();
     await keepFile(asset, file);
     await open(asset, name, file);
     return asset;
   } catch (error) {
+    if (mine !== upload) return null; // another one took its place
     if (error.code === "stopped") return welcome();
     const { happened, todo } = words(error);
     $("sending-state").textContent = `${happened} ${todo}`;
+    $("sending-state").classList.add("bad");
+    $("sending-pause").hidden = true;
     $("sending-retry").hidden = false;
     if (error.code === "unauthenticated") login();
+    return null;
   }
 }
 
@@ -88,7 +103,6 @@ async function sample() {
   const file = new File([await answer.blob()], "webb.mp4", { type: "video/mp4" });
   const known = localStorage.getItem("fanlight-sample");
   const there = known && (await ready(known).catch(() => null));
-  now.sample = true;
   if (there) return open(known, SAMPLE.name, file);
   const asset = await send(file, SAMPLE.name);
   if (asset) localStorage.setItem("fanlight-sample", asset);
@@ -106,13 +120,13 @@ async function open(asset, name, source) {
   cues.take({ kind: "reset" });
   $("captions").clear();
   found.clear();
-  timeline.clear();
+  timeline.clear(now.embedded ? ["things"] : []); // which it cannot see
   under.show(null);
   drawTranscript();
   $("name").textContent = name;
   stage.show(source, "This browser does not hold the file. Captions, times and answers are here all the same.");
   show("studio");
-  location.replace(`#${new URLSearchParams({ video: asset })}`);
+  history.replaceState(null, "", `#${new URLSearchParams({ video: asset })}`); // unlike location.replace this is no hashchange
   $("map").hidden = now.embedded;
   $("ideas").hidden = false;
   if (now.embedded) {
@@ -128,7 +142,7 @@ async function mapIt() {
     const stream = await map.begin(now.asset);
     if (!stream) return;
     $("transcript-files").replaceChildren(
-      ...["vtt", "srt"].map((kind) => h("a", { href: address(`v1/streams/${stream}/captions.${kind}`), download: `captions.${kind}` }, kind.toUpperCase())),
+      ...["vtt", "srt"].map((kind) => fileLink(kind.toUpperCase(), `v1/streams/${stream}/captions.${kind}`, `captions.${kind}`)),
     );
   } catch (error) {
     mapState("error", error);
@@ -138,10 +152,14 @@ async function mapIt() {
 
 function mapState(status, error) {
   const told = { starting: "Looking…", running: "Listening and looking…", completed: "Looked at", idle: "", "": "" }[status];
-  $("map-state").textContent = told ?? `Could not be looked at: ${words(error ?? { code: status }).happened}`;
+  $("map-state").textContent = told ?? "Could not be looked at";
   $("map-state").dataset.kind = told === undefined ? "bad" : status === "completed" ? "good" : "";
   if (status === "completed") timeline.until(Infinity);
   if (status === "completed" && !cues.all().length) drawTranscript("No words were understood.");
+  if (told !== undefined) return;
+  const { happened, todo } = words(error ?? { code: status });
+  $("map").hidden = false;
+  if (!cues.all().length) drawTranscript(`${happened} ${todo}`);
 }
 
 // -- what is found
@@ -246,6 +264,8 @@ function tab(name, focus = false) {
 // -- the beginning
 
 async function welcome() {
+  upload?.stop();
+  upload = null;
   map.leave();
   talk.clear();
   now.asset = null;
@@ -276,8 +296,18 @@ async function fromAddress() {
   talk.join(run, resource.request);
 }
 
+/** What answers here. An engine that starts with the service may take a moment longer. */
+async function upstream() {
+  for (let left = 80; ; left--) {
+    const state = await fetch(address("readyz")).then((answer) => answer.json()).catch(() => null);
+    if (state?.upstream?.kind !== "embedded" || state.upstream.ready || !left) return state;
+    $("upstream").textContent = "The engine is starting…";
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+}
+
 async function begin() {
-  const state = await fetch(address("readyz")).then((answer) => answer.json()).catch(() => null);
+  const state = await upstream();
   now.embedded = state?.upstream?.kind !== "cloud" && state?.upstream?.kind !== "other";
   $("upstream").textContent = { cloud: "TwelveLabs cloud: each analysis costs money", other: "A server of your own answers" }[state?.upstream?.kind] ?? "Embedded engine: no key, no network, no cost";
   await fromAddress().catch(async (error) => {
@@ -327,7 +357,11 @@ function login() {
 // -- wiring
 
 $("choose").onclick = () => $("file").click();
-$("file").onchange = guarded(() => $("file").files[0] && ((now.sample = false), send($("file").files[0])));
+$("file").onchange = guarded(() => {
+  const [file] = $("file").files;
+  $("file").value = ""; // the same one may be chosen again
+  return file && send(file);
+});
 $("sample").onclick = guarded(sample);
 $("again").onclick = guarded(welcome);
 $("map").onclick = guarded(mapIt);
@@ -335,6 +369,7 @@ $("sending-stop").onclick = () => upload?.stop();
 $("sending-pause").onclick = () => {
   const paused = !upload.paused;
   $("sending-pause").textContent = paused ? "Go on" : "Pause";
+  $("sending-state").textContent = paused ? "Paused" : "";
   paused ? upload.pause() : upload.resume();
 };
 for (const kind of ["dragover", "dragleave", "drop"])
@@ -400,4 +435,6 @@ $("login-form").onsubmit = (event) => {
 };
 window.addEventListener("hashchange", guarded(fromAddress));
 
+// Who comes by a link does not see the welcome first.
+if (location.hash.length > 1) $("welcome").hidden = true;
 begin();

@@ -60,9 +60,10 @@ export class Talk {
 
   turn(question, schema, again) {
     const body = h("div", { class: "answer" });
-    const foot = h("div", { class: "foot", role: "status" }, "Starting…");
-    const node = h("article", { class: "turn", "aria-label": question }, h("p", { class: "asked", dir: "auto" }, question), body, foot);
-    const turn = { question, schema, again, body, foot, node, text: "", runs: [], live: schema ? new LiveObject() : null };
+    // How it stands is told above the text, which grows without moving it.
+    const state = h("div", { class: "state", role: "status" }, "Starting…");
+    const node = h("article", { class: "turn", "aria-label": question }, h("p", { class: "asked", dir: "auto" }, question), state, body);
+    const turn = { question, schema, again, body, state, node, text: "", runs: [], live: schema ? new LiveObject() : null };
     turn.shown = turn.live ? null : new AnswerText(body, { seek: this.on.seek, marks: this.on.embedded() });
     if (turn.live) body.append(turn.live.box);
     this.turns.push(turn);
@@ -89,10 +90,10 @@ export class Talk {
     const stay = atEnd(this.box);
     switch (message.kind) {
       case "attached":
-        if (!turn.ended) this.foot(turn, "Running", this.stopper(turn));
+        if (!turn.ended) this.tell(turn, "Running", this.stopper(turn));
         break;
       case "lost":
-        this.foot(turn, "Connection lost, coming back…");
+        this.tell(turn, "Connection lost, coming back…");
         break;
       case "delta":
         turn.text += message.text;
@@ -118,7 +119,7 @@ export class Talk {
       try {
         await cancel(turn.stream, access());
       } catch (error) {
-        this.foot(turn, words(error).happened);
+        this.tell(turn, words(error).happened);
       }
     };
     return h("button", { type: "button", onclick: stop }, "Cancel");
@@ -132,10 +133,10 @@ export class Talk {
     if (judged) turn.body.append(judged);
     if (turn.shown?.sources.size) turn.body.append(turn.shown.legend());
     const badly = !["completed", "length"].includes(message.status);
-    if (badly) this.bad(turn, message.error ?? { code: message.status, message: ENDED[message.status] });
+    if (badly) this.bad(turn, message.error ?? { code: message.status, message: ENDED[message.status] }, this.again(turn));
     if (message.error?.code === "upstream_refused") this.why(turn, message.error.upstream_status);
     const tokens = message.usage?.output_tokens;
-    this.foot(turn, h("span", { class: badly ? "bad" : "good" }, ENDED[message.status] ?? message.status), tokens ? `${tokens} tokens` : null, badly ? this.again(turn) : null);
+    this.tell(turn, h("span", { class: badly ? "bad" : "good" }, ENDED[message.status] ?? message.status), tokens ? `${tokens} tokens` : null);
   }
 
   /** The ending says that the upstream refused; the same call in its own dialect says why. It costs nothing here. */
@@ -144,7 +145,7 @@ export class Talk {
     const error = await call("POST", "v1.3/analyze", { ...turn.request, stream: false }).catch((error) => error);
     if (!(error instanceof FanlightError)) return;
     turn.body.querySelector(".ended-badly")?.remove();
-    this.bad(turn, error);
+    this.bad(turn, error, this.again(turn));
   }
 
   again(turn) {
@@ -153,16 +154,17 @@ export class Talk {
 
   failed(turn, error) {
     turn.shown?.over();
-    this.bad(turn, error);
-    this.foot(turn, h("span", { class: "bad" }, "Failed"), this.again(turn));
+    this.bad(turn, error, this.again(turn));
+    this.tell(turn, h("span", { class: "bad" }, "Failed"));
+    this.box.scrollTop = this.box.scrollHeight;
   }
 
-  bad(turn, error) {
+  bad(turn, error, again) {
     const { happened, todo } = words(error);
-    turn.body.append(h("div", { class: "ended-badly" }, h("p", {}, happened), h("p", { class: "quiet" }, todo)));
+    turn.body.append(h("div", { class: "ended-badly" }, h("p", {}, happened), h("p", { class: "quiet" }, todo), again));
   }
 
-  foot(turn, ...parts) {
-    turn.foot.replaceChildren(...parts.filter(Boolean));
+  tell(turn, ...parts) {
+    turn.state.replaceChildren(...parts.filter(Boolean).map((part) => (typeof part === "string" ? h("span", {}, part) : part)));
   }
 }

@@ -23,7 +23,7 @@ export class Timeline {
     this.tracks = h("div", { class: "tracks" }, this.ruler, this.head);
     this.rows = new Map();
     for (const { id, label, pictures } of TRACKS) {
-      const row = h("div", { class: pictures ? "track pictures" : "track", role: "group", "aria-label": label, hidden: true }, h("b", {}, label));
+      const row = h("div", { class: pictures ? "track pictures" : "track", role: "group", "aria-label": label }, h("b", {}, label));
       row.style.setProperty("--kind", `var(--${id})`);
       this.rows.set(id, row);
       this.tracks.append(row);
@@ -35,11 +35,13 @@ export class Timeline {
     this.tracks.addEventListener("keydown", (event) => this.walk(event));
   }
 
-  clear() {
+  /** Begin anew. Every track has its place before anything is found: nothing moves later. @param {string[]} without */
+  clear(without = []) {
     this.items.clear();
     this.duration = 0;
     this.until(0);
-    for (const row of this.rows.values()) row.hidden = true;
+    this.at(0);
+    for (const [id, row] of this.rows) row.hidden = without.includes(id);
     this.draw();
   }
 
@@ -80,8 +82,10 @@ export class Timeline {
     for (const { id, label, pictures } of TRACKS) {
       const row = this.rows.get(id);
       const items = this.items.get(id) ?? [];
-      row.hidden = !items.length || !this.duration;
-      if (row.hidden) continue;
+      if (!this.duration) {
+        row.replaceChildren(row.firstChild);
+        continue;
+      }
       // What stands there already stays: a picture is not drawn twice.
       const kept = new Map([...row.querySelectorAll("button")].map((button) => [button.dataset.key, button]));
       const buttons = items.map((item, n) => {
@@ -98,7 +102,7 @@ export class Timeline {
     const title = `${label}, ${clock(item.start)}${item.text ? `: ${item.text}` : ""}`;
     const button = h("button", { type: "button", title, "aria-label": title, data: { key } });
     button.append(pictures ? this.on.thumbnail((item.start + (item.end ?? item.start)) / 2) : item.text);
-    button.onclick = () => this.on.seek(item.start);
+    button.onclick = () => this.go(item.start);
     return button;
   }
 
@@ -113,7 +117,7 @@ export class Timeline {
       const box = this.ruler.getBoundingClientRect();
       const share = (where.clientX - box.left) / box.width;
       const forward = getComputedStyle(this.ruler).direction === "rtl" ? 1 - share : share;
-      this.on.seek(Math.max(0, Math.min(1, forward)) * this.duration);
+      this.go(Math.max(0, Math.min(1, forward)) * this.duration);
     };
     go(event);
     this.ruler.setPointerCapture(event.pointerId);
@@ -128,7 +132,13 @@ export class Timeline {
     if (to === null) return;
     event.preventDefault();
     event.stopPropagation();
-    this.on.seek(Math.max(0, Math.min(this.duration, to)));
+    this.go(Math.max(0, Math.min(this.duration, to)));
+  }
+
+  /** The video says later where it is; the next key may come before. */
+  go(seconds) {
+    this.at(seconds);
+    this.on.seek(seconds);
   }
 
   /** Left and right go from one block of a track to the next. */

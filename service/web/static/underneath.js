@@ -1,5 +1,5 @@
 // What is happening underneath a run, for those who build on it.
-import { access, address, call } from "./api.js";
+import { access, call, fileLink } from "./api.js";
 import { bytes, h, soon } from "./dom.js";
 
 const LANGUAGES = {
@@ -75,20 +75,12 @@ export class Underneath {
 
   downloads(run) {
     const files = { Text: "text", "Subtitles (VTT)": "captions.vtt", "Subtitles (SRT)": "captions.srt", "Cues (JSON)": "captions.json", "Everything (JSON)": "" };
+    const path = `v1/streams/${run.stream}`;
     const links = Object.entries(files).map(([name, file]) => {
-      const link = h("a", { href: address(`v1/streams/${run.stream}${file && `/${file}`}`), download: `${run.stream}.${file.split(".").at(-1) || "json"}`, data: { keep: name } }, name);
-      // A link carries no key.
-      if (access().key) link.onclick = (event) => (event.preventDefault(), this.fetched(link));
-      return link;
+      const ending = { text: "txt", "": "json" }[file] ?? file.split(".").at(-1);
+      return fileLink(name, file ? `${path}/${file}` : path, `${run.stream}.${ending}`, { data: { keep: name } });
     });
     return h("p", { class: "row" }, ...links);
-  }
-
-  async fetched(link) {
-    const answer = await fetch(link.href, { headers: { "x-api-key": access().key } });
-    const url = URL.createObjectURL(await answer.blob());
-    h("a", { href: url, download: link.download }).click();
-    setTimeout(() => URL.revokeObjectURL(url), 1000);
   }
 
   code(run) {

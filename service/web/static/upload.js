@@ -1,5 +1,5 @@
 // Files on their way to the service: small ones in one piece, large ones in a session of chunks that can pause.
-import { access, address, call, ready } from "./api.js";
+import { access, address, call, fault, ready } from "./api.js";
 import { FanlightError } from "./fanlight.js";
 
 const CHUNKED_FROM = 8 << 20;
@@ -13,7 +13,8 @@ export class Upload {
     this.file = file;
     this.progress = progress;
     this.session = null;
-    this.done = new Set();
+    this.sent = new Map(); // chunks that are there, and the proof of it
+    this.reported = new Set();
     this.control = new AbortController();
     this.paused = false;
     this.wake = () => {};
@@ -67,9 +68,8 @@ export class Upload {
     const session = (this.session ??= await call("POST", "v1.3/assets/multipart-uploads", begin, this.control.signal));
     const path = `v1.3/assets/multipart-uploads/${session.upload_id}`;
     const urls = new Map(session.upload_urls.map((each) => [each.chunk_index, each.url]));
-    let proofs = [];
     for (let index = 1; index <= session.total_chunks; index++) {
-      if (this.done.has(index)) continue;
+      if (this.sent.has(index)) continue;
       if (!urls.has(index)) {
         const more = await call("POST", `${path}/presigned-urls`, { start: index, count: 20 }, this.control.signal);
         for (const each of more.upload_urls) urls.set(each.chunk_index, each.url);
@@ -77,13 +77,18 @@ export class Upload {
       const from = (index - 1) * session.chunk_size;
       const piece = this.file.slice(from, Math.min(this.file.size, from + session.chunk_size));
       const proof = await this.patiently(() => this.send("PUT", new URL(urls.get(index)), piece, from));
-      proofs.push({ chunk_index: index, proof, proof_type: "etag", chunk_size: piece.size });
-      if (proofs.length < REPORT_EVERY && index < session.total_chunks) continue;
-      await call("POST", path, { completed_chunks: proofs }, this.control.signal);
-      for (const each of proofs) this.done.add(each.chunk_index);
-      proofs = [];
+      this.sent.set(index, { chunk_index: index, proof, proof_type: "etag", chunk_size: piece.size });
+      if (this.sent.size - this.reported.size >= REPORT_EVERY) await this.report(path);
     }
+    await this.report(path);
     return session.asset_id;
+  }
+
+  async report(path) {
+    const proofs = [...this.sent.values()].filter((each) => !this.reported.has(each.chunk_index));
+    if (!proofs.length) return;
+    await call("POST", path, { completed_chunks: proofs }, this.control.signal);
+    for (const each of proofs) this.reported.add(each.chunk_index);
   }
 
   /** A chunk is tried again by itself: a network that comes and goes is no failure. */
@@ -114,7 +119,7 @@ export class Upload {
         } catch {
           // a page of a proxy, whose status says enough
         }
-        reject(new FanlightError(told?.code ?? `http_${request.status}`, told?.message ?? `HTTP ${request.status}`));
+        reject(fault(request.status, told));
       };
       request.onerror = () => reject(new FanlightError("unreachable", "The connection broke while the file was sent."));
       request.onabort = () => reject(this.control.signal.reason);
