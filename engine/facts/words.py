@@ -32,21 +32,25 @@ COMMON = frozenset({
 })  # fmt: skip
 _ALWAYS_COMMON = frozenset({"a", "an", "in", "is", "it", "of", "on", "or", "to", "i", "at", "by", "as", "be"})
 _WORD = re.compile(r"\w+")
+_EDGES = re.compile(r"^\W+|\W+$|['’]s$")
 
 # Words are found by their stems.
 WORDS_TABLE = "CREATE VIRTUAL TABLE IF NOT EXISTS passage_words USING fts5 (text, tokenize = 'porter unicode61');"
 
 
 def keywords_of(utterances: Iterable[Utterance]) -> list[str]:
-    """Return up to ten words, the most frequent first, then in order of appearance."""
-    counts: Counter[str] = Counter(
-        word.text
-        for one in utterances
-        if one.understood
-        for word in one.words or ()
-        if word.confidence >= _SURE and len(word.text) >= _SHORTEST and word.text not in COMMON
-    )
-    return [word for word, _ in counts.most_common(_MOST)]
+    """Return up to ten words, the most frequent first, then in order of appearance; small where they ever stood so."""
+    counts: Counter[str] = Counter()
+    spelled: dict[str, str] = {}
+    for one in utterances:
+        for word in one.words or () if one.understood else ():
+            plain = _EDGES.sub("", word.text)
+            name = plain.lower()
+            if word.confidence < _SURE or len(name) < _SHORTEST or name in COMMON:
+                continue
+            counts[name] += 1
+            spelled[name] = name if plain == name else spelled.get(name, plain)
+    return [spelled[name] for name, _ in counts.most_common(_MOST)]
 
 
 def word_query(text: str) -> str:

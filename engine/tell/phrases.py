@@ -9,6 +9,7 @@ from engine.facts.timeline import Section, mean_look, weighed
 MODEL = "local-facts"
 LIMITS = f"Measured by {MODEL}, which recognises no objects, people or actions."
 NOT_UNDERSTOOD = "speech, not understood"
+SENTENCE_ENDS = ".?!…"
 
 _LIGHT = ((0.1, "very dark"), (0.3, "dark"), (0.55, "moderately lit"), (0.75, "bright"), (2.0, "very bright"))
 _MOTION = ((0.002, "still"), (0.015, "nearly still"), (0.06, "moving"), (2.0, "restless"))
@@ -49,10 +50,8 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 
 def capital(text: str) -> str:
-    """Raise the first letter, and the lonely ``i`` that the recogniser writes small."""
-    words = ["I" + word[1:] if word == "i" or word.startswith("i'") else word for word in text.split(" ")]
-    joined = " ".join(words)
-    return joined[:1].upper() + joined[1:]
+    """Raise the first letter."""
+    return text[:1].upper() + text[1:]
 
 
 def _graded(value: float, scale: Iterable[tuple[float, str]]) -> str:
@@ -167,21 +166,24 @@ def quote(utterance: Utterance) -> str:
     """Return the words of an utterance, or say in brackets that there are none."""
     if utterance.words is None:
         return "[speech, not transcribed]"
-    return capital(utterance.text) if utterance.understood else f"[{NOT_UNDERSTOOD}]"
+    return utterance.text if utterance.understood else f"[{NOT_UNDERSTOOD}]"
 
 
 def said(utterances: Iterable[Utterance]) -> Iterator[str]:
     """Quote what is said, utterance by utterance; what was not understood is counted."""
     quoted = lost = 0
+    last = ""
     why = "understood"
     for one in utterances:
         if one.understood:
             yield f"{', ' if quoted else ' A voice says '}“{quote(one)}”"
             quoted += 1
+            last = one.text[-1:]
         else:
             lost += 1
             why = "transcribed" if one.words is None else why
-    yield "." if quoted else ""
+    # A sentence that ends within the quotation ends.
+    yield "." if quoted and last not in SENTENCE_ENDS else ""
     if lost:
         yield f" There is {'also ' if quoted else ''}speech that was not {why}."
 

@@ -140,3 +140,11 @@ def test_a_companion_that_is_killed_while_it_writes_is_noticed(tmp_path: Path, m
     with pytest.raises(ApiError, match="reader ended unexpectedly"):
         companion.take(wait=True)
     companion.close()
+
+
+def test_a_long_sentence_without_a_comma_is_cut_before_a_word_that_begins_a_part() -> None:
+    text = "This is the optical and science segment of the Webb Space Telescope in one of the largest clean rooms here."
+    assert [" ".join(word for word, *_ in piece) for piece in cut(said(text))] == [
+        "This is the optical and science segment of the Webb Space Telescope",
+        "in one of the largest clean rooms here.",
+    ]

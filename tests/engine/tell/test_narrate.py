@@ -36,7 +36,7 @@ def test_a_summary_marks_where_each_section_begins() -> None:
 
 def test_speech_is_quoted_and_speech_not_understood_is_only_counted() -> None:
     text = tell("summarize", shot(0, 10), spoken(1, "hello there"), spoken(5, "gibberish noise", 0.1))
-    assert "A voice says “Hello there”." in text
+    assert "A voice says “hello there”." in text
     assert "There is also speech that was not understood." in text
     assert "gibberish" not in text
 
@@ -45,7 +45,7 @@ def test_a_transcript_is_lines_with_marks_and_nothing_after_them() -> None:
     text = tell(
         "transcribe", spoken(1, "hello there"), spoken(65.5, "i am"), clip=Clip(90.0, 640, 360, audio_codec="aac")
     )
-    assert text.splitlines()[-2:] == ["[00:01] Hello there", "[01:05] I am"]
+    assert text.splitlines()[-2:] == ["[00:01] hello there", "[01:05] i am"]
 
 
 def test_a_clip_without_speech_says_so() -> None:
@@ -132,6 +132,6 @@ def test_with_weights_a_subject_is_found_by_meaning_and_the_model_is_named() -> 
 
     timeline = scripted(spoken(1.0, "the telescope is large"), spoken(4.0, "we had lunch"))
     text = "".join(narrate(timeline, read_intent("What was said about a meal?"), encode))
-    assert "[00:04] We had lunch" in text
+    assert "[00:04] we had lunch" in text
     assert "telescope is" not in text
     assert "all-MiniLM-L6-v2" in text

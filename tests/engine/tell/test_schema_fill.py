@@ -64,7 +64,7 @@ def refused(schema: dict[str, Any]) -> str:
 def test_caption_segments_hold_what_was_said_and_when() -> None:
     value = filled(of(segments=rows(start=NUMBER, end=NUMBER, text=TEXT)))
     assert value["segments"] == [
-        {"start": 1.0, "end": 3.0, "text": "Welcome to the harbour"},
+        {"start": 1.0, "end": 3.0, "text": "welcome to the harbour"},
         {"start": 6.0, "end": 7.5, "text": "[speech, not understood]"},
     ]
 
@@ -77,7 +77,7 @@ def test_segments_with_titles_are_parts_of_the_picture() -> None:
 def test_chapters_have_times_titles_and_summaries() -> None:
     value = filled(of(chapters=rows(start_time=NUMBER, end_time=NUMBER, title=TEXT, summary=TEXT)))
     assert [(one["start_time"], one["end_time"]) for one in value["chapters"]] == [(0, 4), (4, 10)]
-    assert value["chapters"][0]["title"] == "Welcome to the harbour"
+    assert value["chapters"][0]["title"] == "welcome to the harbour"
     assert "very dark" in value["chapters"][1]["summary"]
 
 
@@ -99,7 +99,7 @@ def test_scalars_of_the_clip_are_measured() -> None:
     assert value["duration"] == 10
     assert value["scene_count"] == 2
     assert value["has_speech"] is True
-    assert value["transcript"] == "Welcome to the harbour [speech, not understood]"
+    assert value["transcript"] == "welcome to the harbour [speech, not understood]"
     assert value["word_count"] == 4
     assert value["dominant_colors"] == ["black", "green"]
     assert (value["resolution"], value["fps"]) == ("640x360", 25)
@@ -204,7 +204,7 @@ def test_references_and_choices_are_followed() -> None:
         "$defs": {"Cue": of(start=NUMBER, text=TEXT)},
         **of(captions={"type": "array", "items": {"$ref": "#/$defs/Cue"}}, title={"anyOf": [TEXT, {"type": "null"}]}),
     }
-    assert filled(schema)["captions"][0] == {"start": 1.0, "text": "Welcome to the harbour"}
+    assert filled(schema)["captions"][0] == {"start": 1.0, "text": "welcome to the harbour"}
 
 
 def test_a_schema_that_contains_itself_ends() -> None:
@@ -233,7 +233,7 @@ def test_a_list_that_is_linked_to_itself_ends(inner: dict[str, Any]) -> None:
 def test_rows_nest() -> None:
     schema = of(scenes=rows(start=NUMBER, captions=rows(text=TEXT), tones=rows(hz=NUMBER)))
     first, second = filled(schema)["scenes"]
-    assert first["captions"] == [{"text": "Welcome to the harbour"}]
+    assert first["captions"] == [{"text": "welcome to the harbour"}]
     assert second["tones"] == [{"hz": 440.0}]
 
 
