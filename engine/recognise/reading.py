@@ -8,13 +8,14 @@ from engine.recognise.whisper import Words
 MAX_CHARACTERS = 84
 _ENDS = (".", "?", "!", "…")
 _PARTS = (",", ";", ":", "–", "-")
-# What a part of a sentence often begins with, and a line should not end with.
+# What a part of a sentence often begins with; a line should not end with it, nor with an article.
 _BEGINNINGS = frozenset({
     "about", "after", "although", "and", "are", "as", "at", "because", "been", "before", "but", "by", "can",
-    "for", "from", "had", "has", "have", "if", "in", "into", "is", "of", "on", "or", "over", "so", "that",
-    "the", "their", "them", "then", "there", "they", "through", "to", "under", "until", "was", "were", "what",
+    "for", "from", "had", "has", "have", "if", "in", "into", "is", "on", "or", "over", "so", "that",
+    "their", "them", "then", "there", "they", "through", "to", "under", "until", "was", "were", "what",
     "when", "where", "which", "while", "who", "will", "with", "without", "would",
 })  # fmt: skip
+_NEVER_LAST = _BEGINNINGS | {"a", "an", "of", "the"}
 # A piece that is cut within a sentence has at least so much of what there is room for.
 _LEAST = 0.5
 
@@ -38,7 +39,7 @@ def _split(piece: Words) -> tuple[Words, Words]:
     """Cut a full piece: behind a comma, else before a word that begins a part, else before the longest pause."""
     late = [n for n in range(1, len(piece)) if _length(piece[:n]) >= _LEAST * MAX_CHARACTERS]
     commas = [n for n in late if piece[n - 1][0].endswith(_PARTS)]
-    parts = [n for n in late if piece[n][0].lower() in _BEGINNINGS and piece[n - 1][0].lower() not in _BEGINNINGS]
+    parts = [n for n in late if piece[n][0].lower() in _BEGINNINGS and piece[n - 1][0].lower() not in _NEVER_LAST]
     if at := (commas or parts)[-1:]:
         return piece[: at[0]], piece[at[0] :]
     pauses = {n: piece[n][1] - piece[n - 1][2] for n in late}

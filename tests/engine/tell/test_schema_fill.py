@@ -77,7 +77,7 @@ def test_segments_with_titles_are_parts_of_the_picture() -> None:
 def test_chapters_have_times_titles_and_summaries() -> None:
     value = filled(of(chapters=rows(start_time=NUMBER, end_time=NUMBER, title=TEXT, summary=TEXT)))
     assert [(one["start_time"], one["end_time"]) for one in value["chapters"]] == [(0, 4), (4, 10)]
-    assert value["chapters"][0]["title"] == "welcome to the harbour"
+    assert value["chapters"][0]["title"] == "Welcome to the harbour"
     assert "very dark" in value["chapters"][1]["summary"]
 
 
