@@ -68,6 +68,17 @@ class Settings(BaseSettings):
     engine_max_bytes: Count = Field(100 << 30, description="media and uploads that the embedded engine keeps in all")
     engine_private_urls: bool = Field(False, description="let the embedded engine fetch from private addresses")
     weights_dir: Path = Field(default_factory=default_data_dir, description="where `fanlight models` keeps weights")
+    vlm_url: str | None = Field(
+        None, description="base address of an OpenAI-compatible server whose model then answers analyses"
+    )
+    vlm_model: str | None = Field(None, description="that server's model")
+    vlm_key: SecretStr | None = Field(None, description="that server's key")
+    vlm_frames: int = Field(16, ge=1, le=256, description="pictures of a video, or of each part of a long one")
+    vlm_video: Literal["frames", "url"] = Field("frames", description="`url` hands a video's own address over instead")
+    vlm_parallel: int = Field(2, ge=1, le=64, description="calls of the model at once")
+    vlm_fallback: Literal["none", "facts"] = Field(
+        "none", description="`facts` lets the measured answer step in where the model cannot be had"
+    )
     meaning: Path | None = Field(
         None, description="the embedded engine's weights for meaning; unset: what `fanlight models` fetched"
     )
@@ -193,6 +204,12 @@ class Settings(BaseSettings):
         return None if value == "" else value
 
     @model_validator(mode="after")
+    def _names_a_model(self) -> "Settings":
+        if self.vlm_url is not None and not self.vlm_model:
+            raise ValueError("FANLIGHT_VLM_URL needs FANLIGHT_VLM_MODEL, the name of a model there")
+        return self
+
+    @model_validator(mode="after")
     def _guarded(self) -> "Settings":
         if not self.api_keys and not self.allow_open and not self.forward_keys and not is_loopback(self.host):
             raise ValueError(
@@ -247,6 +264,8 @@ class Settings(BaseSettings):
         """For the start line: which upstream is used, and what it costs."""
         if self.upstream == EMBEDDED:
             deaf = "" if self.speech else "; it hears no words until `fanlight models fetch speech` was run"
+            if self.vlm_url is not None:
+                return f"the embedded engine on this machine; {self.vlm_model} at {self.vlm_url} answers{deaf}"
             return f"the embedded engine on this machine: no key, no network, no cost{deaf}"
         if self.upstream == CLOUD:
             return f"the TwelveLabs cloud at {CLOUD}: every analysis costs money"
@@ -255,6 +274,7 @@ class Settings(BaseSettings):
     def shown(self) -> dict[str, Any]:
         """The effective settings with secrets masked."""
         shown: dict[str, Any] = self.model_dump(mode="json")
+        shown["vlm_key"] = "**********" if self.vlm_key is not None else None
         shown["upstream_key"] = "**********" if self.upstream_key is not None else None
         shown["api_keys"] = sorted(self.api_keys.values())
         shown["store"] = _without_password(self.store)

@@ -10,6 +10,7 @@ import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
@@ -18,6 +19,7 @@ from engine.app import Settings, create_app
 from engine.senses import Senses, missing_listener, one_a_core
 from engine.store.library import MAX_BYTES
 from engine.weights import MEANING, WrongWeights
+from engine.work.model import ModelSettings
 
 log = structlog.get_logger()
 
@@ -39,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         check_whisper(options.whisper)
         check_weights(options.meaning)
+        model = model_of(options)
         lock = lock_directory(options.data_dir)
         listener = listen(options.socket, options.host, options.port)
     except Unusable as exc:
@@ -52,6 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
             Senses(options.threads, options.whisper),
             options.meaning,
             options.max_bytes,
+            model,
         )
         asyncio.run(serve(settings, listener, options.parent_pipe))
     finally:
@@ -82,6 +86,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--whisper", type=Path, help="directory of a CTranslate2 Whisper model; without it: no speech")
     parser.add_argument("--meaning", type=Path, help="directory of the weights for meaning; without it: words only")
     parser.add_argument("--max-bytes", type=_at_least_one, default=MAX_BYTES, help="bytes of media and uploads in all")
+    parser.add_argument("--vlm-url", help="base address of an OpenAI-compatible server whose model answers analyses")
+    parser.add_argument("--vlm-model", help="its model")
+    parser.add_argument("--vlm-key-piped", action="store_true", help="its key is the first line of standard input")
+    parser.add_argument("--vlm-frames", type=_at_least_one, default=16, help="pictures that it is shown")
+    parser.add_argument("--vlm-video", choices=["frames", "url"], default="frames", help="what it is shown")
+    parser.add_argument("--vlm-parallel", type=_at_least_one, default=2, help="calls at once")
+    parser.add_argument("--vlm-fallback", choices=["none", "facts"], default="none", help="what answers in its place")
     parser.add_argument("--log-level", choices=LEVELS, default="info")
     return parser
 
@@ -104,6 +115,39 @@ def _log_to_stderr(level: int) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def model_of(options: argparse.Namespace) -> ModelSettings | None:
+    """The model that is to answer, where one is named.
+
+    Raises:
+        Unusable: an address without a model, or one that is none.
+    """
+    key = _first_line() if options.vlm_key_piped else None
+    if not options.vlm_url:
+        return None
+    parts = urlsplit(options.vlm_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Unusable(f"--vlm-url: {options.vlm_url} is no http or https address")
+    if not options.vlm_model:
+        raise Unusable("--vlm-url needs --vlm-model")
+    return ModelSettings(
+        options.vlm_url,
+        options.vlm_model,
+        key,
+        options.vlm_frames,
+        options.vlm_video == "url",
+        options.vlm_parallel,
+        options.vlm_fallback == "facts",
+    )
+
+
+def _first_line() -> str:
+    """A secret: an argument would be for everybody to read. Byte by byte, for what follows belongs to others."""
+    line = b""
+    while (byte := os.read(0, 1)) not in (b"", b"\n"):
+        line += byte
+    return line.decode()
 
 
 def check_whisper(directory: Path | None) -> None:

@@ -30,12 +30,14 @@ from engine.store.store import Store
 from engine.tell.paraphrase import Prompts
 from engine.work.analysis import MediaSources
 from engine.work.analyze_tasks import AnalyzeWork
+from engine.work.answers import Answers
 from engine.work.embed_tasks import EmbedWork
 from engine.work.embedder import Embedder
 from engine.work.fetch import Fetcher
 from engine.work.hls import Hls
 from engine.work.indexer import Indexer
 from engine.work.intake import Intake
+from engine.work.model import Model, ModelSettings
 from engine.work.pool import Pool
 from engine.work.recorder import Recorder
 from engine.work.search import Searcher
@@ -67,6 +69,7 @@ class Settings:
         senses: what an analysis hears and reads with.
         meaning: the directory of the weights; None for words only.
         max_bytes: the bytes that media and uploads may take in all.
+        model: what answers analyses in the measured answers' place.
     """
 
     data_dir: Path
@@ -75,6 +78,7 @@ class Settings:
     senses: Senses = field(default_factory=Senses)
     meaning: Path | None = None
     max_bytes: int = MAX_BYTES
+    model: ModelSettings | None = None
 
 
 class Engine:
@@ -99,13 +103,16 @@ class Engine:
         self.embedder = embedder = Embedder(store, intake, pool, recorder, meaning, vectors)
         self.embeddings = EmbedWork(store, embedder)
         self.sources = sources = MediaSources(intake, indexer, recorder)
-        self.analyses = AnalyzeWork(store, sources, pool, prompts)
+        self.model = Model(settings.model, pool, recorder) if settings.model else None
+        self.answers = answers = Answers(pool, prompts, self.model)
+        self.analyses = AnalyzeWork(store, sources, answers)
         self.searches = SearchRoutes(store, Searcher(store, pool, fetcher, vectors), thumbnails, meaning)
 
     async def lifetime(self, _: web.Application) -> AsyncIterator[None]:
         """Open the parts, and close what is open, the last first."""
         parts: tuple[Part, ...] = (
             *(self.library, self.pool, self.intake, self.sessions, self.vectors, self.prompts),
+            *((self.model,) if self.model else ()),
             *(self.indexer, self.embeddings, self.analyses),
         )
         async with AsyncExitStack() as opened:
@@ -132,7 +139,7 @@ class Engine:
         yield from EmbedTaskRoutes(self.library, store.embed_tasks, self.embeddings).routes()
         yield from EntityRoutes(store.collections, store.entities, store.assets).routes()
         yield from AnalyzeTaskRoutes(store.analyze_tasks, self.analyses).routes()
-        yield from AnalyzeRoute(self.sources, self.pool, self.prompts).routes()
+        yield from AnalyzeRoute(self.sources, self.answers).routes()
 
 
 def create_app(settings: Settings) -> web.Application:

@@ -13,10 +13,12 @@ class ApiError(Exception):
         code: one of the API's error codes.
         message: a sentence for a person; names the path of what is wrong.
         status: the HTTP status, when nothing has been written yet.
+        retry_after: what the caller is told to wait, as the header says it.
     """
 
-    def __init__(self, code: str, message: str, status: int = 400) -> None:
+    def __init__(self, code: str, message: str, status: int = 400, retry_after: str | None = None) -> None:
         super().__init__(message)
+        self.retry_after = retry_after
         self.code = code
         self.message = message
         self.status = status

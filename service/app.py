@@ -89,7 +89,19 @@ def embedded_engine(settings: Settings) -> EmbeddedEngine:
         arguments += ["--whisper", str(settings.speech)]
     if settings.weights:
         arguments += ["--meaning", str(settings.weights)]
-    return EmbeddedEngine(settings.data_dir, arguments)
+    arguments += model_arguments(settings)
+    secret = settings.vlm_key.get_secret_value() if settings.vlm_url and settings.vlm_key else None
+    return EmbeddedEngine(settings.data_dir, arguments, secret=secret)
+
+
+def model_arguments(settings: Settings) -> list[str]:
+    """What the engine is told of the model that answers in its place; nothing where there is none."""
+    if settings.vlm_url is None:
+        return []
+    arguments = ["--vlm-url", settings.vlm_url, "--vlm-model", settings.vlm_model or ""]
+    arguments += ["--vlm-frames", str(settings.vlm_frames), "--vlm-video", settings.vlm_video]
+    arguments += ["--vlm-parallel", str(settings.vlm_parallel), "--vlm-fallback", settings.vlm_fallback]
+    return [*arguments, *(["--vlm-key-piped"] if settings.vlm_key else [])]
 
 
 def engine_for(settings: Settings, place: WorkerPlace | None) -> EmbeddedEngine | SharedEngine:

@@ -39,7 +39,7 @@ FACTS = GROUND | {"engine.facts"}
 SENTENCES = FACTS | {"engine.sentences"}
 RECOGNISE = FACTS | {"engine.confine", "engine.recognise"}
 TELL = SENTENCES | {"engine.senses", "engine.tell"}
-WORK = TELL | {"engine.store", "engine.work"}
+WORK = TELL | {"engine.store", "engine.vlm", "engine.work"}
 ROOMS = {
     "engine.errors": set[str](),
     "engine.senses": set[str](),
@@ -50,6 +50,7 @@ ROOMS = {
     "engine.facts": GROUND,
     "engine.store": FACTS,
     "engine.sentences": FACTS,
+    "engine.vlm": FACTS | {"engine.vlm"},
     "engine.recognise": RECOGNISE,
     "engine.measure": RECOGNISE,
     "engine.tell": TELL,

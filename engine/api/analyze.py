@@ -14,10 +14,9 @@ from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, field_
 from engine.api.bodies import Body, absent, check_address, fault, object_or, read_body, says, sentence, that
 from engine.api.web import read_object
 from engine.errors import ApiError
-from engine.tell.paraphrase import Prompts
-from engine.work.analysis import Asked, MediaSources, Run, read_question
+from engine.work.analysis import Asked, MediaSources
+from engine.work.answers import Answering, Answers
 from engine.work.budget import tokens_in
-from engine.work.pool import Pool
 
 log = structlog.get_logger()
 
@@ -150,26 +149,23 @@ def encode(event: dict[str, Any]) -> bytes:
 class AnalyzeRoute:
     """Answer ``POST /v1.3/analyze``."""
 
-    def __init__(self, sources: MediaSources, pool: Pool, prompts: Prompts) -> None:
+    def __init__(self, sources: MediaSources, answers: Answers) -> None:
         self._sources = sources
-        self._pool = pool
-        self._prompts = prompts
+        self._answers = answers
 
     def routes(self) -> list[web.RouteDef]:
         return [web.post("/v1.3/analyze", self.analyze)]
 
     async def analyze(self, request: web.Request) -> web.StreamResponse:
         asked = read_request(await read_object(request))
-        question = await read_question(asked, self._prompts)
-        async with self._sources.lend(asked.source, asked.value) as media, self._pool.analysis() as worker:
-            run = Run(worker, asked.max_tokens)
-            await run.begin(question.job(media))
+        await self._answers.check(asked)
+        async with self._sources.lend(asked.source, asked.value) as media, self._answers.begin(asked, media) as run:
             if asked.stream:
                 return await _stream(request, run)
             return await _whole(run)
 
 
-async def _whole(run: Run) -> web.Response:
+async def _whole(run: Answering) -> web.Response:
     data = "".join([fragment async for fragment in run.fragments()])
     return web.json_response(
         {
@@ -182,7 +178,7 @@ async def _whole(run: Run) -> web.Response:
     )
 
 
-async def _stream(request: web.Request, run: Run) -> web.StreamResponse:
+async def _stream(request: web.Request, run: Answering) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"})
     await response.prepare(request)
     generation = {"generation_id": run.generation_id}

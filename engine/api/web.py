@@ -50,7 +50,8 @@ def deprecated(handler: Handler) -> Handler:
 
 
 def error_response(error: ApiError, nest: bool = False) -> web.Response:
-    headers = {"Retry-After": "5"} if error.status == 429 else None
+    again = error.retry_after or ("5" if error.status == 429 else None)
+    headers = {"Retry-After": again} if again else None
     body = {"error": error.body()} if nest else error.body()
     return web.json_response(body, status=error.status, headers=headers)
 

@@ -42,6 +42,14 @@ class Thumbnail(Job):
 
 
 @dataclass(frozen=True, slots=True)
+class Pictures(Job):
+    """Draw its pictures at some times, so wide at most."""
+
+    times: tuple[float, ...]
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
 class FindPieces(Job):
     """Say where it can be cut for streaming."""
 
@@ -74,7 +82,7 @@ class Analyze(Job):
 
 
 KINDS: dict[str, type[Job]] = {
-    kind.__name__.lower(): kind for kind in (Probe, Measure, Sketch, Thumbnail, FindPieces, CutPiece, Analyze)
+    kind.__name__.lower(): kind for kind in (Probe, Measure, Sketch, Thumbnail, Pictures, FindPieces, CutPiece, Analyze)
 }
 
 

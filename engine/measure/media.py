@@ -209,8 +209,8 @@ def still_sketch(path: Path) -> bytes:
         return pack(sketch(cast("Pixels", small.to_ndarray())))
 
 
-def thumbnail(path: Path, at: float) -> bytes:
-    """Return the picture at a time as JPEG, at most 320 pixels wide.
+def thumbnail(path: Path, at: float, widest: int = _THUMBNAIL_WIDTH) -> bytes:
+    """Return the picture at a time as JPEG, at most ``widest`` pixels wide.
 
     Raises:
         ApiError: ``video_file_broken``; there is no picture there.
@@ -225,7 +225,7 @@ def thumbnail(path: Path, at: float) -> bytes:
             frame = _frame_at(container, stream, at + offset)
         except av.FFmpegError as exc:
             raise broken("its picture cannot be decoded") from exc
-    width = min(_THUMBNAIL_WIDTH, frame.width) & ~1
+    width = min(widest, frame.width) & ~1
     height = max(2, round(frame.height * width / frame.width) & ~1)
     small = VideoReformatter().reformat(frame, width=width, height=height, format="yuvj420p", interpolation="AREA")
     small.pts, small.time_base = 0, Fraction(1, 1)

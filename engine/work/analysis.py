@@ -90,8 +90,14 @@ class Run:
     def __init__(self, worker: Worker, max_tokens: int) -> None:
         self._worker = worker
         self._budget = Budget(max_tokens)
+        self._first = ""
         self.generation_id = str(uuid.uuid4())
         self.told: dict[str, Any] = {}
+
+    def stands_in(self, words: str, *, in_text: bool) -> None:
+        """Say that this is not the answer that was meant: in its first line, and beside it."""
+        self.told["stands_in"] = words
+        self._first = f"{words}\n\n" if in_text else ""
 
     async def begin(self, job: Analyze) -> None:
         """Hand the job over; returns when the worker has accepted it.
@@ -108,6 +114,8 @@ class Run:
         Raises:
             ApiError: the worker failed or died.
         """
+        if self._first:
+            yield self._budget.take(self._first)
         while not self._budget.exhausted:
             pending = asyncio.ensure_future(self._worker.receive())
             try:

@@ -13,11 +13,10 @@ import structlog
 from engine.errors import ApiError
 from engine.store.analyze_tasks import AnalyzeTask
 from engine.store.store import Store
-from engine.tell.paraphrase import Prompts
-from engine.work.analysis import Asked, Media, MediaSources, Run, read_question
+from engine.work.analysis import Asked, Media, MediaSources
+from engine.work.answers import Answers
 from engine.work.intake import decoded
 from engine.work.jobs import Jobs
-from engine.work.pool import Pool
 
 log = structlog.get_logger()
 
@@ -28,13 +27,12 @@ MAX_DURATION_S = 2 * 3600.0
 class AnalyzeWork:
     """Own what is done for the rows of ``analyze_tasks``."""
 
-    def __init__(self, store: Store, sources: MediaSources, pool: Pool, prompts: Prompts) -> None:
+    def __init__(self, store: Store, sources: MediaSources, answers: Answers) -> None:
         self._library = store.library
         self._assets = store.assets
         self._tasks = store.analyze_tasks
         self._sources = sources
-        self._pool = pool
-        self._prompts = prompts
+        self._answers = answers
         self._jobs = Jobs()
 
     async def open(self) -> None:
@@ -93,11 +91,8 @@ class AnalyzeWork:
             return await self._run(task.id, asked, lent)
 
     async def _run(self, ident: str, asked: Asked, media: Media) -> dict[str, Any]:
-        question = await read_question(asked, self._prompts)
-        async with self._pool.analysis(patient=True) as worker:
+        async with self._answers.begin(asked, media, MAX_DURATION_S, patient=True) as run:
             await self._tasks.set_status(ident, "processing")
-            run = Run(worker, asked.max_tokens)
-            await run.begin(question.job(media, MAX_DURATION_S))
             data = "".join([fragment async for fragment in run.fragments()])
         return {
             "generation_id": run.generation_id,

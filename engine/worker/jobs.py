@@ -4,6 +4,7 @@ Probe       -> {"clip", "format"}
 Measure     -> {"head"}, {"fact"}..., {"sketch"}..., {"end"}
 Sketch      -> {"sketch"}
 Thumbnail   -> {"image"}
+Pictures    -> {"image", "time"}..., {"end"}
 FindPieces  -> {"pieces"}
 CutPiece    -> {"size", "bytes"}..., {"end"}
 Analyze     -> {"accepted"}, {"text"}..., {"end"}
@@ -14,7 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from engine.confine import allow_cpu
-from engine.facts.job import Analyze, CutPiece, FindPieces, Job, Measure, Probe, Sketch, Thumbnail
+from engine.facts.job import Analyze, CutPiece, FindPieces, Job, Measure, Pictures, Probe, Sketch, Thumbnail
 from engine.measure import media, remux
 from engine.recognise.sight import Eyes
 from engine.recognise.speech import Ears
@@ -70,6 +71,12 @@ def _draw(job: Thumbnail, means: Means) -> None:
     means.wire.send({"image": media.thumbnail(job.path, job.at).hex()})
 
 
+def _draw_all(job: Pictures, means: Means) -> None:
+    for time in job.times:
+        means.wire.send({"image": media.thumbnail(job.path, time, job.width).hex(), "time": time})
+    means.wire.send({"end": {}})
+
+
 def _find_pieces(job: FindPieces, means: Means) -> None:
     means.wire.send({"pieces": remux.plan(job.path)})
 
@@ -94,6 +101,7 @@ _HOW: dict[type[Job], Callable[[Any, Means], None]] = {
     Measure: _measure,
     Sketch: _sketch,
     Thumbnail: _draw,
+    Pictures: _draw_all,
     FindPieces: _find_pieces,
     CutPiece: _cut_piece,
     Analyze: _analyze,

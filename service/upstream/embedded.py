@@ -40,6 +40,7 @@ class EmbeddedEngine:
     Args:
         data_dir: where it keeps its files; its socket stands in it.
         arguments: further command line arguments.
+        secret: the first line of its standard input: an argument would be for everybody to read.
         sleep: how to wait between starts.
     """
 
@@ -48,12 +49,14 @@ class EmbeddedEngine:
         data_dir: Path,
         arguments: Sequence[str] = (),
         *,
+        secret: str | None = None,
         sleep: Callable[[float], "asyncio.Future[None]"] | None = None,
     ) -> None:
         # Paths of sockets are short (108 bytes on Linux): long data directories need a link.
         self.socket = socket_path(data_dir)
         self._data_dir = data_dir
         self._arguments = arguments
+        self._secret = secret
         self._sleep = sleep or asyncio.sleep
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -95,6 +98,8 @@ class EmbeddedEngine:
             env=_environment(),
         )
         try:
+            if self._secret is not None and process.stdin is not None:
+                process.stdin.write(self._secret.encode() + b"\n")
             probe = asyncio.create_task(self._probe(), name="engine probe")
             try:
                 return await process.wait()
