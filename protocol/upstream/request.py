@@ -5,12 +5,13 @@ asked, and a prompt that is a number can only end as a failed stream: so that is
 Members that are not known pass.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from protocol.errors import Refusal, first_fault
+from protocol.ndjson import dumps, loads
 
 
 class _Members(BaseModel):
@@ -72,3 +73,11 @@ def check_members(request: Any) -> None:
         _Request.model_validate(request)
     except ValidationError as exc:
         raise Refusal("invalid_request", first_fault(exc, "request")) from exc
+
+
+def asked_again(body: bytes, faults: Sequence[str]) -> bytes:
+    """A request whose answer was no JSON that fits, with what was wrong added to its prompt."""
+    request = loads(body)
+    listed = "\n".join(f"- {fault}" for fault in faults)
+    words = f"An answer to this did not fit the schema:\n{listed}\nGive the whole JSON again, corrected."
+    return dumps({**request, "prompt": f"{request.get('prompt', '')}\n\n{words}"})

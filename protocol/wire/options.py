@@ -39,6 +39,7 @@ class Options(BaseModel):
     grace_s: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] | None = None
     on_violation: Literal["report", "stop"] = "report"
     restart: Annotated[int, Field(ge=0, le=10)] = 0
+    repair: Annotated[int, Field(ge=0, le=1)] = 0
     ttl_s: Annotated[float, Field(ge=0, le=604_800, allow_inf_nan=False)] = 3600.0
     validate_: Annotated[Literal["on", "off"], Field(alias="validate")] = "on"
     captions: CaptionNames | None = None
@@ -51,7 +52,8 @@ class Options(BaseModel):
     def identity(self) -> dict[str, Any]:
         """Those options that change what the readers are told."""
         captions = self.captions.model_dump(exclude_none=True) if self.captions else None
-        return {"on_violation": self.on_violation, "restart": self.restart, "captions": captions}
+        told = {"on_violation": self.on_violation, "restart": self.restart, "captions": captions}
+        return {**told, "repair": self.repair} if self.repair else told
 
 
 _DEFAULTS = Options()

@@ -17,6 +17,7 @@ from protocol.ndjson import dumps
 from protocol.schema.verdict import Verdict, judge
 from protocol.upstream.decoder import Decoder
 from protocol.upstream.events import EndOfBytes, ErrorObject, Event, RemoteProtocolError, StreamEnd, event_of
+from protocol.upstream.request import asked_again
 from protocol.upstream.textlog import TextLog, TextTooLong
 from protocol.wire.endings import CLOCKS
 from service.hub.breaker import Breaker
@@ -64,12 +65,14 @@ class Outcome:
     Attributes:
         code: the ending's error code, None when all went well.
         again: whether another attempt could help.
+        repair: what was wrong with the JSON that came, where the upstream is to be asked once more for it.
         retry_after_s: what the upstream asked for; None where it did not, inf where unreadable.
     """
 
     code: str | None
     end: StreamEnd | None = None
     again: bool = False
+    repair: Verdict | None = None
     retry_after_s: float | None = None
     upstream_status: int | None = None
 
@@ -110,6 +113,7 @@ class Pump:
         self._limits = limits
         self._wall = wall
         self._restarts = restarts
+        self._repairs = run.options.repair
         self._ready = ready
         self.cancel_code = "interrupted"  # what a cancellation means
         self._budget = limits.max_events_per_s * 4.0
@@ -175,6 +179,8 @@ class Pump:
             source = _Direct(self._keeping) if run.log.count == 0 else _Again(run, self._keeping)
             outcome = await self._attempt(source, total_at)
             await self._keeping.flushed()
+            if outcome.repair is not None:
+                return await self._repaired(outcome, total_at)
             if outcome.code in (None, "upstream_warning") or not outcome.again:
                 return outcome
             if self._keeping.withholds:
@@ -188,6 +194,18 @@ class Pump:
             log.info("upstream_retry", stream=run.id, code=outcome.code, attempt=run.retries)
             await asyncio.sleep(pause)
             run.refused = None
+
+    async def _repaired(self, first: Outcome, total_at: float) -> Outcome:
+        """Ask once more, naming what was wrong; where nothing comes of that, the first answer stands."""
+        assert first.repair is not None
+        log.info("upstream_repair", stream=self._run.id, errors=first.repair.error_count)
+        faults = [f"{error.pointer or '/'} {error.message}" for error in first.repair.errors]
+        self._body = asked_again(self._body, faults)
+        gen = self._run.gen
+        outcome = await self._attempt(_Anew(self._run, self._keeping), total_at)
+        await self._keeping.flushed()
+        first.repair = None
+        return outcome if self._run.gen != gen else first
 
     def _pause(self, outcome: Outcome) -> float | None:
         """Seconds to wait before another attempt; None where there is to be none."""
@@ -261,6 +279,9 @@ class Pump:
             # The ending first; then an answer that is read to its end
             # leaves its connection for the next call.
             clocks.stop()
+            if (verdict := await self._wrong(outcome)) is not None:
+                outcome.repair = verdict
+                return outcome
             await self._conclude(outcome)
             await _read_out(answer)
         return outcome
@@ -334,11 +355,25 @@ class Pump:
             upstream_status=status,
         )
 
+    async def _wrong(self, outcome: Outcome) -> Verdict | None:
+        """The verdict on what came, where it is negative and the upstream may be asked once more."""
+        if self._repairs < 1 or outcome.code not in (None, "upstream_warning"):
+            return None
+        self._repairs -= 1
+        await self._keeping.flushed()
+        verdict = await self._judged(outcome)
+        return None if verdict is None or verdict.valid or verdict.repaired_valid else verdict
+
     async def _verdict(self, outcome: Outcome) -> Verdict | None:
+        if self._run.schema is None or outcome.end is None:
+            return None
+        self._run.end_text()
+        return await self._judged(outcome)
+
+    async def _judged(self, outcome: Outcome) -> Verdict | None:
         run = self._run
         if run.schema is None or outcome.end is None:
             return None
-        run.end_text()
         text, reason = run.log.encoded(), outcome.end.finish_reason or ""
         if len(text) <= JUDGE_ON_LOOP_BYTES:
             return judge(text, run.schema, reason)
@@ -415,6 +450,25 @@ class _Again(_Source):
     def _replace(self, draft: TextLog) -> None:
         self._draft = None
         self._keeping.regenerate(draft, "restarted")
+
+
+class _Anew(_Source):
+    """A corrected answer, which takes the place of the one before from its first text on."""
+
+    def __init__(self, run: Run, keeping: Keeping) -> None:
+        self._run = run
+        self._keeping = keeping
+        self._draft: TextLog | None = TextLog(run.max_text_bytes)
+
+    def take(self, events: list[Event]) -> None:
+        if self._draft is None:
+            self._keeping.take(events)
+            return
+        for event in events:
+            self._draft.append(event)
+        if self._draft.size:
+            draft, self._draft = self._draft, None
+            self._keeping.regenerate(draft, "repaired")
 
 
 async def _read_out(answer: Answer) -> None:

@@ -4,13 +4,14 @@ import asyncio
 import json
 from pathlib import Path
 
+import aiohttp
 import orjson
 import pytest
 
 from protocol.schema.verdict import judge
 from service.hub import pump
 from tests.fakes.service import Serving
-from tests.fakes.upstream import Gate, Hang, Play, end, start, text
+from tests.fakes.upstream import Cut, Gate, Hang, Play, end, start, text
 
 SCHEMA = {
     "type": "object",
@@ -275,3 +276,71 @@ async def test_an_integer_beyond_64_bits_is_told_as_it_was_said(serving: Serving
             assert (shown["value"], shown["validation"]["valid"]) == (json.loads(whole), True)
             async with service.http.get(f"{service.url}/v1/streams/{stream}/ndjson?view=json") as answer:
                 assert "123456789012345678901234567890" in await answer.text()
+
+
+REPAIR = {"fanlight": {"repair": 1}}
+
+
+async def test_json_that_is_wrong_is_asked_for_once_more_and_the_new_one_counts(serving: Serving):
+    plays = [Play([start("g1"), *pieces(WRONG), end()]), Play([start("g2"), *pieces(WHOLE), end()])]
+    async with serving(*plays) as service:
+        stream = await service.start(**ASK, **REPAIR)
+        shown = await service.show(stream, "?wait=5")
+        assert (shown["gen"], shown["status"], shown["validation"]["valid"]) == (2, "completed", True)
+        assert shown["value"] == json.loads(WHOLE)
+        first, second = [orjson.loads(seen.body)["prompt"] for seen in service.upstream.seen]
+        assert second.startswith(first)
+        assert "- /segments/0/start must be at least 0" in second
+
+
+async def test_a_reader_of_a_repaired_answer_is_told_to_drop_the_first_one(serving: Serving):
+    gate = Gate()
+    plays = [Play([start(), *pieces(WRONG), gate, end()]), Play([start(), *pieces(WHOLE), end()])]
+    async with serving(*plays) as service:
+        stream = await service.start(**ASK, **REPAIR)
+        watching = asyncio.create_task(service.watch(stream))
+        while not sum((await service.show(stream))["subscribers"].values()):
+            pass
+        gate.open()
+        messages, _ = await watching
+        kinds = [message["type"] for message in messages]
+        assert kinds.count("end") == 1
+        reset = messages[kinds.index("reset")]
+        assert (reset["gen"], reset["reason"]) == (2, "repaired")
+        assert "".join(m["text"] for m in messages[kinds.index("reset") :] if m["type"] == "delta") == WHOLE
+
+
+@pytest.mark.parametrize("second", [
+    Play([start(), Cut()]), Play([], 503), Play([start(), end()]), Play([start("g2"), *pieces(WRONG), end()]),
+])  # fmt: skip
+async def test_of_a_repair_that_brings_nothing_better_the_answer_is_still_told_as_wrong(serving: Serving, second: Play):
+    async with serving(Play([start("g1"), *pieces(WRONG), end()]), second) as service:
+        shown = await service.show(await service.start(**ASK, **REPAIR), "?wait=5")
+        assert (shown["status"], shown["validation"]["valid"], shown["text"]) == ("completed", False, WRONG)
+        assert len(service.upstream.seen) == 2
+
+
+async def test_a_repair_that_breaks_off_in_its_text_is_no_success(serving: Serving):
+    plays = [Play([start(), *pieces(WRONG), end()]), Play([start(), text('{"title'), Cut()])]
+    async with serving(*plays) as service:
+        shown = await service.show(await service.start(**ASK, **REPAIR), "?wait=5")
+        assert (shown["gen"], shown["status"], shown["error"]["code"]) == (2, "failed", "upstream_broken")
+
+
+@pytest.mark.parametrize("answer", [WHOLE, f"Here it is:\n{WHOLE}"])
+async def test_an_answer_that_is_valid_or_would_be_is_not_asked_for_again(serving: Serving, answer: str):
+    async with serving(Play([start(), *pieces(answer), end()])) as service:
+        shown = await service.show(await service.start(**ASK, **REPAIR), "?wait=5")
+        assert (shown["gen"], shown["status"]) == (1, "completed")
+        assert len(service.upstream.seen) == 1
+
+
+async def test_a_caller_of_the_dialect_gets_the_repaired_answer_whole_and_no_stream_of_two(serving: Serving):
+    plays = [Play([start(), *pieces(WRONG), end()]), Play([start(), *pieces(WHOLE), end()])] * 2
+    headers = {"Fanlight-Options": "repair=1, join=never"}
+    async with serving(*plays) as service:
+        async with service.analyze(headers, stream=False, **ASK) as answer:
+            assert (await answer.json())["data"] == WHOLE
+        with pytest.raises(aiohttp.ClientPayloadError):
+            async with service.analyze(headers, stream=True, **ASK) as answer:
+                await answer.read()
