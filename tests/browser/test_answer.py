@@ -57,9 +57,11 @@ async def test_an_answer_streams_and_its_times_seek(opening: Opening, clip):
 async def test_nothing_moves_while_an_answer_grows(opening: Opening):
     async with opening() as place:
         visitor, answer = await by_link(place)
-        for n in range(40):
-            answer.say(f"[00:{n:02}] Line {n} says so much that it needs more than one line to be said in.\n")
+        for n in range(30):
+            answer.say(f"[00:{n:02}] Line {n} ")
             await visitor.sees(".answer p:not(:empty)", f"Line {n} ")
+            answer.say("says so much that it needs more than one line to be said in.\n")
+            await visitor.sees(".answer p:not(:empty)", "to be said in.")
         answer.end()
         await visitor.sees(".state", "Done")
         assert str(await visitor.shifts()) == "[]"
@@ -96,7 +98,7 @@ async def test_a_follow_up_carries_the_conversation(opening: Opening, clip):
 
 async def test_another_viewer_sees_the_same_run_from_its_beginning(opening: Opening, clip):
     async with opening() as place:
-        visitor = await in_the_studio(place, clip)
+        visitor = await in_the_studio(place, clip, hurried=True)
         answer = await asking(place, visitor, "What is it?")
         answer.say("A telescope, ")
         await visitor.sees(".answer", "A telescope, ")
@@ -118,7 +120,7 @@ async def test_another_viewer_sees_the_same_run_from_its_beginning(opening: Open
 
 async def test_a_cut_connection_resumes_at_its_cursor(opening: Opening, clip):
     async with opening() as place:
-        visitor = await in_the_studio(place, clip)
+        visitor = await in_the_studio(place, clip, hurried=True)
         answer = await asking(place, visitor, "What is it?")
         answer.say("A télescope, ")
         await visitor.sees(".answer", "A télescope, ")

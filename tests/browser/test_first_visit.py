@@ -34,6 +34,7 @@ async def test_what_is_there_already_can_be_chosen(opening: Opening):
         await visitor.at("#assets button").click()
         await visitor.sees("#name", "webb.mp4")
         (await place.library.asked("Everything in this video")).end()
+        await visitor.sees("#map-state", "Looked at")
         await visitor.button("Another video").click()
         await expect(visitor.at("#choose")).to_be_visible()
 

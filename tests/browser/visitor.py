@@ -30,9 +30,14 @@ document.addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.violatedDirective} refuses ${event.blockedURI}`));
 """
 TWO_PICTURES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
+# What the page waits for of its own accord passes twenty times as fast.
+HURRY = (
+    "{ const after = window.setTimeout; window.setTimeout = (work, ms = 0, ...more) => after(work, ms / 20, ...more); }"
+)
 EMBEDDED = '{"status": "ok", "upstream": {"kind": "embedded", "ready": true}}'
 
-expect.set_options(timeout=20_000)
+PATIENCE_MS = 20_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @dataclass
@@ -50,8 +55,10 @@ class Visitor:
     faults: list[str] = field(default_factory=list)
     forgiven: list[str] = field(default_factory=list)
 
-    async def enter(self, *, embedded: bool = False) -> None:
+    async def enter(self, *, embedded: bool, hurried: bool) -> None:
         await self.context.add_init_script(WITNESS)
+        if hurried:
+            await self.context.add_init_script(HURRY)
         self.context.on("console", self._hear)
         self.context.on("weberror", lambda error: self.faults.append(f"uncaught: {error.error}"))
         self.context.on("request", self._see)
@@ -87,7 +94,7 @@ class Visitor:
 
     async def sees(self, selector: str, words: str) -> None:
         """Wait until something has these words in it."""
-        await expect(self.at(selector).last).to_contain_text(words)
+        await self.page.locator(selector, has_text=words).last.wait_for(state="attached", timeout=PATIENCE_MS)
 
     async def shifts(self) -> list[Any]:
         """What moved so far: by how much, and which elements."""
@@ -112,9 +119,11 @@ async def _as_embedded(route: Route) -> None:
     await route.fulfill(content_type="application/json", body=EMBEDDED)
 
 
-async def new_visitor(browser: Browser, url: str, *, embedded: bool = False, **profile: Any) -> Visitor:
-    """A new profile with one empty tab."""
+async def new_visitor(
+    browser: Browser, url: str, *, embedded: bool = False, hurried: bool = False, **profile: Any
+) -> Visitor:
+    """A new profile with one empty tab; ``embedded`` if it takes the service's upstream for the embedded engine."""
     context = await browser.new_context(**{"viewport": DESK, "color_scheme": "light", **profile})
     visitor = Visitor(context, url)
-    await visitor.enter(embedded=embedded)
+    await visitor.enter(embedded=embedded, hurried=hurried)
     return visitor

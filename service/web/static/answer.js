@@ -26,7 +26,7 @@ export class AnswerText {
   clear() {
     this.rest = "";
     this.sources.clear();
-    this.line = h("p", { dir: "auto", class: "caret" });
+    this.line = h("p", { dir: "auto" });
     this.box.replaceChildren(this.line);
   }
 
@@ -35,15 +35,13 @@ export class AnswerText {
     this.rest = lines.pop();
     for (const line of lines) {
       this.fill(this.line, line);
-      this.line.classList.remove("caret");
-      this.line = h("p", { dir: "auto", class: "caret" });
+      this.line = h("p", { dir: "auto" });
       this.box.append(this.line);
     }
     this.fill(this.line, this.rest);
   }
 
   over() {
-    this.line.classList.remove("caret");
     if (!this.rest) this.line.remove();
   }
 

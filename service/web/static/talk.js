@@ -61,7 +61,7 @@ export class Talk {
   turn(question, schema, again) {
     const body = h("div", { class: "answer" });
     // How it stands is told above the text, which grows without moving it.
-    const state = h("div", { class: "state", role: "status" }, "Starting…");
+    const state = h("div", { class: "state", role: "status" }, h("span", { class: "running" }, "Starting…"));
     const node = h("article", { class: "turn", "aria-label": question }, h("p", { class: "asked", dir: "auto" }, question), state, body);
     const turn = { question, schema, again, body, state, node, text: "", runs: [], live: schema ? new LiveObject() : null };
     turn.shown = turn.live ? null : new AnswerText(body, { seek: this.on.seek, marks: this.on.embedded() });
@@ -90,7 +90,7 @@ export class Talk {
     const stay = atEnd(this.box);
     switch (message.kind) {
       case "attached":
-        if (!turn.ended) this.tell(turn, "Running", this.stopper(turn));
+        if (!turn.ended) this.tell(turn, h("span", { class: "running" }, "Running"), this.stopper(turn));
         break;
       case "lost":
         this.tell(turn, "Connection lost, coming back…");
