@@ -52,6 +52,8 @@ CODES: dict[str, Code] = {
     # Beside an ending that went well: the upstream added a warning of its own.
     "upstream_warning": Code(Status.COMPLETED, "The upstream ended its answer with a warning.", False),
 }
+# Statuses of an upstream that pass: the one code whose worth of another try they decide.
+BUSY = frozenset({429, 503})
 CLOCKS = frozenset(code for code in CODES if code.startswith("upstream_timeout_"))
 
 
@@ -87,7 +89,8 @@ class Ending:
         if self.code is None:
             return None
         code = CODES[self.code]
-        error: dict[str, Any] = {"code": self.code, "message": code.message, "retryable": code.retryable}
+        retryable = code.retryable or (self.code == "upstream_refused" and self.upstream_status in BUSY)
+        error: dict[str, Any] = {"code": self.code, "message": code.message, "retryable": retryable}
         if self.upstream_status is not None:
             error["upstream_status"] = self.upstream_status
         return error

@@ -45,8 +45,10 @@ def test_the_error_member_is_told_with_the_upstream_status_only_where_there_is_o
     assert ending.error == {
         "code": "upstream_refused",
         "message": CODES["upstream_refused"].message,
-        "retryable": False,
+        "retryable": True,
         "upstream_status": 503,
     }
+    refused = Ending(Status.FAILED, 1, 0, "", code="upstream_refused", upstream_status=403)
+    assert (refused.error or {})["retryable"] is False
     assert Ending(Status.COMPLETED, 1, 0, "").error is None
     assert "upstream_status" not in (Ending(Status.FAILED, 1, 0, "", code="internal").error or {})
