@@ -31,6 +31,11 @@ class Line:
         self.send("\r\n".join([*lines, "", ""]).encode() + body)
         await self.until_gone()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the client is still there."""
+        return not self._writer.is_closing()
+
     def send(self, data: bytes) -> None:
         """Send what it is."""
         self._writer.write(data)
