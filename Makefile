@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all fuzz meaning lint bench clean
+.PHONY: run test test-all fuzz meaning lint bench pictures clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/fanlight serve
@@ -28,6 +28,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The pictures of docs/images that show the page; needs Chromium (scripts/system-packages).
+pictures: $(VENV)/.dev
+	$(BIN)/python -m tests.browser.pictures
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -199,12 +199,12 @@ async def test_what_is_underneath_can_be_taken_away(opening: Opening, clip, tmp_
         await visitor.at("#underneath summary").click()
         for name, begins in (
             ("Text", "[00:01]"),
-            ("Subtitles (VTT)", "WEBVTT"),
+            ("VTT", "WEBVTT"),
             ("Cues (JSON)", "{"),
-            ("Everything (JSON)", "{"),
+            ("All (JSON)", "{"),
         ):
             async with visitor.page.expect_download() as download:
-                await visitor.page.get_by_role("link", name=name).click()
+                await visitor.page.get_by_role("link", name=name, exact=True).click()
             await (await download.value).save_as(tmp_path / name)
             assert (tmp_path / name).read_text("utf-8").startswith(begins)
         for name, words in (

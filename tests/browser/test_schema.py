@@ -63,6 +63,7 @@ async def test_nothing_moves_while_an_object_fills_in(opening: Opening):
         for n in range(30):
             answer.say(f'{"," if n else "{"} "member {n}": [{n}]')
             await visitor.sees(".tree", f'"member {n}"')
+        await expect(visitor.at(".tree").get_by_text('"member 29"')).to_be_in_viewport()
         answer.say("}")
         answer.end()
         await visitor.sees(".answer", "Valid")

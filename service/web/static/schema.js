@@ -16,11 +16,12 @@ const MOST_NODES = 1500;
 const child = (pointer, key) => `${pointer}/${String(key).replaceAll("~", "~0").replaceAll("/", "~1")}`;
 
 export class LiveObject {
-  constructor() {
+  /** @param {(work: () => void) => void} drawn does the work of drawing, which changes how much there is to see */
+  constructor(drawn) {
     this.box = h("div", { class: "tree", tabIndex: 0, role: "region", "aria-label": "The answer as JSON" });
     this.tree = undefined;
     this.judged = new Map();
-    this.draw = soon(() => this.redraw());
+    this.draw = soon(() => drawn(() => this.redraw()));
   }
 
   grown(tree) {

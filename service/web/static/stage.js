@@ -74,7 +74,9 @@ export class Stage {
   }
 }
 
-/** Pictures out of a video that nobody sees: one after the other, smallest first served. */
+const PICTURE_PATIENCE_MS = 8000;
+
+/** Pictures out of a video that nobody sees, one after the other. */
 export class Thumbnails {
   constructor(video) {
     this.source = video;
@@ -94,17 +96,29 @@ export class Thumbnails {
   async work() {
     if (this.busy || !this.source.src) return;
     this.busy = true;
-    if (this.shadow.src !== this.source.src) this.shadow.src = this.source.src;
-    for (let next; (next = this.queue.shift()); ) {
-      const drawn = new Promise((resolve) => {
-        this.shadow.onseeked = resolve;
-        this.shadow.onerror = resolve;
-        setTimeout(resolve, 3000);
-      });
-      this.shadow.currentTime = next.seconds;
-      await drawn;
-      next.canvas.getContext("2d")?.drawImage(this.shadow, 0, 0, next.canvas.width, next.canvas.height);
-    }
+    for (let next; (next = this.queue.shift()); ) await this.draw(next);
     this.busy = false;
+  }
+
+  async draw({ canvas, seconds }) {
+    const { shadow, source } = this;
+    if (shadow.src !== source.src) {
+      shadow.src = source.src;
+      await this.comes("loadeddata");
+    }
+    shadow.currentTime = seconds;
+    await this.comes("seeked");
+    if (shadow.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) await this.comes("canplay");
+    canvas.getContext("2d")?.drawImage(shadow, 0, 0, canvas.width, canvas.height);
+  }
+
+  /** Wait for an event, or for the fault that keeps it away. */
+  comes(name) {
+    const control = new AbortController();
+    const enough = setTimeout(() => control.abort(), PICTURE_PATIENCE_MS);
+    return new Promise((resolve) => {
+      for (const each of [name, "error"]) this.shadow.addEventListener(each, resolve, { signal: control.signal });
+      control.signal.addEventListener("abort", resolve);
+    }).finally(() => (clearTimeout(enough), control.abort()));
   }
 }

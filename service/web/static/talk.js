@@ -63,7 +63,7 @@ export class Talk {
     // How it stands is told above the text, which grows without moving it.
     const state = h("div", { class: "state", role: "status" }, h("span", { class: "running" }, "Starting…"));
     const node = h("article", { class: "turn", "aria-label": question }, h("p", { class: "asked", dir: "auto" }, question), state, body);
-    const turn = { question, schema, again, body, state, node, text: "", runs: [], live: schema ? new LiveObject() : null };
+    const turn = { question, schema, again, body, state, node, text: "", runs: [], live: schema ? new LiveObject((draw) => this.following(draw)) : null };
     turn.shown = turn.live ? null : new AnswerText(body, { seek: this.on.seek, marks: this.on.embedded() });
     if (turn.live) body.append(turn.live.box);
     this.turns.push(turn);
@@ -86,8 +86,18 @@ export class Talk {
     this.on.selected(main);
   }
 
-  told(turn, message) {
+  /** Do what lets the conversation grow, and stay at its end where it is read there. */
+  following(work) {
     const stay = atEnd(this.box);
+    work();
+    if (stay) this.box.scrollTop = this.box.scrollHeight;
+  }
+
+  told(turn, message) {
+    this.following(() => this.show(turn, message));
+  }
+
+  show(turn, message) {
     switch (message.kind) {
       case "attached":
         if (!turn.ended) this.tell(turn, h("span", { class: "running" }, "Running"), this.stopper(turn));
@@ -111,7 +121,6 @@ export class Talk {
       case "end":
         this.ended(turn, message);
     }
-    if (stay) this.box.scrollTop = this.box.scrollHeight;
   }
 
   stopper(turn) {

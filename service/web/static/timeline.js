@@ -77,7 +77,7 @@ export class Timeline {
     const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800];
     const step = steps.find((each) => this.duration / each <= 8) ?? 3600;
     const marks = [];
-    for (let at = 0; this.duration && at < this.duration - step / 3; at += step) marks.push(this.placed(h("span", { class: "tick" }, clock(at)), at));
+    for (let at = 0; this.duration && at < this.duration - step * 0.6; at += step) marks.push(this.placed(h("span", { class: "tick" }, clock(at)), at));
     this.ticks.replaceChildren(...marks);
     for (const { id, label, pictures } of TRACKS) {
       const row = this.rows.get(id);

@@ -74,13 +74,13 @@ export class Underneath {
   }
 
   downloads(run) {
-    const files = { Text: "text", "Subtitles (VTT)": "captions.vtt", "Subtitles (SRT)": "captions.srt", "Cues (JSON)": "captions.json", "Everything (JSON)": "" };
+    const files = { Text: "text", VTT: "captions.vtt", SRT: "captions.srt", "Cues (JSON)": "captions.json", "All (JSON)": "" };
     const path = `v1/streams/${run.stream}`;
     const links = Object.entries(files).map(([name, file]) => {
       const ending = { text: "txt", "": "json" }[file] ?? file.split(".").at(-1);
       return fileLink(name, file ? `${path}/${file}` : path, `${run.stream}.${ending}`, { data: { keep: name } });
     });
-    return h("p", { class: "row" }, ...links);
+    return h("p", { class: "row downloads" }, h("span", {}, "Take away"), ...links);
   }
 
   code(run) {
@@ -89,7 +89,7 @@ export class Underneath {
     const choose = Object.keys(LANGUAGES).map((name) =>
       h("button", { type: "button", class: name === this.language ? "" : "plain", "aria-pressed": String(name === this.language), data: { keep: name }, onclick: () => ((this.language = name), this.redraw()) }, name),
     );
-    const copy = h("button", { type: "button", class: "plain", data: { keep: "copy" }, onclick: async () => (await navigator.clipboard.writeText(words), (copy.textContent = "Copied")) }, "Copy");
-    return h("div", {}, h("div", { class: "row", role: "group", "aria-label": "The same from code" }, ...choose), h("div", { class: "code" }, h("pre", { tabIndex: 0 }, words), copy));
+    const copy = h("button", { type: "button", class: "plain copy", data: { keep: "copy" }, onclick: async () => (await navigator.clipboard.writeText(words), (copy.textContent = "Copied")) }, "Copy");
+    return h("div", {}, h("div", { class: "row", role: "group", "aria-label": "The same from code" }, ...choose, copy), h("div", { class: "code" }, h("pre", { tabIndex: 0 }, words)));
   }
 }
