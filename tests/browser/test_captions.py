@@ -74,8 +74,7 @@ async def test_the_timeline_shows_tracks_with_pictures_and_seeks(opening: Openin
         drawn = "(canvas) => canvas.getContext('2d').getImageData(80, 50, 1, 1).data[3]"
         await expect(visitor.page.get_by_role("group", name="Shots").get_by_role("button")).to_have_count(2)
         visitor.forgiven.append("willReadFrequently")  # it is this test that reads
-        while not await visitor.at(".pictures canvas").last.evaluate(drawn):
-            pass
+        await visitor.comes_true(drawn, visitor.at(".pictures canvas").last)
         time = "document.querySelector('video').currentTime"
         await visitor.page.get_by_role("button", name="Shots, 0:05: A mirror").click()
         assert await visitor.page.evaluate(time) == 5.5

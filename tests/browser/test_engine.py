@@ -39,8 +39,7 @@ async def test_the_sample_is_looked_at_asked_about_searched_and_judged(opening: 
         await visitor.at("#words").press("Enter")
         await visitor.sees("#found", "In all videos")
         picture = visitor.at("#found img").first
-        while not await picture.evaluate("(image) => image.complete && image.naturalWidth"):
-            pass
+        await visitor.comes_true("(image) => image.complete && image.naturalWidth > 0", picture)
         # A second visit finds it there already.
         await visitor.button("Another video").click()
         await visitor.button("Try the sample").click()

@@ -56,8 +56,7 @@ async def test_keys_move_the_video_and_are_shown_where_they_are_asked_for(openin
         visitor, looking = await seen_with(place, clip)
         looking.end()
         await expect(visitor.at("#studio")).to_be_visible()
-        while not await visitor.page.evaluate("document.querySelector('video').duration > 0"):
-            pass
+        await visitor.comes_true("document.querySelector('video').duration > 0")
         for key, seconds in (("ArrowRight", 5), ("ArrowLeft", 0), ("l", 10), ("j", 0)):
             await visitor.page.keyboard.press(key)
             assert await visitor.page.evaluate(TIME) == seconds

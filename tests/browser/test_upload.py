@@ -10,6 +10,7 @@ from playwright.async_api import Page, Route, expect
 
 from tests.browser.conftest import Opening
 from tests.browser.visitor import in_one_browser
+from tests.fakes.waiting import until
 
 pytestmark = in_one_browser
 
@@ -87,8 +88,7 @@ async def test_a_large_file_pauses_and_goes_on_where_it_was(opening: Opening, la
             await visitor.sees("#sending-name", "large.mp4")
             await chunks.let_through(1)
             await visitor.sees("#sending-sent", "of 9.6 MB")
-            while 2 not in chunks.came:
-                await asyncio.sleep(0)
+            await until(lambda: 2 in chunks.came)
             await visitor.button("Pause").click()
             await expect(visitor.button("Go on")).to_be_focused()
             await visitor.sees("#sending-state", "Paused")
@@ -140,8 +140,7 @@ async def test_an_upload_can_be_stopped(opening: Opening, large: Path):
         async with turnpike(visitor.page) as chunks:
             await visitor.at("#file").set_input_files(large)
             await chunks.let_through(1)
-            while 2 not in chunks.came:
-                await asyncio.sleep(0)
+            await until(lambda: 2 in chunks.came)
             assert await visitor.barriers() == []
             await visitor.button("Stop").click()
             await expect(visitor.at("#choose")).to_be_visible()

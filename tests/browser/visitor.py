@@ -1,5 +1,6 @@
 """One who visits the page with a browser, and notes whatever a page must not do."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,6 +10,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, Route, expect
 
 from tests.fakes.browser import CHROMIUM
+from tests.fakes.waiting import PACE_S
 
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="Chromium is not installed; scripts/system-packages installs it"
@@ -95,6 +97,12 @@ class Visitor:
     async def sees(self, selector: str, words: str) -> None:
         """Wait until something has these words in it."""
         await self.page.locator(selector, has_text=words).last.wait_for(state="attached", timeout=PATIENCE_MS)
+
+    async def comes_true(self, condition: str, of: Locator | None = None) -> None:
+        """Wait until an expression holds in the page, or a function of an element."""
+        async with asyncio.timeout(PATIENCE_MS / 1000):
+            while not await (of or self.page).evaluate(condition):
+                await asyncio.sleep(PACE_S)
 
     async def shifts(self) -> list[Any]:
         """What moved so far: by how much, and which elements."""
