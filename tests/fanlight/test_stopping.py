@@ -165,7 +165,7 @@ async def test_an_upload_may_take_any_time_as_long_as_bytes_move(tmp_path: Path)
         took = asyncio.get_running_loop().time() - began
         await line.answer(200, b'{"_id": "a1", "status": "ready"}')
 
-    async with Peer(slow) as peer, Client(peer.url, answer_s=0.5) as client:
+    async with Peer(slow) as peer, Client(peer.url, answer_s=1.0) as client:
         told: list[tuple[int, int]] = []
         assert await client.upload(path, progress=lambda *sent: told.append(sent), stall_s=stall_s) == "a1"
     assert took > stall_s  # else it shows nothing
