@@ -14,7 +14,7 @@ const SCHEMA = { type: "object", properties: Object.fromEntries(Object.entries(W
 const TRACK = { speech: "speech", on_screen_text: "texts", shots: "shots", things: "things", motions: "moves", tones: "sounds" };
 
 export class VideoMap {
-  /** @param {{caption: (message: object) => void, track: (id: string, items: object[]) => void, until: (seconds: number) => void, state: (status: string, error: ?object) => void}} on */
+  /** @param {{caption: (message: object) => void, track: (id: string, items: object[]) => void, until: (seconds: number) => void, state: (status: string, error: ?object, heard?: boolean) => void}} on */
   constructor(on) {
     this.on = on;
     this.runs = [];
@@ -34,6 +34,7 @@ export class VideoMap {
     const stream = await start(request, access());
     if (mine !== this.mine) return null;
     this.tracks = new Map();
+    this.heard = false;
     const captions = new Run(stream, { view: "captions", told: (message) => this.on.caption(message) });
     const elements = new Run(stream, { view: "json", told: (message) => this.element(message) });
     this.runs = [captions, elements];
@@ -44,7 +45,9 @@ export class VideoMap {
   element(message) {
     if (message.kind === "attached") this.on.state(message.status === "starting" ? "starting" : "running", null);
     if (message.kind === "reset") this.tracks.clear();
-    if (message.kind === "end") this.on.state(message.status, message.error);
+    // An engine without ears leaves what is said out; one that heard nothing says so by an empty list.
+    if (message.kind === "element" && message.pointer.startsWith("/speech")) this.heard = true;
+    if (message.kind === "end") this.on.state(message.status, message.error, this.heard);
     if (message.kind !== "element") return;
     const [, member, index] = message.pointer.split("/");
     const words = WANTED[member];

@@ -143,6 +143,7 @@ async function mapIt() {
     if (!stream) return;
     $("transcript-files").replaceChildren(
       ...["vtt", "srt"].map((kind) => fileLink(kind.toUpperCase(), `v1/streams/${stream}/captions.${kind}`, `captions.${kind}`)),
+      h("a", { href: address(`captions?stream=${stream}`), target: "_blank", title: "The latest lines on nothing, for OBS or a second screen" }, "Bar"),
     );
   } catch (error) {
     mapState("error", error);
@@ -150,12 +151,13 @@ async function mapIt() {
   }
 }
 
-function mapState(status, error) {
+function mapState(status, error, heard = true) {
   const told = { starting: "Looking…", running: "Listening and looking…", completed: "Looked at", idle: "", "": "" }[status];
   $("map-state").textContent = told ?? "Could not be looked at";
   $("map-state").dataset.kind = told === undefined ? "bad" : status === "completed" ? "good" : "";
   if (status === "completed") timeline.until(Infinity);
-  if (status === "completed" && !cues.all().length) drawTranscript("No words were understood.");
+  if (status === "completed" && !cues.all().length)
+    drawTranscript(heard ? "No words were understood." : "Nothing here can hear yet. Type: fanlight models fetch speech, and start again.");
   if (told !== undefined) return;
   const { happened, todo } = words(error ?? { code: status });
   $("map").hidden = false;
