@@ -155,7 +155,7 @@ async def test_a_file_that_cannot_be_used_says_why_and_what_to_do(opening: Openi
         await visitor.at("#file").set_input_files(tmp_path / "letter.mp4")
         await visitor.sees("#sending-state", "The file cannot be decoded.")
         await visitor.sees("#sending-state", "Try another one")
-        await visitor.button("Another video").click()
+        await visitor.button("Choose another").click()
         await expect(visitor.at("#choose")).to_be_visible()
         # The same file again is a choice, too.
         place.library.failing = None

@@ -83,7 +83,7 @@ const TODO = {
   video_duration_too_short: "Take a video of 4 seconds or more.",
   video_duration_too_long: "Take a shorter video.",
   video_resolution_too_low: "Take a video of at least 360 by 360.",
-  video_file_broken: "The file cannot be decoded. Try another one, or convert it to MP4.",
+  video_file_broken: "Try another one, or convert it to MP4.",
   usage_limit_exceeded: "The disk is full. Delete videos that are not needed.",
   inexact: "Something between this page and the service changes what is sent. Reload the page.",
 };

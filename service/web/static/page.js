@@ -77,6 +77,7 @@ async function finish(mine, file, name) {
   $("sending-retry").hidden = true;
   $("sending-pause").hidden = !mine.chunked;
   $("sending-pause").textContent = "Pause";
+  $("sending-stop").textContent = "Stop";
   $("sending-state").textContent = "";
   $("sending-state").classList.remove("bad");
   try {
@@ -92,6 +93,7 @@ async function finish(mine, file, name) {
     $("sending-state").classList.add("bad");
     $("sending-pause").hidden = true;
     $("sending-retry").hidden = false;
+    $("sending-stop").textContent = "Choose another";
     if (error.code === "unauthenticated") login();
     return null;
   }
@@ -367,7 +369,7 @@ $("file").onchange = guarded(() => {
 $("sample").onclick = guarded(sample);
 $("again").onclick = guarded(welcome);
 $("map").onclick = guarded(mapIt);
-$("sending-stop").onclick = () => upload?.stop();
+$("sending-stop").onclick = guarded(welcome);
 $("sending-pause").onclick = () => {
   const paused = !upload.paused;
   $("sending-pause").textContent = paused ? "Go on" : "Pause";
