@@ -87,6 +87,19 @@ async def test_the_timeline_shows_tracks_with_pictures_and_seeks(opening: Openin
         assert await visitor.page.evaluate(time) == 5
 
 
+async def test_how_far_the_video_was_looked_at_grows_on_the_ruler(opening: Opening, clip):
+    async with opening() as place:
+        visitor, looking = await seen_with(place, clip)
+        looking.say(SPEECH)
+        await visitor.sees("#captions .line", "wakes")
+        await visitor.comes_true(
+            "(seen) => Math.abs(parseFloat(seen.style.inlineSize) - 500 / 13.1) < 1", visitor.at(".seen")
+        )
+        looking.say('"}]}')
+        looking.end()
+        await visitor.comes_true("(seen) => seen.style.inlineSize === '100%'", visitor.at(".seen"))
+
+
 async def test_the_transcript_marks_what_is_being_said_and_its_times_seek(opening: Opening, clip):
     async with opening() as place:
         visitor, looking = await seen_with(place, clip)

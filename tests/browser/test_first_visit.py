@@ -26,6 +26,15 @@ async def test_a_page_that_is_opened_before_the_engine_is_there_waits_for_it(ope
         await visitor.sees("#assets", "webb.mp4")
 
 
+async def test_what_is_underneath_says_that_nothing_runs_yet(opening: Opening, clip):
+    async with opening() as place:
+        visitor = await place.visit()
+        await visitor.go()
+        await visitor.at("#file").set_input_files(clip)
+        await visitor.at("#underneath summary").click()
+        await visitor.sees("#under", "Ask something first.")
+
+
 async def test_what_is_there_already_can_be_chosen(opening: Opening):
     async with opening() as place:
         place.library.hold("webb.mp4")

@@ -15,6 +15,7 @@ export class Timeline {
   constructor(box, on) {
     this.on = on;
     this.duration = 0;
+    this.reached = 0;
     this.items = new Map();
     this.seen = h("div", { class: "seen" });
     this.ticks = h("div");
@@ -49,6 +50,7 @@ export class Timeline {
   lasts(seconds) {
     if (!(seconds > 0) || seconds === this.duration) return;
     this.duration = seconds;
+    this.until(this.reached);
     this.draw();
   }
 
@@ -60,6 +62,7 @@ export class Timeline {
 
   /** How far the video was looked at. @param {number} seconds */
   until(seconds) {
+    this.reached = seconds;
     this.seen.style.inlineSize = this.duration ? `${Math.min(100, (100 * seconds) / this.duration)}%` : "0";
   }
 

@@ -36,7 +36,8 @@ export class Underneath {
   /** Readers and the like are the service's to tell, and asked for only while somebody looks. */
   async tick() {
     clearTimeout(this.timer);
-    if (!this.details.open || !this.run) return;
+    if (!this.details.open) return;
+    if (!this.run) return this.draw();
     const { stream } = this.run;
     this.resource = await call("GET", `v1/streams/${stream}`).catch(() => this.resource);
     this.draw();
