@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.confine import allow_cpu
 from engine.facts.job import Analyze, CutPiece, FindPieces, Job, Measure, Probe, Sketch, Thumbnail
-from engine.measure import media, remux
+from engine.measure import media, remux, stills
 from engine.recognise.sight import Eyes
 from engine.recognise.speech import Ears
 from engine.worker.answer import answer
@@ -63,11 +63,11 @@ def _measure(job: Measure, means: Means) -> None:
 
 
 def _sketch(job: Sketch, means: Means) -> None:
-    means.wire.send({"sketch": media.still_sketch(job.path).hex()})
+    means.wire.send({"sketch": stills.still_sketch(job.path).hex()})
 
 
 def _draw(job: Thumbnail, means: Means) -> None:
-    means.wire.send({"image": media.thumbnail(job.path, job.at).hex()})
+    means.wire.send({"image": stills.thumbnail(job.path, job.at).hex()})
 
 
 def _find_pieces(job: FindPieces, means: Means) -> None:
@@ -86,7 +86,7 @@ def _analyze(job: Analyze, means: Means) -> None:
         means.grow_with(reply.clip.duration)
         means.wire.send({"accepted": reply.told()})
         means.wire.text(reply.fragments)
-        means.wire.send({"end": {"damaged_packets": reply.damage.packets} if reply.damage.packets else {}})
+        means.wire.send({"end": {"damaged_packets": reply.faults.packets} if reply.faults.packets else {}})
 
 
 _HOW: dict[type[Job], Callable[[Any, Means], None]] = {
