@@ -38,7 +38,6 @@ _MOST_HELD = 20_000
 class _Track:
     epoch: int
     last: float  # seconds of the file
-    end: float
 
 
 @dataclass(slots=True)
@@ -73,10 +72,9 @@ class Clock:
 
     def correct(self, packet: "Packet[Any]") -> float | None:
         """Move a packet's timestamps to where they belong; return its time in the clip, None where it has none."""
-        ticks = packet.dts if packet.dts is not None else packet.pts
-        if ticks is None or packet.time_base is None:
+        if (packet.dts is None and packet.pts is None) or packet.time_base is None:
             return None
-        shift = self._shift(packet, float(ticks * packet.time_base))
+        shift = self._shift(packet)
         moved = round((shift + self.begin) / packet.time_base)  # 0 where the clock never began again
         if moved:
             packet.dts = None if packet.dts is None else packet.dts + moved
@@ -89,19 +87,26 @@ class Clock:
         self.end = max(self.end, end)
         return time
 
-    def _shift(self, packet: "Packet[Any]", now: float) -> float:
+    def _shift(self, packet: "Packet[Any]") -> float:
+        track = self._tracks.get(packet.stream_index)
+        if packet.dts is None or packet.time_base is None:
+            # Pictures come in the order of their decoding: the time at which one is shown may go back.
+            return self._epochs[track.epoch].shift if track else -self.begin
+        now = float(packet.dts * packet.time_base)
         if not self._epochs:
             self._epochs.append(_Epoch(-self.begin, now))
-        track = self._tracks.get(packet.stream_index)
         if track is None:
-            track = self._tracks[packet.stream_index] = _Track(len(self._epochs) - 1, now, now)
-        elif now < track.last - _BACK_S or (self.jumps and now > track.end + _AHEAD_S):
+            track = self._tracks[packet.stream_index] = _Track(len(self._epochs) - 1, now)
+        elif now < track.last - _BACK_S or self._jumped(track, now):
             track.epoch = self._entered(track.epoch, packet, now)
-        assert packet.time_base is not None
-        track.last, track.end = now, now + float((packet.duration or 0) * packet.time_base)
+        track.last = now
         epoch = self._epochs[track.epoch]
         epoch.last = max(epoch.last, now)
         return epoch.shift
+
+    def _jumped(self, track: _Track, now: float) -> bool:
+        """Whether a track is ahead of all that was read; a slow one is behind the others, and catches up."""
+        return self.jumps and now > self._epochs[track.epoch].last + _AHEAD_S
 
     def _entered(self, left: int, packet: "Packet[Any]", now: float) -> int:
         """Return the epoch that a track goes on in: one that another track has opened, or a new one."""

@@ -14,6 +14,7 @@ import heapq
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from itertools import count
 from typing import Any
 
@@ -132,6 +133,33 @@ class Pictures:
         if self._sketcher:
             self._sketcher.feed(time, self._standing)
         return list(self._shots.feed(time, self._standing, again=time > self._last))
+
+
+class _Gaze:
+    """Have the reader of text look at pictures, also at one that came too soon after another and then stands."""
+
+    def __init__(self, eyes: Eyes, aspect: Fraction | None) -> None:
+        self._eyes = eyes
+        self._aspect = aspect
+        self._shower = Shower()
+        self._unread: VideoFrame | None = None
+
+    def feed(self, frame: VideoFrame, time: float) -> None:
+        self.finish(time)
+        self._unread = frame
+        if time >= self._eyes.next:
+            self._look(time)
+
+    def finish(self, until: float) -> None:
+        """The last picture stands until this time."""
+        if until - self._eyes.next > _STANDS_S:
+            self._look(self._eyes.next)
+
+    def _look(self, time: float) -> None:
+        frame, self._unread = self._unread, None
+        if frame is not None:
+            size = shown_size(frame.width, frame.height, turn_of(frame), self._aspect)
+            self._eyes.look(time, size, lambda width, height: self._shower.draw(frame, width, height, "bgr24"))
 
 
 class Sounds:
@@ -267,15 +295,14 @@ def examine(container: InputContainer, clip: Clip, order: Order) -> Iterator[Fac
     pictures = Pictures(order.start, order.part_s, order.sketcher) if order.picture and clip.has_picture else None
     sounds = Sounds(order) if clip.has_sound and (order.sound or ears) else None
     reader = _Reader(container, clip, order, bool(pictures or eyes), sounds is not None)
-    shower = Shower()
+    gaze = _Gaze(eyes, reader.aspect) if eyes else None
     row = _InOrder(clip.duration)
     recognisers = [one for one in (ears, eyes) if one]
     for frame, time in reader.frames():
         if isinstance(frame, VideoFrame):
             row.add(pictures.feed(frame, time) if pictures else [])
-            if eyes:
-                size = shown_size(frame.width, frame.height, turn_of(frame), reader.aspect)
-                eyes.look(time, size, lambda width, height, it=frame: shower.draw(it, width, height, "bgr24"))  # type: ignore[misc]
+            if gaze:
+                gaze.feed(frame, time)
         else:
             assert sounds is not None
             row.add(sounds.feed(frame, time))
@@ -289,6 +316,8 @@ def examine(container: InputContainer, clip: Clip, order: Order) -> Iterator[Fac
     gone = {one.track: one.start for one in missing}
     end = min(order.end, clip.duration, gone.get("picture", math.inf))
     row.add(pictures.finish(end) if pictures else [])
+    if gaze:
+        gaze.finish(end)
     row.add(sounds.finish() if sounds else [])
     row.add([*order.faults.finish(missing)])
     yield from row.release(math.inf)

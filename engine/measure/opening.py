@@ -20,6 +20,7 @@ _FORMATS = (
     "mp3,aac,flac,wav,w64,aiff,amr,caf",
     "png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,gif",
 )
+_LONGEST_STANDING_S = 60
 # A few bytes of header may claim a picture of gigabytes.
 MAX_LONG_SIDE = 5184
 
@@ -33,6 +34,8 @@ def open_media(path: Path) -> InputContainer:
     options = {
         "protocol_whitelist": "file",
         "format_whitelist": ",".join(_FORMATS),
+        # A transport stream tells the size of a picture only when the next one comes.
+        "analyzeduration": str(_LONGEST_STANDING_S * 1_000_000),
         "max_pixels": str(MAX_LONG_SIDE * MAX_LONG_SIDE),
     }
     try:

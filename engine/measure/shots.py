@@ -229,8 +229,8 @@ class ShotTracker:
 
     def _is_other_view(self, frame: _Frame) -> bool:
         """Whether a sparse picture shows something else than the one before."""
-        before = next(other for other in reversed(self._recent) if other.time < frame.time)
-        if frame.recolour < _RECOLOURED:
+        before = next((other for other in reversed(self._recent) if other.time < frame.time), None)
+        if before is None or frame.recolour < _RECOLOURED:
             return False
         kept = _kept(before.values, frame.values)
         if kept is not None:

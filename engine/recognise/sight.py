@@ -16,13 +16,17 @@ _WAITING_PICTURES = 16  # of 2.8 MB at most
 
 
 class Eyes:
-    """A reader process, warming up from the moment it is made; good for one clip."""
+    """A reader process, warming up from the moment it is made; good for one clip.
+
+    Attributes:
+        next: pictures before this time are not read.
+    """
 
     def __init__(self) -> None:
         self._reader = Companion("engine.recognise.reader", (), "reader of on-screen text", _WAITING_PICTURES)
         self._sightings = Sightings()
         self._lines: list[Line] = []
-        self._next = 0.0
+        self.next = 0.0
         self._end = 0.0
         self.done = False
 
@@ -37,9 +41,9 @@ class Eyes:
             size: width and height at which the picture is shown.
             draw: returns the picture as it is shown, at a width and a height.
         """
-        if time < self._next:
+        if time < self.next:
             return
-        self._next = time + _STEP_S
+        self.next = time + _STEP_S
         shrink = max(1.0, max(size) / _LONGEST_SIDE)
         width, height = round(size[0] / shrink), round(size[1] / shrink)
         self._reader.give(HEAD.pack(time, width, height) + draw(width, height).tobytes())

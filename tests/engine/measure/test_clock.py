@@ -134,6 +134,27 @@ def test_a_clock_that_begins_again_goes_on(twice: Path) -> None:
     assert [(one.kind, round(one.start)) for one in faults(facts)] == [("restart", 7)]
 
 
+def test_slow_pictures_are_no_jump_of_the_clock(tmp_path: Path) -> None:
+    slides = [(0.0, plain(RED)), (15.0, plain(BLUE)), (31.0, plain(RED))]
+    clip, facts = told(write(tmp_path / "a.ts", slides, 40.0, tone(40.0)))
+    assert clip.duration == pytest.approx(40.1, abs=0.2)
+    assert starts(facts) == [pytest.approx(time, abs=0.2) for time in (0.0, 15.0, 31.0)]
+    assert faults(facts) == []
+
+
+def test_pictures_that_are_decoded_before_they_are_shown_are_no_restart(tmp_path: Path) -> None:
+    """Slides with pictures between them that refer to later ones; matroska has no times of decoding."""
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        video = add_picture(container)
+        video.options = {"preset": "medium", "bf": "3", "g": "100"}
+        mux(container, picture_packets(video, steadily(0.2, *((10.0, plain(one)) for one in (RED, BLUE, RED))), 30.0))
+    clip, facts = told(path)
+    assert clip.duration == pytest.approx(30.0, abs=0.1)
+    assert starts(facts) == [0.0, 10.0, 20.0]
+    assert faults(facts) == []
+
+
 def test_facts_of_a_clock_that_begins_again_are_told_in_order(twice: Path) -> None:
     _, facts = told(twice)
     ends = [one.end for one in facts if not isinstance(one, Seen)]

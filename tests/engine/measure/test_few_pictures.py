@@ -1,5 +1,6 @@
 """Slides, time lapse, surveillance: few pictures a second, each of which stands until the next."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -127,6 +128,29 @@ def test_a_slide_is_found_by_its_picture_and_drawn_as_a_thumbnail(tmp_path: Path
     red = unpack(still_sketch(path))[0]
     near = [time for time, taken in sketcher.taken if distances(red, unpack(taken))[0] < 0.1]
     assert [round(time) for time in near] == [0, 1, 2, 3, 4]
+
+
+def test_a_slide_that_came_soon_after_another_is_read_while_it_stands(tmp_path: Path) -> None:
+    class Eyes:
+        def __init__(self) -> None:
+            self.next, self.looks, self.done = 0.0, list[tuple[float, str]](), True
+
+        def look(self, time: float, size: tuple[int, int], draw: Callable[[int, int], Pixels]) -> None:
+            pixel = draw(*size)[0, 0].tolist()
+            self.looks.append((round(time, 1), "bgr"[pixel.index(max(pixel))]))
+            self.next = time + 1.0
+
+        def read(self, wait: bool = False) -> list[Fact]:
+            return []
+
+        def finish(self, end: float) -> None:
+            assert end == pytest.approx(10.0)
+
+    slides = [(0.0, plain(RED)), (0.4, plain(BLUE)), (6.0, plain(RED)), (6.5, plain(BLUE))]
+    eyes = Eyes()
+    with open_media(write(tmp_path / "a.mp4", slides, 10.0)) as container:
+        list(examine(container, read_clip(container), Order(False, False, None, eyes)))  # type: ignore[arg-type]
+    assert eyes.looks == [(0.0, "r"), (1.0, "b"), (6.0, "r"), (7.0, "b")]
 
 
 CUTS = {"reel.mp4": [3.0, 14.04, 20.04], "bunny.mp4": [11.88, 15.75, 23.04], "flower.mp4": []}

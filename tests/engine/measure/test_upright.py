@@ -131,9 +131,11 @@ def test_text_is_read_in_the_picture_as_it_is_shown(tmp_path: Path) -> None:
 
         def __init__(self) -> None:
             self.seen: list[np.ndarray] = []
+            self.next = 0.0
 
         def look(self, time: float, size: tuple[int, int], draw: object) -> None:
             self.seen.append(draw(*size))  # type: ignore[operator]
+            self.next = time + 1.0
 
         def read(self, wait: bool = False) -> list[object]:
             return []
