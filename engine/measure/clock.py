@@ -6,12 +6,13 @@ as they are read, so that whatever looks at a file sees the same times.
 """
 
 import math
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 from av.container import InputContainer
@@ -26,8 +27,9 @@ _BACK_S = 1.0
 # A track whose format lets its clock jump, and that jumps ahead by more, goes on under another clock.
 _AHEAD_S = 10.0
 _JUMPING = {"mpegts", "mpeg"}
-# Their own tables say where everything is: they may be trusted with the length, and jumped about in.
-_TABLED = {"mov", "matroska"}
+# Their headers say how long they were to be; of a file that is cut off, that is not what is there.
+_ANNOUNCING = {"avi", "flv", "flac", "wav", "asf"}
+_CUT_OFF_S = 1.0
 # A matroska that begins later may count its length from its start, or from 0: that is not laid down.
 _BEGINS_S = 0.5
 # More packets are not kept back while the way to a time is looked for.
@@ -140,9 +142,14 @@ def extent_of(container: InputContainer) -> Extent:
     tracks = [stream for stream in (video_of(container), audio_of(container)) if stream is not None]
     if _name(container) == "mov" and all(stream.frames for stream in tracks):
         return _tabled(container)
-    if _name(container) == "matroska" and container.duration and begin_of(container) < _BEGINS_S:
+    if _name(container) == "matroska" and container.duration and begin_of(container) < _BEGINS_S and _tables(container):
         return _tagged(container)
     return _surveyed(container)
+
+
+def _tables(container: InputContainer) -> bool:
+    """Whether the file has tables of where everything is: these may be trusted, and it may be jumped about in."""
+    return _name(container) == "mov" or (_name(container) == "matroska" and is_one_segment(_path(container)))
 
 
 def _tabled(container: InputContainer) -> Extent:
@@ -170,12 +177,40 @@ def _tagged(container: InputContainer) -> Extent:
 
 def _surveyed(container: InputContainer) -> Extent:
     clock = Clock.of(container)
-    with open_media(Path(container.name.removeprefix("file:"))) as again:
+    with open_media(_path(container)) as again:
         tracks = [stream for stream in again.streams if stream.type in ("video", "audio")]
         with suppress(av.FFmpegError):  # what follows cannot be had
             for packet in again.demux(tracks):
                 clock.correct(packet)
+    announced = (container.duration or 0) / av.time_base if _name(container) in _ANNOUNCING else 0.0
+    if announced > clock.end + _CUT_OFF_S:
+        return Extent(announced)
     return _extent(container, clock.end, clock.ends)
+
+
+_EBML, _SEGMENT = bytes.fromhex("1a45dfa3"), bytes.fromhex("18538067")
+
+
+def is_one_segment(path: Path) -> bool:
+    """Whether a matroska's header speaks of all that is in the file: none was recorded live, or written behind it."""
+    with path.open("rb") as file:
+        if file.read(4) != _EBML:
+            return False
+        file.seek(_number(file) or 0, os.SEEK_CUR)
+        if file.read(4) != _SEGMENT:
+            return False
+        size = _number(file)
+        return size is not None and file.tell() + size >= path.stat().st_size
+
+
+def _number(file: BinaryIO) -> int | None:
+    """Read a length of EBML (RFC 8794, 4); None where it is not known, or is none."""
+    first = file.read(1)
+    if not first or not first[0]:
+        return None
+    width = 9 - first[0].bit_length()
+    value = int.from_bytes(first + file.read(width - 1), "big") & ((1 << 7 * width) - 1)
+    return None if value == (1 << 7 * width) - 1 else value
 
 
 def _extent(container: InputContainer, duration: float, ends: dict[int, float]) -> Extent:
@@ -196,7 +231,7 @@ def packets_of(
     Raises:
         av.FFmpegError: the file cannot be read any further.
     """
-    if start > 0 and _name(container) in _TABLED:
+    if start > 0 and _tables(container):
         container.seek(int((start + clock.begin) * av.time_base), backward=True)
         start = 0.0
     leading = streams[0].index
@@ -217,6 +252,10 @@ def packets_of(
             yield from (one for _, one in held)
     if waiting:
         yield from (one for _, one in held)
+
+
+def _path(container: InputContainer) -> Path:
+    return Path(container.name.removeprefix("file:"))
 
 
 def _name(container: InputContainer) -> str:

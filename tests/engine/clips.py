@@ -74,7 +74,7 @@ def sound_packets(
     layout = "mono" if len(sound) == 1 else "stereo"
     for at in range(0, sound.shape[1], _BLOCK):
         block = np.ascontiguousarray(sound[:, at : at + _BLOCK])
-        if stream.codec_context.name.startswith("pcm"):
+        if stream.codec_context.name.startswith(("pcm", "flac")):
             whole = np.ascontiguousarray((block * 32767).astype(np.int16).T.reshape(1, -1))
             frame = AudioFrame.from_ndarray(whole, format="s16", layout=layout)
         else:

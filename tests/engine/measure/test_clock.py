@@ -10,6 +10,7 @@ from av.audio.frame import AudioFrame
 
 from engine.errors import ApiError
 from engine.facts.facts import Clip, Fact, Fault, Seen, Shot, Silence, Tone
+from engine.measure.clock import is_one_segment
 from engine.measure.examine import Order, Sounds, examine
 from engine.measure.media import check_limits, probe, read_clip
 from engine.measure.opening import open_media
@@ -153,6 +154,23 @@ def test_pictures_that_are_decoded_before_they_are_shown_are_no_restart(tmp_path
     assert clip.duration == pytest.approx(30.0, abs=0.1)
     assert starts(facts) == [0.0, 10.0, 20.0]
     assert faults(facts) == []
+
+
+def test_matroskas_that_were_joined_are_as_long_as_both(tmp_path: Path) -> None:
+    once = write(tmp_path / "once.mkv", PICTURES, 7.0, SOUND)
+    assert is_one_segment(once)
+    clip, facts = told(joined(tmp_path / "twice.mkv", once, once))
+    assert clip.duration == pytest.approx(14.1, abs=0.2)
+    assert starts(facts) == [pytest.approx(time, abs=0.2) for time in (0.0, 3.0, 7.1, 10.1)]
+    assert [one.kind for one in faults(facts)] == ["restart"]
+    assert opened(thumbnail(tmp_path / "twice.mkv", 12.0))[90, 160, 2] > 200
+
+
+@pytest.mark.parametrize("content", [b"", b"\x1a\x45\xdf\xa3", b"\x1a\x45\xdf\xa3\x00", b"\x1a\x45\xdf\xa3\x80abcd"])
+def test_what_is_no_matroska_is_not_one_segment(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(content)
+    assert not is_one_segment(path)
 
 
 def test_facts_of_a_clock_that_begins_again_are_told_in_order(twice: Path) -> None:

@@ -128,6 +128,15 @@ def test_a_matroska_that_is_cut_off_says_so(long_clip: Path, tmp_path: Path) -> 
     assert ("missing", "sound") in faults(facts)
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [("flv", "aac"), ("flac", "flac")])
+def test_a_file_that_is_shorter_than_its_header_says_so(tmp_path: Path, suffix: str, codec: str) -> None:
+    pictures = [] if suffix == "flac" else steadily(5, (10.0, plain(RED)))
+    whole = write(tmp_path / f"a.{suffix}", pictures, 10.0, tone(10.0), sound_codec=codec)
+    assert faults(facts_of(whole, Order(True, True, None))) == []
+    facts = facts_of(halved(whole, tmp_path / f"half.{suffix}"), Order(True, True, None))
+    assert ("missing", "sound") in faults(facts)
+
+
 def test_damaged_packets_are_told_with_their_place(long_clip: Path, tmp_path: Path) -> None:
     content = bytearray(long_clip.read_bytes())
     noise = random.Random(1)
