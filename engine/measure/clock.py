@@ -32,8 +32,8 @@ _ANNOUNCING = {"avi", "flv", "flac", "wav", "asf"}
 _CUT_OFF_S = 1.0
 # A matroska that begins later may count its length from its start, or from 0: that is not laid down.
 _BEGINS_S = 0.5
-# More packets are not kept back while the way to a time is looked for.
-_MOST_HELD = 20_000
+# More is not kept back while the way to a time is looked for.
+_MOST_HELD, _MOST_HELD_BYTES = 20_000, 64 * 1024**2
 
 
 @dataclass(slots=True)
@@ -185,6 +185,8 @@ def _surveyed(container: InputContainer) -> Extent:
     announced = (container.duration or 0) / av.time_base if _name(container) in _ANNOUNCING else 0.0
     if announced > clock.end + _CUT_OFF_S:
         return Extent(announced)
+    if not clock.end:  # no packet has a time: the library's guess is all there is
+        return Extent((container.duration or 0) / av.time_base)
     return _extent(container, clock.end, clock.ends)
 
 
@@ -236,7 +238,7 @@ def packets_of(
         start = 0.0
     leading = streams[0].index
     held: list[tuple[float, Packet[Any]]] = []
-    waiting = start > 0
+    waiting, size = start > 0, 0
     for packet in container.demux(streams):
         time = clock.correct(packet)
         if not waiting:
@@ -244,10 +246,12 @@ def packets_of(
             continue
         time = math.inf if time is None else time
         if packet.is_keyframe and packet.stream_index == leading and time <= start:
-            # Sound that lies before its picture is wanted all the same.
-            held = [one for one in held if one[1].stream_index != leading and one[0] >= start - _BACK_S]
+            # Sound may lie before its picture, and its decoders want a little of what was before.
+            held = [one for one in held if one[1].stream.type == "audio" and one[0] >= start - _BACK_S]
+            size = sum(one.size for _, one in held)
         held.append((time, packet))
-        if time >= start + _BACK_S or len(held) > _MOST_HELD:
+        size += packet.size
+        if time >= start + _BACK_S or len(held) > _MOST_HELD or size > _MOST_HELD_BYTES:
             waiting = False
             yield from (one for _, one in held)
     if waiting:

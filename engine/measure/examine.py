@@ -438,15 +438,20 @@ class _Reader:
                     continue
                 time = max(0.0, frame.time - self._clock.begin)
                 if frame.is_corrupt and track in self._ends:
-                    faults.damaged(track, time)
+                    self._damaged(track, time)
                     continue
                 self._ends[track] = max(self._ends.get(track, 0.0), time + _length(frame))
                 frames.append((frame, time))
         except av.EOFError:
             pass
         except av.FFmpegError:  # of any kind: decoders also fail with the numbers of system errors
-            faults.damaged(track, self.now)
+            self._damaged(track, self.now)
         return frames
+
+    def _damaged(self, half: Half, time: float) -> None:
+        """Note damage; before the span it is that of a decoder which began in the middle."""
+        if time >= self._order.start:
+            self._order.faults.damaged(half, time)
 
 
 def _length(frame: VideoFrame | AudioFrame) -> float:

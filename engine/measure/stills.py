@@ -57,6 +57,8 @@ def _frame_at(path: Path, time: float) -> tuple[VideoFrame, Fraction | None]:
         try:
             for packet in packets_of(container, [stream], clock, time):
                 for frame in packet.decode():
+                    if frame.is_corrupt and last is not None:
+                        continue
                     if last is not None and frame.time is not None and frame.time - clock.begin > time + 1e-3:
                         return last, stream.sample_aspect_ratio
                     last = frame

@@ -187,6 +187,18 @@ def test_a_time_behind_a_restart_is_found(twice: Path) -> None:
     assert starts(facts) == [9.0, pytest.approx(10.1, abs=0.2)]
 
 
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [("mp3", "libmp3lame"), ("ogg", "libopus"), ("flac", "flac"), ("ts", "mp2")]
+)
+def test_a_moment_of_a_sound_is_heard_where_it_is(tmp_path: Path, suffix: str, codec: str) -> None:
+    if codec not in av.codecs_available:
+        pytest.skip(f"there is no encoder {codec} here")
+    sound = np.hstack([tone(20.0), quiet(1.0), tone(9.0)])
+    _, facts = told(write(tmp_path / f"a.{suffix}", [], 30.0, sound, sound_codec=codec), start=17.0, end=24.0)
+    assert spans(facts, Silence) == [(pytest.approx(20.0, abs=0.1), pytest.approx(21.0, abs=0.1))]
+    assert faults(facts) == []
+
+
 def test_pieces_of_a_clock_that_begins_again_lie_side_by_side(twice: Path) -> None:
     places = plan(twice)
     assert places[-1][1] == pytest.approx(14.0, abs=0.2)
