@@ -40,6 +40,14 @@ def asked(engine: RunningEngine, video: str, prompt: str) -> str:
     return str(told["data"])
 
 
+def fetched(engine: RunningEngine, url: str) -> bytes:
+    connection = engine.connect()
+    connection.request("GET", url.partition("engine")[2])
+    content = connection.getresponse().read()
+    connection.close()
+    return content
+
+
 def png(pixels: np.ndarray) -> bytes:
     sink = io.BytesIO()
     with av.open(sink, "w", format="image2pipe") as container:
@@ -64,10 +72,7 @@ def test_a_turned_video_is_upright_on_every_path(engine: RunningEngine, index: s
     status, hits = engine.call("POST", "/search", body, headers)
     assert status == 200, hits
     [hit] = [one for one in hits["data"] if one["video_id"] == video["_id"]]
-    connection = engine.connect()
-    connection.request("GET", hit["thumbnail_url"].partition("engine")[2])
-    thumbnail = opened(connection.getresponse().read())
-    connection.close()
+    thumbnail = opened(fetched(engine, hit["thumbnail_url"]))
     assert thumbnail.shape[0] > thumbnail.shape[1]
     assert corner_colours(thumbnail) == corner_colours(picture)
 
@@ -89,8 +94,9 @@ def test_damage_is_told_of_what_is_measured_now_and_of_what_was_recorded(
     path = write(tmp_path / "a.mp4", steadily(10, (10.0, plain(RED))), 10.0, tone(10.0), movflags="faststart")
     content = path.read_bytes()
     media = content.index(b"mdat")
-    path.write_bytes(content[: media + (len(content) - media) // 2])
+    path.write_bytes(content[: media + (len(content) - media) // 3])
     video = indexed(engine, index, path)
+    assert opened(fetched(engine, video["hls"]["thumbnail_urls"][0])).shape[:2] == (180, 320)
     asset = engine.upload(path)["_id"]
     engine.settled(asset)
     for one in (asset, video["_id"]):
