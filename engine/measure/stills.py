@@ -43,7 +43,7 @@ def thumbnail(path: Path, at: float) -> bytes:
     whole_width, whole_height = shown_size(frame.width, frame.height, turn_of(frame), aspect)
     width = max(2, min(_THUMBNAIL_WIDTH, whole_width) & ~1)
     height = max(2, round(whole_height * width / whole_width) & ~1)
-    return _jpeg(VideoFrame.from_ndarray(Shower().draw(frame, width, height), format="rgb24"))
+    return drawn_jpeg(VideoFrame.from_ndarray(Shower().draw(frame, width, height), format="rgb24"))
 
 
 def _frame_at(path: Path, time: float) -> tuple[VideoFrame, Fraction | None]:
@@ -70,7 +70,8 @@ def _frame_at(path: Path, time: float) -> tuple[VideoFrame, Fraction | None]:
         return last, stream.sample_aspect_ratio
 
 
-def _jpeg(picture: VideoFrame) -> bytes:
+def drawn_jpeg(picture: VideoFrame) -> bytes:
+    """Return a picture as JPEG."""
     full = picture.reformat(format="yuvj420p")
     full.pts, full.time_base = 0, Fraction(1, 1)
     codec = av.CodecContext.create("mjpeg", "w")

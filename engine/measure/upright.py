@@ -39,9 +39,16 @@ class Turn:
         return np.ascontiguousarray(pixels)
 
 
+# By quarters to the left.
+_QUARTERS = (Turn(), Turn(True, False, True), Turn(False, True, True), Turn(True, True, False))
+
+
 def turn_of(frame: VideoFrame) -> Turn:
     """Return how a frame says it is to be turned, to the nearest quarter."""
-    matrix = cast(Any, frame.side_data).get(Type.DISPLAYMATRIX)
+    try:
+        matrix = cast(Any, frame.side_data).get(Type.DISPLAYMATRIX)
+    except ValueError:  # the frame has something that PyAV has no name for, as the EXIF of a photo
+        return _QUARTERS[round(frame.rotation / 90) % 4]
     if matrix is None or len(bytes(matrix)) < 36:
         return Turn()
     # A point (x, y) is shown at (a x + c y, b x + d y); tracks of MP4 and frames have the same matrix.

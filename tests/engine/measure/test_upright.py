@@ -1,6 +1,7 @@
 """Pictures as they are shown: sizes, limits, motion, thumbnails and sketches of turned and widened pictures."""
 
 import io
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from engine.measure.examine import Order, examine
 from engine.measure.media import probe, read_clip
 from engine.measure.opening import open_media
 from engine.measure.remux import plan
-from engine.measure.stills import still_sketch, thumbnail
+from engine.measure.stills import drawn_jpeg, still_sketch, thumbnail
 from tests.engine.clips import GREY, Canvas, plain, steadily, turn, write
 
 # Display matrices (a, b, c, d), and what they make of an array of pixels.
@@ -34,6 +35,24 @@ def corners() -> Canvas:
     canvas[:180, :320], canvas[:180, 320:] = (250, 0, 0), (0, 250, 0)
     canvas[180:, :320], canvas[180:, 320:] = (0, 0, 250), GREY
     return canvas
+
+
+def photo(orientation: int) -> bytes:
+    """A JPEG whose EXIF says how it is to be turned."""
+    jpeg = drawn_jpeg(av.VideoFrame.from_ndarray(corners(), format="rgb24"))
+    entry = struct.pack(">HHIHH", 0x0112, 3, 1, orientation, 0)
+    exif = b"Exif\0\0MM\0*\0\0\0\x08" + struct.pack(">H", 1) + entry + bytes(4)
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+
+
+@pytest.mark.parametrize(("orientation", "quarters"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+def test_a_photo_is_looked_for_as_its_exif_turns_it(tmp_path: Path, orientation: int, quarters: int) -> None:
+    (tmp_path / "a").write_bytes(photo(orientation))
+    (tmp_path / "b").write_bytes(
+        drawn_jpeg(av.VideoFrame.from_ndarray(np.ascontiguousarray(np.rot90(corners(), quarters)), format="rgb24"))
+    )
+    one, other = unpack(still_sketch(tmp_path / "a")), unpack(still_sketch(tmp_path / "b"))
+    assert distances(one[0], other)[0] < 0.05
 
 
 def corner_colours(pixels: np.ndarray) -> list[list[int]]:
