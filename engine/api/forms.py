@@ -1,14 +1,20 @@
 """Multipart forms: text fields in memory, files straight to the disk."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import re
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
-from aiohttp import BodyPartReader, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, BodyPartReader, web
 
 from engine.errors import ApiError, invalid, missing
 from engine.store.library import Incoming, Library
+
+# The library reads these headers too, and warns of semicolons in names, which it does not understand.
+warnings.filterwarnings("ignore", category=BadContentDispositionHeader)
+warnings.filterwarnings("ignore", category=BadContentDispositionParam)
 
 _PIECE_BYTES = 1 << 20
 _FIELD_BYTES = 64 * 1024
@@ -101,32 +107,92 @@ async def read_form(request: web.Request, library: Library, *file_names: str) ->
 
 async def _read(request: web.Request, library: Library, form: Form, file_names: set[str]) -> None:
     count = 0
+    async for part in _parts(request):
+        count += 1
+        if not isinstance(part, BodyPartReader) or count > _MOST_PARTS:
+            raise invalid("The form must not contain nested parts, nor more than 200.")
+        names = read_disposition(part.headers.get("Content-Disposition", ""))
+        name = names.get("name", "")
+        if name in file_names:
+            upload = Upload(library.incoming(), names.get("filename", ""))
+            form.files.setdefault(name, []).append(upload)
+            await _read_file(upload, part)
+        elif name:
+            form.fields.setdefault(name, []).append(await _read_field(part, name))
+
+
+@contextmanager
+def _malformed() -> Iterator[None]:
+    """Say that a form is malformed, whatever its parser breaks with: it knows errors of many classes."""
     try:
-        async for part in await request.multipart():
-            count += 1
-            if not isinstance(part, BodyPartReader) or count > _MOST_PARTS:
-                raise invalid("The form must not contain nested parts, nor more than 200.")
-            if part.name in file_names:
-                await _read_file(library, form, part)
-            elif part.name:
-                text = (await _read_field(part)).decode(errors="replace")
-                form.fields.setdefault(part.name, []).append(text)
-    except (ValueError, HttpProcessingError) as exc:  # the latter of a part's headers
+        yield
+    except (ApiError, web.HTTPException, ConnectionError):
+        raise
+    except Exception as exc:
         raise invalid("The form is malformed.") from exc
 
 
-async def _read_file(library: Library, form: Form, part: BodyPartReader) -> None:
-    assert part.name is not None
-    upload = Upload(library.incoming(), (part.filename or "").encode(errors="replace").decode())
-    form.files.setdefault(part.name, []).append(upload)
-    while chunk := await part.read_chunk(_PIECE_BYTES):
-        await upload.incoming.write(bytes(chunk))
+async def _parts(request: web.Request) -> AsyncIterator[object]:
+    with _malformed():
+        reader = await request.multipart()
+    while True:
+        with _malformed():
+            part = await reader.next()
+        if part is None:
+            return
+        yield part
 
 
-async def _read_field(part: BodyPartReader) -> bytes:
+async def _chunk(part: BodyPartReader, size: int) -> bytes:
+    with _malformed():
+        return bytes(await part.read_chunk(size))
+
+
+async def _read_file(upload: Upload, part: BodyPartReader) -> None:
+    while chunk := await _chunk(part, _PIECE_BYTES):
+        await upload.incoming.write(chunk)
+
+
+async def _read_field(part: BodyPartReader, name: str) -> str:
     value = bytearray()
-    while chunk := await part.read_chunk(8192):
+    while chunk := await _chunk(part, 8192):
         value += chunk
         if len(value) > _FIELD_BYTES:
-            raise invalid(f"The {part.name} parameter is too long.")
-    return bytes(value)
+            raise invalid(f"The {name} parameter is too long.")
+    return value.decode(errors="replace")
+
+
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_PARAMETER = re.compile(rf'\s*;\s*(?:({_NAME})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^";]*)))?')
+
+
+def read_disposition(header: str) -> dict[str, str]:
+    """Return the parameters of a part's ``Content-Disposition``; in quotes stands what may, also semicolons.
+
+    Raises:
+        ApiError: ``parameter_invalid``; it has not the form of RFC 6266, or says a thing twice.
+    """
+    header = header.encode(errors="surrogateescape").decode(errors="replace").strip()
+    kind = re.match(f"(?:{_NAME})?", header)
+    assert kind is not None
+    at, found = kind.end(), dict[str, str]()
+    while at < len(header):
+        match = _PARAMETER.match(header, at)
+        if match is None or (match[1] or "").lower() in found:
+            raise invalid("The form is malformed: a part's Content-Disposition cannot be read.")
+        at = match.end()
+        if match[1]:
+            # Only these two are escaped: browsers write a Windows path as it is.
+            quoted = None if match[2] is None else re.sub(r'\\(["\\])', r"\1", match[2])
+            found[match[1].lower()] = match[3].strip() if quoted is None else quoted
+    for name, value in [(name, value) for name, value in found.items() if name.endswith("*")]:
+        found[name[:-1]] = _extended(value)
+    return found
+
+
+def _extended(value: str) -> str:
+    """Read a value as RFC 8187 has it: ``utf-8''na%C3%AFve.mp4``."""
+    charset, _, text = value.partition("'")
+    if charset.lower() not in ("utf-8", "iso-8859-1"):
+        raise invalid("The form is malformed: a part's name is in an encoding that is not taken.")
+    return unquote(text.partition("'")[2], charset, "replace")

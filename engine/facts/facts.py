@@ -15,8 +15,29 @@ UNDERSTOOD = 0.65
 
 
 @dataclass(frozen=True, slots=True)
+class Track:
+    """Which of several tracks of a kind was taken.
+
+    Attributes:
+        number: its place among them, from 1.
+        flagged: the file flags it as its default, and others not.
+        language: its language as the file names it; empty where it does not.
+    """
+
+    number: int = 1
+    of: int = 1
+    flagged: bool = False
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Clip:
-    """What the file's own headers say, checked by opening its decoders."""
+    """What the file's own headers say, checked by opening its decoders.
+
+    Attributes:
+        width, height: as the picture is shown.
+        picture_end, sound_end: until when the file announces pictures and sound; None where nothing says so.
+    """
 
     duration: float
     width: int | None = None
@@ -27,6 +48,10 @@ class Clip:
     channels: int | None = None
     sample_rate: int | None = None
     still_image: bool = False
+    picture_end: float | None = None
+    sound_end: float | None = None
+    picture_track: Track | None = None
+    sound_track: Track | None = None
 
     @property
     def has_picture(self) -> bool:
@@ -200,9 +225,26 @@ class Read:
     end: float
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A place where the file is not what it should be.
+
+    Attributes:
+        kind: ``restart``: the clock of the file begins again; ``gap``, ``overlap``: of the sound's timestamps;
+            ``missing``: announced, but not to be had or decoded; ``damaged``: packets that were passed over.
+        packets: how many were passed over.
+    """
+
+    start: float
+    end: float
+    kind: Literal["restart", "gap", "overlap", "missing", "damaged"]
+    track: Literal["file", "picture", "sound"]
+    packets: int = 0
+
+
 # What is recognised beside the decoder, and told in an order of its own.
 Recognised = Utterance | Heard | Writing | Read
-Fact = Shot | Motion | Level | Silence | Tone | Seen | Recognised
+Fact = Shot | Motion | Level | Silence | Tone | Fault | Seen | Recognised
 
 Outcome = Literal["made", "not_needed", "not_available"]
 

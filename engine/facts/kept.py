@@ -9,6 +9,7 @@ from engine.facts.facts import (
     Colour,
     Examinations,
     Fact,
+    Fault,
     Heard,
     Level,
     Look,
@@ -19,6 +20,7 @@ from engine.facts.facts import (
     Shot,
     Silence,
     Tone,
+    Track,
     Utterance,
     Word,
     Writing,
@@ -26,10 +28,10 @@ from engine.facts.facts import (
 from engine.facts.timeline import Timeline
 
 # Raised when something is measured differently: older records are measured again.
-VERSION = 2
+VERSION = 3
 _KINDS: dict[str, type[Any]] = {
     "shot": Shot, "motion": Motion, "level": Level, "silence": Silence, "tone": Tone, "utterance": Utterance,
-    "writing": Writing,
+    "writing": Writing, "fault": Fault,
 }  # fmt: skip
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
@@ -63,7 +65,8 @@ def facts_of(kept: dict[str, Any]) -> list[Fact]:
 
 
 def clip_of(kept: dict[str, Any]) -> Clip:
-    return Clip(**kept["clip"])
+    tracks = {name: kept["clip"].get(name) for name in ("picture_track", "sound_track")}
+    return Clip(**{**kept["clip"], **{name: one and Track(**one) for name, one in tracks.items()}})
 
 
 def replayed(kept: dict[str, Any], examinations: Examinations, span: tuple[float, float]) -> Timeline:

@@ -13,6 +13,7 @@ from engine.facts.facts import (
     Colour,
     Examinations,
     Fact,
+    Fault,
     Heard,
     Level,
     Look,
@@ -119,6 +120,15 @@ class Timeline:
         """Look to the end and return the texts on the screen, from top to bottom where they begin together."""
         found = [fact for fact in self.facts() if isinstance(fact, Writing)]
         return sorted(found, key=lambda one: (one.start, one.box[1], one.box[0]))
+
+    def faults(self) -> list[Fault]:
+        """Look to the end and return what is wrong with the parts of the file that were examined."""
+        made = {kind for kind, one in self.examinations.items() if one.outcome == "made"}
+        halves = {"file"}
+        halves |= {"picture"} if made & {"picture", "on_screen_text"} else set()
+        halves |= {"sound"} if made & {"sound", "speech"} else set()
+        found = [fact for fact in self.facts() if isinstance(fact, Fault) and fact.track in halves]
+        return sorted(found, key=lambda one: one.start)
 
     def scenes(self) -> Iterator[Section]:
         """Yield every shot as a section of its own, however short or long."""

@@ -1,72 +1,30 @@
-"""Open a media file without trusting it: local bytes only, known formats only, within the API's limits.
+"""What is in a media file, and whether it is within the API's limits."""
 
-FFmpeg's demuxers can follow references to other files and to the network; playlists
-(hls, concat, dash) consist of such references. The whitelists leave neither a playlist
-format nor a network protocol to open.
-"""
-
-from fractions import Fraction
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 import av
-from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
-from av.video.stream import VideoStream
 
 from engine.errors import ApiError
 from engine.facts.facts import Clip
+from engine.measure.clock import extent_of
+from engine.measure.opening import MAX_LONG_SIDE, broken, open_media
+from engine.measure.tracks import audio_of, picture_track, sound_track, video_of
+from engine.measure.upright import Turn, shown_size, turn_of
 
-if TYPE_CHECKING:
-    from engine.measure.colour import Pixels
-
-# Self-contained formats. Images only as pipes: image2 reads file name patterns.
-_FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2",
-    "matroska,webm",
-    "mpegts,mpeg,mpegvideo,avi,flv,asf,ogg,mxf,ivf",
-    "mp3,aac,flac,wav,w64,aiff,amr,caf",
-    "png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,gif",
-)
 _IMAGES = {"png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "gif"}
 
 MIN_DURATION_S = 4.0
 MAX_DURATION_S = 3600.0  # of an analysis, unless the job says otherwise
 MAX_ASSET_DURATION_S = 4 * 3600.0
 MIN_SIDE = 360
-MAX_LONG_SIDE = 5184
 MAX_SHORT_SIDE = 2160
 MAX_ASPECT = 2.4
-_THUMBNAIL_WIDTH = 320
-
-
-def open_media(path: Path) -> InputContainer:
-    """Open ``path`` for reading.
-
-    Raises:
-        ApiError: ``video_file_broken`` when no known format fits.
-    """
-    options = {
-        "protocol_whitelist": "file",
-        "format_whitelist": ",".join(_FORMATS),
-        # A few bytes of header may claim a picture of gigabytes.
-        "max_pixels": str(MAX_LONG_SIDE * MAX_LONG_SIDE),
-    }
-    try:
-        return av.open(f"file:{path}", options=options)
-    except (av.FFmpegError, ValueError) as exc:
-        raise broken("no known media format fits its bytes") from exc
-
-
-def broken(why: str) -> ApiError:
-    """The file cannot be decoded."""
-    return ApiError("video_file_broken", f"The media file cannot be used: {why}.")
 
 
 def read_clip(container: InputContainer) -> Clip:
-    """Say what is in the file.
+    """Say what is in the file; its picture as it is shown.
 
     Raises:
         ApiError: there is neither picture nor sound in it.
@@ -74,54 +32,37 @@ def read_clip(container: InputContainer) -> Clip:
     video, audio = video_of(container), audio_of(container)
     if video is None and audio is None:
         raise broken("it holds neither picture nor sound")
+    extent = extent_of(container)
     rate = video and (video.average_rate or video.guessed_rate)
+    width, height = _shown_size(container) if video else (None, None)
     return Clip(
-        duration=_duration(container),
-        width=video.codec_context.width if video else None,
-        height=video.codec_context.height if video else None,
+        duration=extent.duration,
+        width=width,
+        height=height,
         fps=round(float(rate), 3) if rate else None,
         video_codec=video.codec_context.name if video else None,
         audio_codec=audio.codec_context.name if audio else None,
         channels=audio.codec_context.channels if audio else None,
         sample_rate=audio.codec_context.sample_rate if audio else None,
         still_image=container.format.name in _IMAGES,
+        picture_end=extent.picture_end,
+        sound_end=extent.sound_end,
+        picture_track=picture_track(container),
+        sound_track=sound_track(container),
     )
 
 
-def video_of(container: InputContainer) -> VideoStream | None:
-    """Return the stream with the moving picture; the cover of a record does not count."""
-    for stream in container.streams.video:
-        cover = stream.disposition & av.stream.Disposition.attached_pic
-        if stream.codec_context is not None and stream.codec_context.width and not cover:
-            return stream
-    return None
-
-
-def audio_of(container: InputContainer) -> AudioStream | None:
-    """Return the first sound track that has a decoder."""
-    return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
-
-
-def _duration(container: InputContainer) -> float:
-    if container.duration:
-        return float(container.duration / av.time_base)
-    lengths = [
-        float(stream.duration * stream.time_base)
-        for stream in container.streams
-        if stream.duration and stream.time_base
-    ]
-    return max(lengths, default=0.0) or _last_packet_s(Path(container.name.removeprefix("file:")))
-
-
-def _last_packet_s(path: Path) -> float:
-    """Read the whole file to find its end: a browser's recording has no length in its header."""
-    end = 0.0
-    with open_media(path) as container:
-        offset = (container.start_time or 0) / av.time_base
-        for packet in container.demux():
-            if packet.pts is not None and packet.time_base is not None:
-                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base) - offset)
-    return end
+def _shown_size(container: InputContainer) -> tuple[int, int]:
+    """Return the size at which the picture is shown; how it is turned is told by its first frame only."""
+    video = video_of(container)
+    assert video is not None
+    turn = Turn()
+    with open_media(Path(container.name.removeprefix("file:"))) as again:
+        same = video_of(again)
+        assert same is not None
+        with suppress(av.FFmpegError, StopIteration):  # whether it can be decoded at all is judged elsewhere
+            turn = turn_of(next(iter(again.decode(same))))
+    return shown_size(video.codec_context.width, video.codec_context.height, turn, video.sample_aspect_ratio)
 
 
 def check_limits(clip: Clip, longest_s: float = MAX_DURATION_S) -> None:
@@ -186,61 +127,3 @@ def probe(path: Path) -> tuple[Clip, str]:
         except (av.FFmpegError, StopIteration) as exc:
             raise broken("its first frame cannot be decoded") from exc
         return clip, container.format.name
-
-
-def still_sketch(path: Path) -> bytes:
-    """Return the sketch of an image, or of the first picture of a video.
-
-    Raises:
-        ApiError: ``video_file_broken``; there is no picture in it.
-    """
-    from engine.facts.sketches import HEIGHT, WIDTH, pack
-    from engine.measure.sketch import sketch
-
-    with open_media(path) as container:
-        stream = video_of(container)
-        if stream is None:
-            raise broken("there is no picture in it")
-        try:
-            frame = next(iter(container.decode(stream)))
-        except (av.FFmpegError, StopIteration) as exc:
-            raise broken("its first frame cannot be decoded") from exc
-        small = VideoReformatter().reformat(frame, width=WIDTH, height=HEIGHT, format="rgb24", interpolation="AREA")
-        return pack(sketch(cast("Pixels", small.to_ndarray())))
-
-
-def thumbnail(path: Path, at: float, widest: int = _THUMBNAIL_WIDTH) -> bytes:
-    """Return the picture at a time as JPEG, at most ``widest`` pixels wide.
-
-    Raises:
-        ApiError: ``video_file_broken``; there is no picture there.
-    """
-    with open_media(path) as container:
-        stream = video_of(container)
-        if stream is None:
-            raise broken("there is no picture in it")
-        offset = (container.start_time or 0) / av.time_base
-        try:
-            container.seek(int((at + offset) * av.time_base), backward=True)
-            frame = _frame_at(container, stream, at + offset)
-        except av.FFmpegError as exc:
-            raise broken("its picture cannot be decoded") from exc
-    width = min(widest, frame.width) & ~1
-    height = max(2, round(frame.height * width / frame.width) & ~1)
-    small = VideoReformatter().reformat(frame, width=width, height=height, format="yuvj420p", interpolation="AREA")
-    small.pts, small.time_base = 0, Fraction(1, 1)
-    codec = av.CodecContext.create("mjpeg", "w")
-    codec.width, codec.height, codec.pix_fmt, codec.time_base = width, height, "yuvj420p", Fraction(1, 1)
-    return b"".join(bytes(packet) for packet in (*codec.encode(small), *codec.encode(None)))
-
-
-def _frame_at(container: InputContainer, stream: VideoStream, time: float) -> VideoFrame:
-    """Return the last picture that begins at ``time`` or before, or the first there is."""
-    last: VideoFrame | None = None
-    for frame in container.decode(stream):
-        if last is not None and frame.time is not None and frame.time > time + 1e-3:
-            break
-        last = frame
-    if last is None:
-        raise broken("there is no picture at this time")
-    return last

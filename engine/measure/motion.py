@@ -20,6 +20,7 @@ _CHANGED = 7.0  # mean difference of a cell, 0..255; compression noise stays bel
 _LEAST = 0.012  # share of cells below which nothing moves (a cell or two flicker)
 _MUCH = 0.4
 _REPLACED = 14.0  # difference to the frame just before: not motion, but another picture
+_SPARSE_S = 0.25  # between pictures that are farther apart, also their colours say whether one was replaced
 _GAP_S = 0.7  # a pause shorter than this does not end a motion
 _SHORTEST_S = 0.4
 
@@ -29,6 +30,7 @@ class MotionTracker:
 
     def __init__(self) -> None:
         self._past: deque[tuple[float, NDArray[np.float32]]] = deque()
+        self._pixels: Pixels | None = None  # of the last frame
         self._start: float | None = None
         self._last = 0.0
         self._shares: list[float] = []
@@ -43,8 +45,9 @@ class MotionTracker:
         """Take the next frame; return the motions that ended before it."""
         grey = pixels.astype(np.float32).mean(axis=2)
         ended: list[Motion] = []
-        if self._past and float(np.abs(grey - self._past[-1][1]).mean()) >= _REPLACED:
+        if self._past and self._is_replaced(time, pixels, grey):
             ended = self._cut()
+        self._pixels = pixels
         self._past.append((time, grey))
         while len(self._past) > 1 and self._past[1][0] <= time - _BACK_S:
             self._past.popleft()
@@ -62,6 +65,12 @@ class MotionTracker:
     def finish(self) -> list[Motion]:
         """Return the motion that lasted to the end."""
         return self._end()
+
+    def _is_replaced(self, time: float, pixels: Pixels, grey: NDArray[np.float32]) -> bool:
+        last, before = self._past[-1]
+        if time - last > _SPARSE_S and self._pixels is not None:
+            return float(np.abs(pixels.astype(np.float32) - self._pixels).mean()) >= _REPLACED
+        return float(np.abs(grey - before).mean()) >= _REPLACED
 
     def _cut(self) -> list[Motion]:
         """The picture was replaced: end the current motion, and compare with no earlier frame."""

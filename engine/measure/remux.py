@@ -2,7 +2,8 @@
 
 HTTP Live Streaming (RFC 8216, section 3.2) wants each piece to begin with a picture that
 needs none before it. So pieces begin at such pictures of the file itself, and its
-packets are only wrapped again: that is exact, and costs next to nothing.
+packets are only wrapped again: that is exact, and costs next to nothing. What MPEG-TS
+cannot say is not streamed: that a picture is to be turned, or is wider than its codec says.
 """
 
 import io
@@ -17,7 +18,10 @@ from av.packet import Packet
 from av.stream import Stream
 
 from engine.errors import ApiError
-from engine.measure.media import audio_of, broken, open_media, video_of
+from engine.measure.clock import Clock, packets_of
+from engine.measure.opening import broken, open_media
+from engine.measure.tracks import audio_of, video_of
+from engine.measure.upright import Turn, turn_of
 
 # Pieces are cut at the first fitting picture after this time.
 PIECE_S = 6.0
@@ -31,13 +35,14 @@ def plan(path: Path) -> list[tuple[float, float]]:
     """Return begin and end of each piece, in seconds of the clip.
 
     Raises:
-        ApiError: ``video_file_broken``; ``parameter_invalid``, its codecs do not fit.
+        ApiError: ``video_file_broken``; ``parameter_invalid``, its codecs do not fit, or not as it is to be shown.
     """
+    _check_shown(path)
     with open_media(path) as container:
         leading = _streams(container)[0]
         begins: list[float] = []
         end = 0.0
-        for packet in _packets(container, [leading]):
+        for packet in _packets(container, [leading], Clock.of(container)):
             begin = _seconds(packet, packet.pts)
             end = max(end, begin + _seconds(packet, packet.duration or 0))
             if packet.is_keyframe and (not begins or begin - begins[-1] >= PIECE_S):
@@ -69,7 +74,7 @@ def piece(path: Path, begin: float | None, end: float | None) -> bytes:
         with av.open(sink, "w", format="mpegts", options=options) as out:
             copies = {stream.index: out.add_stream_from_template(stream) for stream in streams}
             size = 0
-            for packet in _between(container, streams, begin, end):
+            for packet in _between(container, streams, begin, end, _first_time(path)):
                 size += packet.size
                 if size > MAX_PIECE_BYTES:
                     raise broken("a piece of it is larger than a player should fetch")
@@ -89,28 +94,58 @@ def _streams(container: InputContainer) -> list[Stream]:
     return fitting
 
 
-def _packets(container: InputContainer, streams: list[Stream]) -> Iterator["Packet[Stream]"]:
+def _check_shown(path: Path) -> None:
+    """Refuse a picture that a player of MPEG-TS would show otherwise than one of the file."""
+    with open_media(path) as container:
+        video = video_of(container)
+        if video is None:
+            return
+        aspect = video.sample_aspect_ratio or 1
+        try:
+            frame = next(iter(container.decode(video)))
+        except (av.FFmpegError, StopIteration):
+            return
+        if turn_of(frame) != Turn() or aspect != (video.codec_context.sample_aspect_ratio or 1):
+            raise ApiError("parameter_invalid", "A picture that its file has turned or widened cannot be streamed.")
+
+
+def _packets(
+    container: InputContainer, streams: list[Stream], clock: Clock, start: float = 0.0
+) -> Iterator["Packet[Stream]"]:
+    """Read packets that have all their times; those that are decoded first may lack one (matroska)."""
+    undated: dict[int, list[Packet[Stream]]] = {}
     try:
-        for packet in container.demux(*streams):
-            if packet.pts is not None and packet.dts is not None:
-                yield packet
+        for packet in packets_of(container, streams, clock, start):
+            if packet.pts is None:
+                continue
+            if packet.dts is None:
+                undated.setdefault(packet.stream_index, []).append(packet)
+                continue
+            early = undated.pop(packet.stream_index, [])
+            for place, one in enumerate(early):
+                one.dts = packet.dts - (len(early) - place) * max(1, one.duration or 0)
+            yield from (*early, packet)
     except av.FFmpegError as exc:
         raise broken("it cannot be read to its end") from exc
+    for early in undated.values():
+        for one in early:
+            one.dts = one.pts
+            yield one
 
 
 def _between(
-    container: InputContainer, streams: list[Stream], begin: float | None, end: float | None
+    container: InputContainer, streams: list[Stream], begin: float | None, end: float | None, first: float
 ) -> Iterator["Packet[Stream]"]:
-    """The packets of a piece, in the order of the file."""
+    """The packets of a piece, in the order of the file; ``first`` is the file's own time of the plan's 0."""
     leading = streams[0]
-    offset = _first_time(container, leading) - 1e-6
-    assert leading.time_base is not None
-    container.seek(int(((begin or 0.0) + offset) / leading.time_base), stream=leading, backward=True)
+    offset = first - 1e-6
+    clock = Clock.of(container)
+    start = 0.0 if begin is None else begin + first - clock.begin + 1e-4
     begin = -math.inf if begin is None else begin + offset
     end = math.inf if end is None else end + offset
     inside = False
     over: set[int] = set()
-    for packet in _packets(container, streams):
+    for packet in _packets(container, streams, clock, start):
         at = _seconds(packet, packet.pts)
         if packet.stream is leading:
             if packet.is_keyframe:
@@ -132,18 +167,19 @@ def _lead(path: Path) -> float:
     first: dict[int, float] = {}
     with open_media(path) as container:
         streams = _streams(container)
-        for packet in _packets(container, streams):
+        for packet in _packets(container, streams, Clock.of(container)):
             first.setdefault(packet.stream.index, _seconds(packet, packet.dts))
             if len(first) == len(streams):
                 break
     return max(0.0, *(-due for due in first.values()))
 
 
-def _first_time(container: InputContainer, leading: Stream) -> float:
+def _first_time(path: Path) -> float:
     """When the leading stream's first piece begins, in the file's own time."""
-    for packet in _packets(container, [leading]):
-        if packet.is_keyframe:
-            return _seconds(packet, packet.pts)
+    with open_media(path) as container:
+        for packet in _packets(container, _streams(container)[:1], Clock.of(container)):
+            if packet.is_keyframe:
+                return _seconds(packet, packet.pts)
     raise broken("there is nothing in it to begin with")
 
 

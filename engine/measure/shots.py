@@ -3,6 +3,10 @@
 Frames come in as small pictures (``WIDTH`` x ``HEIGHT``, RGB) with their times; shots come
 out about ``LAG_S`` of media time later, because a change can only be judged by what
 follows it: a flash returns, a cut does not; a dissolve is a mixture of both its ends.
+
+Where pictures are few (slides, time lapse), each stands until the next, and is seen again
+meanwhile. Then nothing around a change says how much of it is motion: two pictures are
+compared by their colours and by what stands in the same place in both.
 """
 
 from collections import deque
@@ -24,6 +28,11 @@ _CUT = 14.0  # a plain cut
 _SOFT_CUT = 5.0  # the least jump that can be a cut, between two dark or pale pictures
 _CUT_RATIO = 2.5  # how far a cut must stand out of the motion around it
 _AROUND_S = 0.25
+_SPARSE_S = 0.25  # a picture that comes so long after the one before has no motion around it
+_RECOLOURED = 0.35  # of the colours must change between sparse pictures of different things
+_REPAINTED = 0.7  # or so many, where the pictures are too flat to be compared by place
+_FLASHED = 100.0  # a light does not change by more between two pictures
+_SAME_TINT = 0.97
 _RETURNED = 0.35  # the jump was a flash when this little of it is left afterwards
 
 _DISSOLVE_WINDOWS_S = (0.5, 1.0, 1.6)
@@ -50,6 +59,7 @@ class _Frame:
     jump: float  # difference to the frame before
     recolour: float  # change of the colour histogram to the frame before, 0..1
     luma: float
+    sparse: bool = False
 
 
 @dataclass(slots=True)
@@ -135,10 +145,15 @@ class ShotTracker:
         self._last_mix = -1.0
         self._boundary = 0.0
         self._dissolve: _Dissolve | None = None
+        self._last_new = -1.0
 
-    def feed(self, time: float, pixels: Pixels) -> list[Shot]:
-        """Take the next frame; return the shots that it settles."""
-        frame = self._measure(time, pixels)
+    def feed(self, time: float, pixels: Pixels, again: bool = False) -> list[Shot]:
+        """Take the next frame; return the shots that it settles.
+
+        Args:
+            again: it is the frame before, which still stands.
+        """
+        frame = self._repeat(time) if again and self._recent else self._measure(time, pixels)
         if self._take is None:
             self._take = _Take(self._start if time - self._start < 1.0 else time, "start")
         self._recent.append(frame)
@@ -170,7 +185,13 @@ class ShotTracker:
             jump = float(np.abs(values - before.values).mean())
             if jump >= _SOFT_CUT:
                 recolour = float(np.abs(_histogram(pixels) - _histogram(before.pixels)).sum() / 2)
-        return _Frame(time, pixels, values, jump, recolour, float(values.mean()))
+        sparse = bool(self._recent) and time - self._last_new > _SPARSE_S
+        self._last_new = time
+        return _Frame(time, pixels, values, jump, recolour, float(values.mean()), sparse)
+
+    def _repeat(self, time: float) -> _Frame:
+        before = self._recent[-1]
+        return _Frame(time, before.pixels, before.values, 0.0, 0.0, before.luma)
 
     # -- hard cuts ---------------------------------------------------------
 
@@ -188,8 +209,10 @@ class ShotTracker:
     def _is_cut(self, frame: _Frame) -> bool:
         if frame.jump < _SOFT_CUT or frame.recolour < _recolour_needed(frame.jump):
             return False
+        if frame.sparse:
+            return self._is_other_view(frame)
         around = [other for other in self._recent if abs(other.time - frame.time) <= _AROUND_S]
-        here = around.index(frame)
+        here = next(index for index, other in enumerate(around) if other is frame)
         if frame.jump < max(other.jump for other in around):
             return False
         # A blended frame can spread one cut over two jumps: direct neighbours do not count.
@@ -203,6 +226,16 @@ class ShotTracker:
         after = around[min(len(around) - 1, here + 6)]
         left = float(np.abs(before.values - after.values).mean())
         return left >= _RETURNED * frame.jump
+
+    def _is_other_view(self, frame: _Frame) -> bool:
+        """Whether a sparse picture shows something else than the one before."""
+        before = next((other for other in reversed(self._recent) if other.time < frame.time), None)
+        if before is None or frame.recolour < _RECOLOURED:
+            return False
+        kept = _kept(before.values, frame.values)
+        if kept is not None:
+            return kept <= _KEPT_PLACES
+        return frame.recolour >= _REPAINTED and (frame.jump >= _FLASHED or not _dimmed(before, frame))
 
     # -- dissolves ---------------------------------------------------------
 
@@ -266,6 +299,13 @@ def _recolour_needed(jump: float) -> float:
     return 0.35 if jump < _CUT else 0.25 if jump < 2.5 * _CUT else 0.0
 
 
+def _dimmed(one: _Frame, other: _Frame) -> bool:
+    """Whether one picture is the other in more or less light; black is not taken for either."""
+    product = float((one.values * other.values).sum())
+    norms = float(np.linalg.norm(one.values) * np.linalg.norm(other.values))
+    return min(one.luma, other.luma) >= _BLACK and product >= _SAME_TINT * norms
+
+
 def _histogram(pixels: Pixels) -> NDArray[np.float64]:
     steps = (pixels >> 5).astype(np.intp)
     keys = (steps[..., 0] << 6) | (steps[..., 1] << 3) | steps[..., 2]
@@ -318,15 +358,21 @@ def _alike(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
     """Whether part of one picture's structure is still there in the other.
 
     Under a title that fades in, or a light that is switched, places keep their
-    texture; in a dissolve none does.
+    texture; in a dissolve none does. Two nearly flat pictures are a change of light.
     """
+    kept = _kept(one, other)
+    return kept is None or kept > _KEPT_PLACES
+
+
+def _kept(one: NDArray[np.float32], other: NDArray[np.float32]) -> float | None:
+    """Return the share of textured places that look the same in both; None where too few have any texture."""
     left, right = _blocks(one), _blocks(other)
     spread_left, spread_right = left.std(axis=1), right.std(axis=1)
     textured = np.maximum(spread_left, spread_right) > 4
     likeness = (left * right).mean(axis=1) / np.maximum(spread_left * spread_right, 1e-3)
-    if textured.sum() < _BLOCKS_NEEDED:  # two nearly flat pictures: a change of light
-        return True
-    return float((likeness[textured] > _SAME_PLACE).mean()) > _KEPT_PLACES
+    if textured.sum() < _BLOCKS_NEEDED:
+        return None
+    return float((likeness[textured] > _SAME_PLACE).mean())
 
 
 def _blocks(values: NDArray[np.float32]) -> NDArray[np.float32]:

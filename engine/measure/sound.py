@@ -1,6 +1,11 @@
-"""How loud the sound is, where it is silent, and where it is one steady tone."""
+"""How loud the sound is, where it is silent, and where it is one steady tone.
+
+Levels and silences are those of the loudest channel: mixed together, channels may cancel
+each other. Tones are found in the mixture.
+"""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.facts.facts import Fact, Level, Silence, Tone
 from engine.facts.samples import RATE, Samples, level_dbfs
@@ -17,9 +22,15 @@ _TONE_DRIFT = 0.02
 _SHORTEST_TONE_S = 0.5
 _WINDOW = np.hanning(_TONE_SAMPLES)
 
+Channels = NDArray[np.int16]  # channels x samples
+
 
 class SoundMeter:
-    """Turn samples into levels, silences and tones; each is told when it is over."""
+    """Turn samples into levels, silences and tones; each is told when it is over.
+
+    Args:
+        start: the time of the first sample.
+    """
 
     def __init__(self, start: float) -> None:
         self._start = start
@@ -35,22 +46,24 @@ class SoundMeter:
         spans = [span.start for span in (self._silence, self._tone) if span]
         return min(spans, default=None)
 
-    def feed(self, samples: Samples) -> list[Fact]:
+    def feed(self, samples: Samples, channels: Channels | None = None) -> list[Fact]:
+        """Take the mixture and the channels it was made of; without these, it is the one channel."""
+        channels = samples[np.newaxis] if channels is None else channels
         facts: list[Fact] = [
-            Level(self._at(at), self._at(at + _LEVEL_SAMPLES), level_dbfs(block))
-            for at, block in self._levels.cut(samples)
+            Level(self._at(at), self._at(at + _LEVEL_SAMPLES), _loudest_dbfs(block))
+            for at, block in self._levels.cut(channels)
         ]
-        for at, block in self._steps.cut(samples):
-            facts += self._hush(at, level_dbfs(block) < _SILENT_DBFS)
-        for at, block in self._tones.cut(samples):
-            facts += self._pitch(at, _steady_hz(block))
+        for at, block in self._steps.cut(channels):
+            facts += self._hush(at, _loudest_dbfs(block) < _SILENT_DBFS)
+        for at, block in self._tones.cut(samples[np.newaxis]):
+            facts += self._pitch(at, _steady_hz(block[0]))
         return facts
 
     def finish(self) -> list[Fact]:
         facts: list[Fact] = []
         at, rest = self._levels.rest()
-        if len(rest) >= RATE // 10:
-            facts.append(Level(self._at(at), self._at(at + len(rest)), level_dbfs(rest)))
+        if rest.shape[1] >= RATE // 10:
+            facts.append(Level(self._at(at), self._at(at + rest.shape[1]), _loudest_dbfs(rest)))
         return facts + self._hush(self._steps.position, False) + self._pitch(self._tones.position, None)
 
     def _at(self, samples: int) -> float:
@@ -85,27 +98,31 @@ class _Span:
 
 
 class _Blocks:
-    """Cut samples that come in any amount into blocks of one size."""
+    """Cut channels, whose samples come in any amount, into blocks of one size."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._kept = np.empty(0, dtype=np.int16)
+        self._kept: Channels = np.empty((0, 0), dtype=np.int16)
         self.position = 0  # samples handed out so far
 
-    def cut(self, samples: Samples) -> list[tuple[int, Samples]]:
+    def cut(self, channels: Channels) -> list[tuple[int, Channels]]:
         """Return the whole blocks with their positions; keep what is left over."""
-        have = np.concatenate((self._kept, samples)) if len(self._kept) else samples
-        count = len(have) // self._size
+        have = np.concatenate((self._kept, channels), axis=1) if self._kept.size else channels
+        count = have.shape[1] // self._size
         blocks = [
-            (self.position + index * self._size, have[index * self._size : (index + 1) * self._size])
+            (self.position + index * self._size, have[:, index * self._size : (index + 1) * self._size])
             for index in range(count)
         ]
-        self._kept = have[count * self._size :].copy()
+        self._kept = have[:, count * self._size :].copy()
         self.position += count * self._size
         return blocks
 
-    def rest(self) -> tuple[int, Samples]:
+    def rest(self) -> tuple[int, Channels]:
         return self.position, self._kept
+
+
+def _loudest_dbfs(block: Channels) -> float:
+    return max(level_dbfs(channel) for channel in block)
 
 
 def _steady_hz(block: Samples) -> float | None:

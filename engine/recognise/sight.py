@@ -3,16 +3,11 @@
 Eyes are made only where the extra ``ocr`` is installed (``engine.senses``).
 """
 
-from typing import cast
-
-import numpy as np
-from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
-from numpy.typing import NDArray
+from collections.abc import Callable
 
 from engine.facts.facts import Read, Writing
 from engine.recognise.companion import Companion
-from engine.recognise.reader import HEAD
+from engine.recognise.reader import HEAD, Picture
 from engine.recognise.sightings import Line, Sightings
 
 _STEP_S = 1.0
@@ -21,14 +16,17 @@ _WAITING_PICTURES = 16  # of 2.8 MB at most
 
 
 class Eyes:
-    """A reader process, warming up from the moment it is made; good for one clip."""
+    """A reader process, warming up from the moment it is made; good for one clip.
+
+    Attributes:
+        next: pictures before this time are not read.
+    """
 
     def __init__(self) -> None:
         self._reader = Companion("engine.recognise.reader", (), "reader of on-screen text", _WAITING_PICTURES)
-        self._scale = VideoReformatter()
         self._sightings = Sightings()
         self._lines: list[Line] = []
-        self._next = 0.0
+        self.next = 0.0
         self._end = 0.0
         self.done = False
 
@@ -36,16 +34,19 @@ class Eyes:
     def pid(self) -> int:
         return self._reader.pid
 
-    def look(self, frame: VideoFrame, time: float) -> None:
-        """Have a picture read, at most one a second; waits while too many are unread."""
-        if time < self._next:
+    def look(self, time: float, size: tuple[int, int], draw: Callable[[int, int], Picture]) -> None:
+        """Have a picture read, at most one a second; waits while too many are unread.
+
+        Args:
+            size: width and height at which the picture is shown.
+            draw: returns the picture as it is shown, at a width and a height.
+        """
+        if time < self.next:
             return
-        self._next = time + _STEP_S
-        shrink = max(1.0, max(frame.width, frame.height) / _LONGEST_SIDE)
-        width, height = round(frame.width / shrink), round(frame.height / shrink)
-        small = self._scale.reformat(frame, width=width, height=height, format="bgr24", interpolation="AREA")
-        picture = cast(NDArray[np.uint8], small.to_ndarray())
-        self._reader.give(HEAD.pack(time, width, height) + picture.tobytes())
+        self.next = time + _STEP_S
+        shrink = max(1.0, max(size) / _LONGEST_SIDE)
+        width, height = round(size[0] / shrink), round(size[1] / shrink)
+        self._reader.give(HEAD.pack(time, width, height) + draw(width, height).tobytes())
 
     def finish(self, end: float) -> None:
         """No more pictures will come; the last one stands until ``end``."""

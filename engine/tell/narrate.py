@@ -3,7 +3,7 @@
 Each function is a reader of the timeline that yields text. The facts of the file's headers
 come first, so that the first words come at once. ``[mm:ss]`` opens each line that belongs
 to a time, and nothing follows the last such line, so that a caption reader takes no closing
-remark for speech.
+remark for speech. What is wrong with the file comes last, in brackets of its own.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,6 +18,7 @@ from engine.tell.phrases import (
     colours_in,
     counted,
     examined,
+    faults_told,
     length,
     light_word,
     listed,
@@ -30,6 +31,7 @@ from engine.tell.phrases import (
     seen,
     shown,
     title_of,
+    tracks_of,
 )
 from engine.tell.retrieval import About, Encode
 
@@ -51,7 +53,8 @@ def narrate(timeline: Timeline, intent: Intent, encode: Encode | None = None) ->
     Args:
         encode: texts to vectors, where there are weights: then subjects are found by meaning too.
     """
-    yield f"{LIMITS} {examined(timeline.examinations)}\n\n"
+    tracks = tracks_of(timeline.clip, timeline.examinations)
+    yield f"{LIMITS} {examined(timeline.examinations)}{' ' if tracks else ''}{tracks}\n\n"
     if intent.beyond:
         yield (
             "The question asks for more than that: it would take a model that recognises what is shown. "
@@ -64,10 +67,15 @@ def topics(timeline: Timeline, intent: Intent, encode: Encode | None = None) -> 
     """Yield the answer itself, topic by topic."""
     if intent.about:
         yield from _said_about(timeline, About(intent.about, encode))
+    elif intent.span is not None and intent.span[0] >= timeline.clip.duration:
+        yield f"The clip lasts only {length(timeline.clip.duration)}: {mark(intent.span[0])} is past its end.\n"
         return
-    for index, topic in enumerate(intent.topics):
-        yield "\n" if index else ""
-        yield from _TOLD[topic](timeline)
+    else:
+        for index, topic in enumerate(intent.topics):
+            yield "\n" if index else ""
+            yield from _TOLD[topic](timeline)
+    for time, sentence in faults_told(timeline.faults()):
+        yield f"[{mark(time)}] [{sentence}]\n"
 
 
 def _summary(timeline: Timeline) -> Iterator[str]:
@@ -118,9 +126,6 @@ def _transcript(timeline: Timeline) -> Iterator[str]:
 
 def _moment(timeline: Timeline) -> Iterator[str]:
     section = timeline.whole()
-    if timeline.start >= timeline.clip.duration:
-        yield f"The clip lasts only {length(timeline.clip.duration)}: there is nothing at that time.\n"
-        return
     yield f"[{mark(section.start)}] What was measured up to {mark(section.end)}: "
     if section.shots:
         yield f"{_changes(len(section.shots) - 1)} "

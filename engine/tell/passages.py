@@ -11,6 +11,8 @@ from engine.tell.phrases import light_word, loudness_word, motion_word
 
 Kind = Literal["visual", "audio", "transcription"]
 _OPENINGS = {"cut": "cut", "dissolve": "dissolve", "fade": "fade", "start": "opening", "continues": ""}
+# What moves is found by other words for it, too: stems do not lead from one to the other.
+_ALSO = {"moving": "moving movement motion", "restless": "restless moving movement motion"}
 # Neighbouring seconds of sound that are equally loud are one passage.
 _SAME_LEVEL = 1.5
 
@@ -44,7 +46,8 @@ def passages_of(kept: dict[str, Any]) -> list[Passage]:
 
 
 def _of_shot(shot: Shot) -> Passage:
-    words = [*(colour.name for colour in shot.look.colours), light_word(shot.look.light), motion_word(shot.motion)]
+    motion = motion_word(shot.motion)
+    words = [*(colour.name for colour in shot.look.colours), light_word(shot.look.light), _ALSO.get(motion, motion)]
     words += [_OPENINGS[shot.opening], "fade in" if shot.fade_in else "", "fade out" if shot.fade_out else ""]
     return Passage("visual", shot.start, shot.end, " ".join(word for word in words if word))
 

@@ -1,8 +1,8 @@
 """Facts in words: sentences and parts of sentences that claim what was measured and nothing more."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from engine.facts.facts import Clip, Examinations, Look, Motion, Shot, Utterance, Writing
+from engine.facts.facts import Clip, Examinations, Fault, Look, Motion, Shot, Track, Utterance, Writing
 from engine.facts.places import place
 from engine.facts.timeline import Section, mean_look, weighed
 
@@ -92,6 +92,63 @@ def about_clip(clip: Clip) -> str:
     rate = f" at {clip.fps:g} frames a second" if clip.fps else ""
     sound = "with a sound track" if clip.has_sound else "without a sound track"
     return f"This clip lasts {length(clip.duration)}: {clip.width}x{clip.height}{rate}, {sound}."
+
+
+def tracks_of(clip: Clip, examinations: Examinations) -> str:
+    """Say which of several tracks of a kind were examined; nothing where there is one of each."""
+    made = {kind for kind, one in examinations.items() if one.outcome == "made"}
+    parts = [
+        _which("pictures", clip.picture_track) if made & {"picture", "on_screen_text"} else "",
+        _which("sound tracks", clip.sound_track) if made & {"sound", "speech"} else "",
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _which(kind: str, track: Track | None) -> str:
+    if track is None or track.of < 2:
+        return ""
+    why = "the one that the file flags as its default" if track.flagged else "the first"
+    language = f" (language: {track.language})" if track.language else ""
+    return f"Of {track.of} {kind} in the file, number {track.number}{language} was examined, {why}."
+
+
+# Where damage is found in more places than this, they are told as one.
+_MOST_DAMAGE = 2
+
+
+def faults_told(faults: Sequence[Fault]) -> list[tuple[float, str]]:
+    """Say what is wrong with a file: sentences, each with the time that it belongs to."""
+    told = [(one.start, _FAULTS[one.kind](one)) for one in faults if one.kind != "damaged"]
+    for half in ("picture", "sound"):
+        damage = [one for one in faults if one.kind == "damaged" and one.track == half]
+        if len(damage) > _MOST_DAMAGE:
+            packets = sum(one.packets for one in damage)
+            damage = [Fault(damage[0].start, max(one.end for one in damage), "damaged", damage[0].track, packets)]
+        told += [(one.start, _damaged(one)) for one in damage]
+    return sorted(told)
+
+
+def _damaged(fault: Fault) -> str:
+    what = counted(fault.packets, f"packet of the {fault.track}", f"packets of the {fault.track}")
+    until = f" up to {mark(fault.end)}" if mark(fault.end) != mark(fault.start) else ""
+    were = "was" if fault.packets == 1 else "were"
+    return f"Damaged: {what}{until} could not be decoded rightly, and {were} passed over."
+
+
+def _missing(fault: Fault) -> str:
+    how = "looked at" if fault.track == "picture" else "listened to"
+    return (
+        f"The {fault.track} could be {how} up to here only: "
+        f"the file announces it up to {mark(fault.end)}, but the rest cannot be had or decoded."
+    )
+
+
+_FAULTS: dict[str, Callable[[Fault], str]] = {
+    "restart": lambda _: "The clock of the file begins again here; the times told go on.",
+    "gap": lambda one: f"The sound has a gap up to {mark(one.end)}.",
+    "overlap": lambda one: f"The sound overlaps itself up to {mark(one.end)}; what came second was left out.",
+    "missing": _missing,
+}
 
 
 def colours_in(look: Look) -> str:

@@ -336,8 +336,10 @@ class Binder:
         return self.bind(items, "item", where, source.concepts if "object" in kinds else [plain], followed)
 
     def _members(self, items: Any) -> frozenset[str]:
+        """Return the names of an item's members, and ``timestamp`` where one is of that type."""
         properties = resolve(self.root, items).get("properties", {}) if isinstance(items, dict) else {}
-        return frozenset(normalised(name) for name in properties)
+        kinds = {kind for node in properties.values() if isinstance(node, dict) for kind in kinds_of(node)}
+        return frozenset(normalised(name) for name in properties) | ({"timestamp"} & kinds)
 
     def _check_needs(self, needs: Needs, path: str) -> None:
         for kind in sorted(needs):

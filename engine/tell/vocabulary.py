@@ -122,9 +122,13 @@ def _confidence(words: list[Word]) -> float | None:
 
 def _summary(scope: Scope) -> Iterator[str]:
     yield phrases.about_clip(scope.timeline.clip)
+    tracks = phrases.tracks_of(scope.timeline.clip, scope.timeline.examinations)
+    yield f" {tracks}" if tracks else ""
     for section in scope.timeline.sections():
         yield f" At {phrases.mark(section.start)}: {phrases.seen(section)}"
         yield from phrases.said(scope.timeline.said_in(section))
+    for time, sentence in phrases.faults_told(scope.timeline.faults()):
+        yield f" At {phrases.mark(time)}: {sentence}"
 
 
 def _answer(scope: Scope) -> Iterator[str]:
@@ -315,7 +319,12 @@ CLIP: list[Concept] = [
     _fixed(
         "text",
         r"limitations?|limits|caveats?|disclaimer|notes?|examinations|examined|method|methodology",
-        lambda timeline: f"{phrases.LIMITS} {phrases.examined(timeline.examinations)}",
+        lambda timeline: " ".join(
+            (
+                f"{phrases.LIMITS} {phrases.examined(timeline.examinations)}",
+                phrases.tracks_of(timeline.clip, timeline.examinations),
+            )
+        ).rstrip(),
     ),
     _fixed("time", _START, lambda timeline: timeline.start),
     _fixed("time", _END, lambda timeline: timeline.end),
@@ -555,6 +564,7 @@ _ARRAYS: list[tuple[str, tuple[str, ...]]] = [
     (_COLOUR + r"|palettes?", ("colours",)),
     (r"keywords?|key_?words|topics?|tags?|hashtags?|terms?|key_terms?|themes?|subjects?", ("keywords",)),
 ]
+_SEGMENTS = re.compile(r"segments?")
 _GENERIC_ARRAYS = re.compile(r"|items?|rows?|results?|data|entries|list|elements?|records?|annotations?|output")
 
 # Words that decorate a name without changing what it means.
@@ -625,20 +635,26 @@ def find_sources(name: str, description: str, members: frozenset[str], intent: I
     for candidate, _ in (*variants(name), *_heads(description)):
         for names, sources in _ARRAYS:
             if re.fullmatch(names, candidate):
-                return _by_members(list(sources), members, intent)
+                timed = bool(_SEGMENTS.fullmatch(candidate)) and "timestamp" in members
+                return _by_members(list(sources), members, intent, timed)
     if _GENERIC_ARRAYS.fullmatch(normalised(name)):
         return _by_members(["utterances", "sections"], members, intent)
     return []
 
 
-def _by_members(sources: list[str], members: frozenset[str], intent: Intent) -> list[str]:
-    """Put sections before utterances where the items, or else the prompt, speak of pictures."""
+def _by_members(sources: list[str], members: frozenset[str], intent: Intent, timed: bool = False) -> list[str]:
+    """Put sections before utterances where the items, or else the prompt, speak of pictures.
+
+    Args:
+        timed: the items divide the clip by timestamps: they follow each other from its start to its end.
+    """
     if len(sources) < 2:
         return sources
     shown = {"title", "headline", "summary", "description", "visual", "scene", "look", "visual_description"}
     spoken = {"transcript", "speech", "speaker", "confidence", "caption", "quote", "utterance"}
     if members & shown and not members & spoken:
         return sources[::-1]
-    if not members & spoken and intent.topics[0] in ("chapters", "look") and "transcript" not in intent.topics:
+    pictured = timed or intent.topics[0] in ("chapters", "look")
+    if not members & spoken and pictured and "transcript" not in intent.topics:
         return sources[::-1]
     return sources

@@ -42,19 +42,21 @@ class Hls:
     async def told(self, base: str, row: Indexed) -> dict[str, Any]:
         """Return the ``hls`` member of media in an index; nothing where it was not asked for.
 
-        A file whose codecs do not fit is an ``ERROR``: nothing is encoded again here.
+        A file whose codecs do not fit, or whose picture is to be turned, is an ``ERROR``: nothing is encoded here.
         """
         if await self._streams.get(row.id) is None:
             return {}
         status = _STATUSES.get(row.status, "PROCESSING")
-        if status == "COMPLETE" and await self._pieces(row) is None:
+        pieces = await self._pieces(row) if status == "COMPLETE" else None
+        if status == "COMPLETE" and pieces is None:
             status = "ERROR"
         told: dict[str, Any] = {"status": status, "updated_at": row.updated_at}
-        if status == "COMPLETE":
+        if pieces is not None:
             assert self._tokens is not None
             told["video_url"] = f"{base}/v1.3/hls/{self._tokens.make(row.id, LIFETIME_S)}/index.m3u8"
             if row.width:
-                told["thumbnail_urls"] = [self._thumbnails.url(base, row.id, (row.duration or 0.0) / 2)]
+                # In the middle of what is there, which may be less than the file announces.
+                told["thumbnail_urls"] = [self._thumbnails.url(base, row.id, pieces[-1][1] / 2)]
         return {"hls": told}
 
     async def playlist(self, token: str) -> str:

@@ -9,10 +9,12 @@ from engine.errors import invalid
 from engine.facts.facts import KINDS, Clip, Examination, Examinations
 from engine.facts.intent import Intent
 from engine.facts.job import Analyze
-from engine.facts.kept import replayed
+from engine.facts.kept import clip_of, replayed
 from engine.facts.timeline import Timeline
-from engine.measure.examine import Damage, Order, examine
-from engine.measure.media import check_limits, open_media, read_clip
+from engine.measure.examine import Order, examine
+from engine.measure.faults import Faults
+from engine.measure.media import check_limits, read_clip
+from engine.measure.opening import open_media
 from engine.recognise.sight import Eyes
 from engine.recognise.speech import Ears
 from engine.senses import missing_reader, not_installed, speech_lack
@@ -35,7 +37,7 @@ class Reply:
     clip: Clip
     examinations: Examinations
     fragments: Iterator[str]
-    damage: Damage
+    faults: Faults
     omitted: tuple[str, ...] = ()
 
     def told(self) -> dict[str, Any]:
@@ -61,7 +63,8 @@ def answer(job: Analyze, ears: Ears | None, eyes: Eyes | None) -> Iterator[Reply
     """
     intent, schema = job.intent, job.schema
     with open_media(job.path) as container:
-        clip = read_clip(container)
+        # What was recorded need not be found out again: that may take reading the whole file.
+        clip = read_clip(container) if job.record is None else clip_of(job.record)
         check_limits(clip, job.longest_s)
         if clip.still_image:
             raise invalid("The video parameter names an image; this call takes video or audio.")
@@ -70,14 +73,14 @@ def answer(job: Analyze, ears: Ears | None, eyes: Eyes | None) -> Iterator[Reply
         examinations = examinations_of(clip, needs)
         order = _order(clip, examinations, intent, ears, eyes)
         if job.record is not None:
-            order.damage.packets = job.record["damaged_packets"]
+            order.faults.packets = job.record["damaged_packets"]
             timeline = replayed(job.record, examinations, (order.start, order.end))
         else:
             timeline = Timeline(clip, examinations, examine(container, clip, order), (order.start, order.end))
         if filled is None:
-            yield Reply(clip, examinations, narrate(timeline, intent, encode_for(intent, job.weights)), order.damage)
+            yield Reply(clip, examinations, narrate(timeline, intent, encode_for(intent, job.weights)), order.faults)
         else:
-            yield Reply(clip, examinations, fill(filled, timeline), order.damage, filled.omitted)
+            yield Reply(clip, examinations, fill(filled, timeline), order.faults, filled.omitted)
 
 
 def lacking(clip: Clip) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from engine.confine import allow_cpu
 from engine.facts.job import Analyze, CutPiece, FindPieces, Job, Measure, Pictures, Probe, Sketch, Thumbnail
-from engine.measure import media, remux
+from engine.measure import media, remux, stills
 from engine.recognise.sight import Eyes
 from engine.recognise.speech import Ears
 from engine.worker.answer import answer
@@ -64,16 +64,16 @@ def _measure(job: Measure, means: Means) -> None:
 
 
 def _sketch(job: Sketch, means: Means) -> None:
-    means.wire.send({"sketch": media.still_sketch(job.path).hex()})
+    means.wire.send({"sketch": stills.still_sketch(job.path).hex()})
 
 
 def _draw(job: Thumbnail, means: Means) -> None:
-    means.wire.send({"image": media.thumbnail(job.path, job.at).hex()})
+    means.wire.send({"image": stills.thumbnail(job.path, job.at).hex()})
 
 
 def _draw_all(job: Pictures, means: Means) -> None:
     for time in job.times:
-        means.wire.send({"image": media.thumbnail(job.path, time, job.width).hex(), "time": time})
+        means.wire.send({"image": stills.thumbnail(job.path, time, job.width).hex(), "time": time})
     means.wire.send({"end": {}})
 
 
@@ -93,7 +93,7 @@ def _analyze(job: Analyze, means: Means) -> None:
         means.grow_with(reply.clip.duration)
         means.wire.send({"accepted": reply.told()})
         means.wire.text(reply.fragments)
-        means.wire.send({"end": {"damaged_packets": reply.damage.packets} if reply.damage.packets else {}})
+        means.wire.send({"end": {"damaged_packets": reply.faults.packets} if reply.faults.packets else {}})
 
 
 _HOW: dict[type[Job], Callable[[Any, Means], None]] = {

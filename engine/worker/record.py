@@ -8,8 +8,9 @@ from typing import Any
 
 from engine.facts.facts import KINDS, Heard, Read, Seen
 from engine.facts.kept import to_wire
-from engine.measure.examine import Damage, Order, examine
-from engine.measure.media import MAX_ASSET_DURATION_S, check_limits, open_media, read_clip
+from engine.measure.examine import Order, examine
+from engine.measure.media import MAX_ASSET_DURATION_S, check_limits, read_clip
+from engine.measure.opening import open_media
 from engine.measure.sketch import Sketcher
 from engine.recognise.sight import Eyes
 from engine.recognise.speech import Ears
@@ -29,14 +30,12 @@ def record(path: Path, ears: Ears | None, eyes: Eyes | None) -> Iterator[dict[st
         check_limits(clip, MAX_ASSET_DURATION_S)
         examinations = examinations_of(clip, frozenset(KINDS))
         sketcher = Sketcher()
-        damage = Damage()
         order = Order(
             picture=clip.has_picture,
             sound=clip.has_sound,
             ears=ears if examinations["speech"].outcome == "made" else None,
             eyes=eyes if examinations["on_screen_text"].outcome == "made" else None,
             part_s=_PART_S,
-            damage=damage,
             sketcher=sketcher,
         )
         yield {"head": {"clip": asdict(clip), "examinations": {k: asdict(e) for k, e in examinations.items()}}}
@@ -45,4 +44,4 @@ def record(path: Path, ears: Ears | None, eyes: Eyes | None) -> Iterator[dict[st
                 yield {"fact": to_wire(fact)}
         for at, sketch in sketcher.taken:
             yield {"sketch": [at, base64.b64encode(sketch).decode()]}
-        yield {"end": {"damaged_packets": damage.packets}}
+        yield {"end": {"damaged_packets": order.faults.packets}}

@@ -10,7 +10,8 @@ import pytest
 
 from engine.facts.facts import Clip, Fact, Recognised, Shot, Utterance, Writing
 from engine.measure.examine import Order, examine
-from engine.measure.media import open_media, read_clip
+from engine.measure.media import read_clip
+from engine.measure.opening import open_media
 from engine.recognise.sight import Eyes
 from engine.recognise.speech import Ears
 from engine.senses import Senses, missing_reader

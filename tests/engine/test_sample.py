@@ -7,7 +7,8 @@ import pytest
 from engine import sample
 from engine.facts.facts import Motion, Shot, Silence, Tone
 from engine.measure.examine import Order, examine
-from engine.measure.media import open_media, probe, read_clip
+from engine.measure.media import probe, read_clip
+from engine.measure.opening import open_media
 
 
 def test_it_is_the_same_every_time(sample_clip: Path, tmp_path: Path) -> None:

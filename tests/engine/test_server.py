@@ -116,6 +116,11 @@ def test_a_form_that_lacks_something_is_refused_and_leaves_nothing(
     assert list((engine.data_dir / "incoming").iterdir()) == []
 
 
+def test_a_file_name_may_hold_semicolons(engine: RunningEngine) -> None:
+    status, asset = engine.call("POST", "/assets", *form({"method": "direct"}, ("a;b;c.mp4", b"x")))
+    assert (status, asset["filename"]) == (201, "a;b;c.mp4")
+
+
 def test_json_is_no_form(engine: RunningEngine) -> None:
     status, error = engine.call("POST", "/assets", {"method": "direct"})
     assert (status, error["code"]) == (400, "content_type_invalid")

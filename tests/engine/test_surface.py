@@ -224,6 +224,18 @@ PARTS = [
     for field in method["body"]["fields"]
     for text in bad_texts(field)
 ]
+MALFORMED = {
+    "folded": b'--cut\r\nContent-Disposition: form-data; name="file"; filename="a\n b.mp4"\r\n\r\nx\r\n--cut--\r\n',
+    "no colon": b"--cut\r\nContent-Disposition\r\n\r\nx\r\n--cut--\r\n",
+    "over 8 KiB": b"--cut\r\na: " + b"x" * 9000 + b"\r\n\r\nx\r\n--cut--\r\n",
+    "charset": b'--cut\r\nContent-Disposition: form-data; name="_charset_"\r\n\r\n' + b"x" * 50 + b"\r\n--cut--\r\n",
+}
+FORMS = [
+    pytest.param(method, body, id=f"{named(method)}-{name}")
+    for method in METHODS
+    if method["body"]["kind"] == "multipart"
+    for name, body in MALFORMED.items()
+]
 REQUIRED = [
     pytest.param(method, field, id=f"{named(method)}-{field['name']}")
     for method in METHODS
@@ -238,6 +250,15 @@ def test_a_bad_value_in_a_query_is_refused(
 ) -> None:
     path = f"{filled(method, ids)}?{parameter['name']}={quote(text)}"
     assert refusal(method, *engine.call(method["verb"], path)) == "parameter_invalid"
+
+
+@pytest.mark.parametrize(("method", "body"), FORMS)
+def test_a_malformed_form_is_refused_on_every_route(
+    engine: RunningEngine, ids: dict[str, str], method: dict[str, Any], body: bytes
+) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=cut"}
+    status, told = engine.call(method["verb"], filled(method, ids), body, headers)
+    assert (status, refusal(method, status, told)) == (400, "parameter_invalid")
 
 
 @pytest.mark.parametrize(("method", "field", "value"), FIELDS)

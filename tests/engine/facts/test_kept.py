@@ -1,10 +1,12 @@
 """Facts as JSON, and back again; passages that can be searched."""
 
 import json
-from dataclasses import asdict
+import sqlite3
+from dataclasses import asdict, replace
 
-from engine.facts.facts import Examination, Fact, Level, Motion, Seen, Silence, Tone
-from engine.facts.kept import VERSION, facts_of, from_wire, replayed, to_wire
+from engine.facts.facts import Examination, Fact, Fault, Level, Motion, Seen, Silence, Tone, Track
+from engine.facts.kept import VERSION, clip_of, facts_of, from_wire, replayed, to_wire
+from engine.facts.words import WORDS_TABLE, word_query
 from engine.tell.passages import passages_of
 from tests.engine.conftest import CLIP, NIGHT, shot, spoken, written
 
@@ -20,6 +22,7 @@ FACTS: list[Fact] = [
     spoken(6, "noise", confidence=0.1),
     shot(4, 10, NIGHT),
     written(4, 9, "CAR PARK"),
+    Fault(9, 10, "missing", "picture"),
 ]
 KEPT = {
     "version": VERSION,
@@ -41,6 +44,22 @@ def test_a_record_is_told_again_for_the_span_that_is_asked_for() -> None:
     timeline = replayed(KEPT, {}, (3.5, 5.0))
     seen = [fact for fact in timeline.facts() if not isinstance(fact, Seen)]
     assert [type(fact).__name__ for fact in seen] == ["Shot", "Shot", "Utterance", "Heard", "Writing", "Read"]
+
+
+def test_a_clip_comes_back_with_its_tracks() -> None:
+    clip = replace(CLIP, sound_track=Track(2, 3, True, "deu"), picture_track=Track())
+    assert clip_of(json.loads(json.dumps({"clip": asdict(clip)}))) == clip
+
+
+def test_movement_is_found_in_whichever_word_it_is_asked_for() -> None:
+    row = sqlite3.connect(":memory:")
+    row.execute(WORDS_TABLE)
+    for motion in (0.0, 0.03, 0.5):
+        [passage] = passages_of({**KEPT, "facts": [to_wire(shot(0, 4, motion=motion))]})
+        row.execute("INSERT INTO passage_words (text) VALUES (?)", (passage.text,))
+    for asked in ("something moving", "movement", "motion", "moves", "Is there any movement?"):
+        query = "SELECT rowid FROM passage_words WHERE passage_words MATCH ?"
+        assert sorted(one for (one,) in row.execute(query, (word_query(asked),))) == [2, 3], asked
 
 
 def test_what_was_not_understood_is_not_searched_as_words() -> None:

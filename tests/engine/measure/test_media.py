@@ -8,7 +8,8 @@ import pytest
 
 from engine.errors import ApiError
 from engine.facts.facts import Clip
-from engine.measure.media import check_limits, open_media, probe, read_clip
+from engine.measure.media import check_limits, probe, read_clip
+from engine.measure.opening import open_media
 from tests.engine.conftest import shared_clip
 
 

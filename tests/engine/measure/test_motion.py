@@ -50,6 +50,21 @@ def test_a_cut_is_no_motion() -> None:
     assert track([field()] * 50 + [np.full((HEIGHT, WIDTH, 3), 240, dtype=np.uint8)] * 50) == []
 
 
+def test_a_cut_between_slides_that_are_equally_bright_is_no_motion() -> None:
+    tracker = MotionTracker()
+    slides = [
+        np.full((HEIGHT, WIDTH, 3), colour, dtype=np.uint8) for colour in ((250, 0, 0), (0, 130, 150), (0, 250, 30))
+    ]
+    assert [one for index, pixels in enumerate(slides) for one in tracker.feed(2.0 * index, pixels)] == []
+    assert tracker.finish() == []
+
+
+def test_what_moves_from_one_slow_picture_to_the_next_is_told() -> None:
+    tracker = MotionTracker()
+    told = [one for index in range(8) for one in tracker.feed(float(index), field(min(index, 4) * 12))]
+    assert [(one.start, one.end, one.origin) for one in told] == [(0.0, 4.0, "left side")]
+
+
 def test_a_short_pause_does_not_end_a_motion() -> None:
     moving = [field(at) for at in range(20)]
     [motion] = track(moving + [field(19)] * 10 + [field(at) for at in range(19, 40)] + [field(39)] * 50)

@@ -46,6 +46,18 @@ def test_a_real_clip_is_whole_in_its_pieces(name: str) -> None:
     check_pieces(shared_clip(name))
 
 
+def test_pictures_of_a_matroska_are_whole_in_its_pieces(sample_clip: Path, tmp_path: Path) -> None:
+    """It has no times of decoding for the first packets that are read at a place: these were lost."""
+    path = tmp_path / "a.mkv"
+    with av.open(str(sample_clip)) as source, av.open(str(path), "w") as target:
+        copies = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = copies[packet.stream.index]
+                target.mux(packet)
+    check_pieces(path)
+
+
 def pictures(one: bytes) -> list[float]:
     """When a piece's pictures are due, in seconds."""
     with av.open(io.BytesIO(one)) as container:

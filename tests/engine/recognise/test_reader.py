@@ -15,7 +15,8 @@ import pytest
 from engine.errors import ApiError
 from engine.facts.facts import Read, Writing
 from engine.measure.examine import Order, examine
-from engine.measure.media import open_media, read_clip
+from engine.measure.media import read_clip
+from engine.measure.opening import open_media
 from engine.recognise.reader import HEAD, Picture, cells_of, changed, read, read_lines
 from engine.recognise.sight import Eyes
 from engine.senses import missing_reader

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine.facts.facts import Clip, Motion, Silence, Tone
+from engine.facts.facts import Clip, Fault, Motion, Silence, Tone, Track
 from engine.tell.intent import read_intent
 from engine.tell.narrate import narrate
 from tests.engine.conftest import CLIP, NIGHT, scripted, shot, spoken, written
@@ -135,3 +135,49 @@ def test_with_weights_a_subject_is_found_by_meaning_and_the_model_is_named() -> 
     assert "[00:04] we had lunch" in text
     assert "telescope is" not in text
     assert "all-MiniLM-L6-v2" in text
+
+
+def test_a_moment_just_behind_the_end_is_said_to_be_past_it() -> None:
+    """What was measured just before it is no answer."""
+    text = tell("What happens at 0:12?", shot(0, 10))
+    assert "The clip lasts only 10.0 seconds: 00:12 is past its end." in text
+    assert "[" not in text
+
+
+def test_of_several_tracks_it_is_said_which_was_examined() -> None:
+    clip = Clip(10.0, 640, 360, 25.0, "h264", "aac", sound_track=Track(2, 3, True, "deu"), picture_track=Track())
+    expected = "Of 3 sound tracks in the file, number 2 (language: deu) was examined, the one that the file flags as its default."
+    for prompt in ("Summarize", "Transcribe", "How does it sound?"):
+        assert expected in tell(prompt, shot(0, 10), clip=clip)
+    assert "tracks" not in tell("Transcribe", shot(0, 10))
+    plain = Clip(10.0, 640, 360, 25.0, "h264", "aac", picture_track=Track(1, 2), sound_track=Track())
+    assert "Of 2 pictures in the file, number 1 was examined, the first." in tell(
+        "How does it look?", shot(0, 10), clip=plain
+    )
+
+
+MISSING = Fault(6.0, 10.0, "missing", "picture")
+DAMAGE = [Fault(1.0 + at, 1.5 + at, "damaged", "sound", 2) for at in range(4)]
+
+
+def test_what_is_wrong_with_the_file_is_told_at_its_time_and_in_brackets() -> None:
+    text = tell("Summarize", shot(0, 6), Fault(3.0, 3.0, "restart", "file"), MISSING)
+    lines = text.strip().splitlines()
+    assert lines[-2] == "[00:03] [The clock of the file begins again here; the times told go on.]"
+    assert lines[-1] == (
+        "[00:06] [The picture could be looked at up to here only: "
+        "the file announces it up to 00:10, but the rest cannot be had or decoded.]"
+    )
+
+
+def test_damage_in_many_places_is_told_once() -> None:
+    text = tell("How does it sound?", *DAMAGE, shot(0, 10))
+    assert text.count("Damaged:") == 1
+    assert (
+        "[00:01] [Damaged: 8 packets of the sound up to 00:04 could not be decoded rightly, and were passed over.]"
+        in text
+    )
+
+
+def test_faults_of_what_was_not_examined_are_not_told() -> None:
+    assert "picture could" not in tell("Transcribe", MISSING, picture="not_needed", on_screen_text="not_needed")

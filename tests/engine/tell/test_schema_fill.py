@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import ApiError
-from engine.facts.facts import Clip, Fact, Level, Motion, Silence, Tone
+from engine.facts.facts import Clip, Fact, Fault, Level, Motion, Silence, Tone
 from engine.tell.intent import read_intent
 from engine.tell.schema_fill import check_fillable, fill, plan
 from engine.tell.schema_rules import check_schema
@@ -72,6 +72,29 @@ def test_caption_segments_hold_what_was_said_and_when() -> None:
 def test_segments_with_titles_are_parts_of_the_picture() -> None:
     value = filled(of(segments=rows(start=NUMBER, title=TEXT)))
     assert [one["start"] for one in value["segments"]] == [0.0, 4.0]
+
+
+STAMP = {"type": "timestamp", "format": "seconds"}
+
+
+def test_segments_with_timestamps_follow_each_other_from_the_start_to_the_end() -> None:
+    for members in ({"start": STAMP, "end": STAMP, "text": TEXT}, {"timestamp": NUMBER, "end": NUMBER, "label": TEXT}):
+        segments = json.loads(write(of(segments=rows(**members))))["segments"]
+        start = next(iter(members))
+        assert [(one[start], one["end"]) for one in segments] == [(0.0, 4.0), (4.0, 10.0)]
+
+
+def test_segments_with_timestamps_are_what_was_said_where_speech_is_asked_for() -> None:
+    spoken_of = rows(start=STAMP, end=STAMP, transcript=TEXT)
+    assert [one["start"] for one in json.loads(write(of(segments=spoken_of)))["segments"]] == [1.0, 6.0]
+    text = rows(start=STAMP, end=STAMP, text=TEXT)
+    said = json.loads(write(of(segments=text), prompt="Transcribe what is said"))["segments"]
+    assert [one["start"] for one in said] == [1.0, 6.0]
+
+
+def test_a_summary_says_what_is_wrong_with_the_file() -> None:
+    value = filled(of(summary=TEXT), shot(0, 6), Fault(6.0, 10.0, "missing", "picture"))
+    assert "At 00:06: The picture could be looked at up to here only" in value["summary"]
 
 
 def test_chapters_have_times_titles_and_summaries() -> None:
