@@ -399,8 +399,10 @@ function openSocket(url, options) {
     connection.ask = () => socket.readyState === WebSocket.OPEN && socket.send('{"type":"ping"}');
     connection.leave = () => {
       // A peer that never answers the close is not waited for.
-      socket.onopen = socket.onmessage = socket.onclose = socket.onerror = null;
-      socket.close();
+      socket.onmessage = socket.onclose = socket.onerror = null;
+      // Closed before it is open, a socket is complained of in a page's console.
+      socket.onopen = () => socket.close();
+      if (socket.readyState !== WebSocket.CONNECTING) socket.close();
     };
   } catch {
     connection.close(); // a page may be forbidden to open this one
