@@ -19,7 +19,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
 
-from engine.measure.opening import open_media
+from engine.measure.opening import open_media, packets_in
 from engine.measure.tracks import audio_of, video_of
 
 # A track that falls back by more begins again; by less, it overlaps itself.
@@ -180,7 +180,7 @@ def _surveyed(container: InputContainer) -> Extent:
     with open_media(_path(container)) as again:
         tracks = [stream for stream in again.streams if stream.type in ("video", "audio")]
         with suppress(av.FFmpegError):  # what follows cannot be had
-            for packet in again.demux(tracks):
+            for packet in packets_in(again, tracks):
                 clock.correct(packet)
     announced = (container.duration or 0) / av.time_base if _name(container) in _ANNOUNCING else 0.0
     if announced > clock.end + _CUT_OFF_S:
@@ -239,7 +239,7 @@ def packets_of(
     leading = streams[0].index
     held: list[tuple[float, Packet[Any]]] = []
     waiting, size = start > 0, 0
-    for packet in container.demux(streams):
+    for packet in packets_in(container, streams):
         time = clock.correct(packet)
         if not waiting:
             yield packet

@@ -53,6 +53,8 @@ _AUDIO_DRIFT_S = 0.08
 _LONGEST_GAP_S = 3600.0
 # Gaps and overlaps of the sound from this length on are told.
 _TOLD_S = 0.5
+# What comes so much later than the clip's end has not its true time.
+_BEYOND_S = 1.0
 # What ends so much before it was announced to end is missing.
 _MISSING_S = 0.5
 
@@ -437,8 +439,9 @@ class _Reader:
                 if not isinstance(frame, VideoFrame | AudioFrame) or frame.time is None:
                     continue
                 time = max(0.0, frame.time - self._clock.begin)
-                if frame.is_corrupt and track in self._ends:
-                    self._damaged(track, time)
+                # A damaged timestamp may lie years ahead: nothing stands until then.
+                if time > self._clip.duration + _BEYOND_S or (frame.is_corrupt and track in self._ends):
+                    self._damaged(track, min(time, self._clip.duration))
                     continue
                 self._ends[track] = max(self._ends.get(track, 0.0), time + _length(frame))
                 frames.append((frame, time))

@@ -3,13 +3,13 @@
 from contextlib import suppress
 from pathlib import Path
 
-import av
 from av.container import InputContainer
+from av.video.frame import VideoFrame
 
 from engine.errors import ApiError
 from engine.facts.facts import Clip
 from engine.measure.clock import extent_of
-from engine.measure.opening import MAX_LONG_SIDE, broken, open_media
+from engine.measure.opening import MAX_LONG_SIDE, broken, first_frame, open_media
 from engine.measure.tracks import audio_of, picture_track, sound_track, video_of
 from engine.measure.upright import Turn, shown_size, turn_of
 
@@ -60,8 +60,9 @@ def _shown_size(container: InputContainer) -> tuple[int, int]:
     with open_media(Path(container.name.removeprefix("file:"))) as again:
         same = video_of(again)
         assert same is not None
-        with suppress(av.FFmpegError, StopIteration):  # whether it can be decoded at all is judged elsewhere
-            turn = turn_of(next(iter(again.decode(same))))
+        with suppress(ApiError):  # whether it can be decoded at all is judged elsewhere
+            frame = first_frame(again, same)
+            turn = turn_of(frame) if isinstance(frame, VideoFrame) else turn
     return shown_size(video.codec_context.width, video.codec_context.height, turn, video.sample_aspect_ratio)
 
 
@@ -122,8 +123,6 @@ def probe(path: Path) -> tuple[Clip, str]:
         clip = read_clip(container)
         check_limits(clip, MAX_ASSET_DURATION_S)
         stream = video_of(container) or audio_of(container)
-        try:
-            next(iter(container.decode(stream)))
-        except (av.FFmpegError, StopIteration) as exc:
-            raise broken("its first frame cannot be decoded") from exc
+        assert stream is not None
+        first_frame(container, stream)
         return clip, container.format.name

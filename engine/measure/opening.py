@@ -5,10 +5,16 @@ FFmpeg's demuxers can follow references to other files and to the network; playl
 format nor a network protocol to open.
 """
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import av
+from av.audio.frame import AudioFrame
 from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
+from av.video.frame import VideoFrame
 
 from engine.errors import ApiError
 
@@ -47,3 +53,33 @@ def open_media(path: Path) -> InputContainer:
 def broken(why: str) -> ApiError:
     """The file cannot be decoded."""
     return ApiError("video_file_broken", f"The media file cannot be used: {why}.")
+
+
+def packets_in(container: InputContainer, streams: Sequence[Stream]) -> Iterator["Packet[Any]"]:
+    """Read the packets of some streams; one that begins in the middle of a file, unannounced, is passed over.
+
+    Raises:
+        av.FFmpegError: the file cannot be read any further.
+    """
+    while True:
+        try:
+            yield from container.demux(streams)
+            return
+        except IndexError:  # PyAV has no stream for this packet; reading goes on behind it
+            continue
+
+
+def first_frame(container: InputContainer, stream: Stream) -> VideoFrame | AudioFrame:
+    """Decode the first frame of a stream.
+
+    Raises:
+        ApiError: ``video_file_broken``; there is none.
+    """
+    try:
+        for packet in packets_in(container, [stream]):
+            for frame in packet.decode():
+                if isinstance(frame, VideoFrame | AudioFrame):
+                    return frame
+    except av.FFmpegError as exc:
+        raise broken("its first frame cannot be decoded") from exc
+    raise broken("its first frame cannot be decoded")

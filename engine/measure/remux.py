@@ -16,10 +16,11 @@ import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
+from av.video.frame import VideoFrame
 
 from engine.errors import ApiError
 from engine.measure.clock import Clock, packets_of
-from engine.measure.opening import broken, open_media
+from engine.measure.opening import broken, first_frame, open_media
 from engine.measure.tracks import audio_of, video_of
 from engine.measure.upright import Turn, turn_of
 
@@ -65,27 +66,32 @@ def piece(path: Path, begin: float | None, end: float | None) -> bytes:
         ApiError: ``video_file_broken``.
     """
     sink = io.BytesIO()
-    with open_media(path) as container:
-        streams = _streams(container)
-        # The numbers of packets start again in each piece, and the piece must say so. What is due before 0 moves
-        # all pieces: left to itself the muxer would move the first one alone.
-        options = {"mpegts_flags": "initial_discontinuity", "avoid_negative_ts": "disabled"}
-        options["output_ts_offset"] = f"{_lead(path):.6f}"
-        with av.open(sink, "w", format="mpegts", options=options) as out:
-            copies = {stream.index: out.add_stream_from_template(stream) for stream in streams}
-            size = 0
-            for packet in _between(container, streams, begin, end, _first_time(path)):
-                size += packet.size
-                if size > MAX_PIECE_BYTES:
-                    raise broken("a piece of it is larger than a player should fetch")
-                packet.stream = copies[packet.stream.index]
-                out.mux(packet)
+    try:
+        with open_media(path) as container:
+            streams = _streams(container)
+            # The numbers of packets start again in each piece, and the piece must say so. What is due before 0 moves
+            # all pieces: left to itself the muxer would move the first one alone.
+            options = {"mpegts_flags": "initial_discontinuity", "avoid_negative_ts": "disabled"}
+            options["output_ts_offset"] = f"{_lead(path):.6f}"
+            with av.open(sink, "w", format="mpegts", options=options) as out:
+                copies = {stream.index: out.add_stream_from_template(stream) for stream in streams}
+                size = 0
+                for packet in _between(container, streams, begin, end, _first_time(path)):
+                    size += packet.size
+                    if size > MAX_PIECE_BYTES:
+                        raise broken("a piece of it is larger than a player should fetch")
+                    packet.stream = copies[packet.stream.index]
+                    out.mux(packet)
+    except av.FFmpegError as exc:
+        raise broken("a piece of it cannot be wrapped again") from exc
     return sink.getvalue()
 
 
 def _streams(container: InputContainer) -> list[Stream]:
     """The streams that are served, the one that is cut by first."""
     streams = [stream for stream in (video_of(container), audio_of(container)) if stream is not None]
+    if not streams:
+        raise broken("it holds neither picture nor sound")
     fitting: list[Stream] = [s for s in streams if s.codec_context.name in _CODECS[s.type]]
     if not fitting or fitting[0] is not streams[0]:
         raise ApiError(
@@ -101,10 +107,8 @@ def _check_shown(path: Path) -> None:
         if video is None:
             return
         aspect = video.sample_aspect_ratio or 1
-        try:
-            frame = next(iter(container.decode(video)))
-        except (av.FFmpegError, StopIteration):
-            return
+        frame = first_frame(container, video)
+        assert isinstance(frame, VideoFrame)
         if turn_of(frame) != Turn() or aspect != (video.codec_context.sample_aspect_ratio or 1):
             raise ApiError("parameter_invalid", "A picture that its file has turned or widened cannot be streamed.")
 

@@ -8,7 +8,7 @@ from av.video.frame import VideoFrame
 
 from engine.facts.sketches import HEIGHT, WIDTH, pack
 from engine.measure.clock import Clock, packets_of
-from engine.measure.opening import broken, open_media
+from engine.measure.opening import broken, first_frame, open_media
 from engine.measure.sketch import sketch
 from engine.measure.tracks import video_of
 from engine.measure.upright import Shower, shown_size, turn_of
@@ -26,10 +26,8 @@ def still_sketch(path: Path) -> bytes:
         stream = video_of(container)
         if stream is None:
             raise broken("there is no picture in it")
-        try:
-            frame = next(iter(container.decode(stream)))
-        except (av.FFmpegError, StopIteration) as exc:
-            raise broken("its first frame cannot be decoded") from exc
+        frame = first_frame(container, stream)
+        assert isinstance(frame, VideoFrame)
         return pack(sketch(Shower().draw(frame, WIDTH, HEIGHT)))
 
 

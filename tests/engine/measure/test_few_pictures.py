@@ -1,6 +1,7 @@
 """Slides, time lapse, surveillance: few pictures a second, each of which stands until the next."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -107,6 +108,14 @@ def test_a_time_lapse_of_one_place_is_one_shot(tmp_path: Path) -> None:
     facts = told(write(tmp_path / "a.mp4", pictures, 40.0))
     assert len([one for one in facts if isinstance(one, Shot)]) == 1
     assert [(round(one.start), round(one.end)) for one in facts if isinstance(one, Motion)] == [(0, 38)]
+
+
+def test_a_picture_whose_time_is_far_ahead_is_not_waited_for(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4", [(0.0, plain(RED)), (2.0, plain(BLUE)), (40_000.0, plain(RED))], 40_001.0)
+    with open_media(path) as container:
+        clip = replace(read_clip(container), duration=5.0, picture_end=5.0)
+        found = [one for one in examine(container, clip, Order(True, False, None)) if isinstance(one, Shot)]
+    assert [(one.start, one.end) for one in found] == [(0.0, 2.0), (2.0, 5.0)]
 
 
 def test_pictures_that_stand_are_sketched_every_second() -> None:
