@@ -81,6 +81,7 @@ export const kinds = (told) => told.map((message) => message.kind);
 export function fakeSockets(play) {
   const opened = [];
   globalThis.WebSocket = class {
+    static CONNECTING = 0;
     static OPEN = 1;
     readyState = 0;
     sent = [];
