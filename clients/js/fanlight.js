@@ -328,7 +328,7 @@ class Connection {
     this.pause = null;
     this.wake = () => {};
     this.ask = () => {};
-    this.leave = () => {};
+    this.leave = (/** @type {boolean} */ dead) => {};
     this.quiet = 0;
     // A third of the silence in vain: ask. Another third: dead.
     this.pulse = setInterval(() => this.look(), silence / 3);
@@ -337,7 +337,7 @@ class Connection {
   look() {
     this.quiet += 1;
     if (this.quiet === 2) this.ask();
-    if (this.quiet === 3) this.close();
+    if (this.quiet === 3) this.close(true);
   }
 
   /** A message as it came. @param {any} data */
@@ -372,12 +372,12 @@ class Connection {
     if (milliseconds >= 0) this.pause = Math.min(LONGEST_ASKED_PAUSE_MS, milliseconds);
   }
 
-  /** Over, whatever the other side does; what has come is still to be had. */
-  close() {
+  /** Over, whatever the other side does; what has come is still to be had. `dead`: nobody answers. */
+  close(dead = false) {
     if (this.over) return;
     this.over = true;
     clearInterval(this.pulse);
-    this.leave();
+    this.leave(dead);
     this.wake();
   }
 }
@@ -397,12 +397,13 @@ function openSocket(url, options) {
     // Node 20 tells a failed handshake by this alone; elsewhere the close that follows says no more.
     socket.onerror = () => connection.close();
     connection.ask = () => socket.readyState === WebSocket.OPEN && socket.send('{"type":"ping"}');
-    connection.leave = () => {
+    connection.leave = (dead) => {
       // A peer that never answers the close is not waited for.
       socket.onmessage = socket.onclose = socket.onerror = null;
-      // Closed before it is open, a socket is complained of in a page's console.
+      // Closed before it is open, a socket is complained of in a page's console; one that is dead would stand in the
+      // way of the next, for browsers open one at a time.
       socket.onopen = () => socket.close();
-      if (socket.readyState !== WebSocket.CONNECTING) socket.close();
+      if (dead || socket.readyState !== WebSocket.CONNECTING) socket.close();
     };
   } catch {
     connection.close(); // a page may be forbidden to open this one
