@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 run: $(VENV)/.run
 	@exec $(BIN)/fanlight serve
 
+# A file's tests stay together: what they share is made once.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 # Of processes that the tests start nothing is counted; the floor is just under what is measured.
 test-all: $(VENV)/.dev
