@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MAX_LINE_BYTES = 1 << 20
+MAX_DATA_LINES = 100  # of one event; these servers send one
+# Words for an end that is one; any other is a refusal, a filter or a fault.
+ENDS = {"stop": "stop", "eos": "stop", "end_turn": "stop", "length": "length"}
 
 
 class ModelBroke(Exception):
@@ -21,7 +24,8 @@ class ModelStream:
     """Bytes in, text out.
 
     Attributes:
-        finish_reason: the server's word, None until it came.
+        finish_reason: ``stop`` or ``length``, None until it came.
+        done: nothing more is to come, whatever is still sent.
         usage: its own figures, None where it gave none.
         reasoned: characters of reasoning that were dropped.
     """
@@ -31,7 +35,8 @@ class ModelStream:
     reasoned: int = 0
     _rest: bytes = b""
     _data: list[bytes] = field(default_factory=list)
-    _done: bool = False
+    done: bool = False
+    _told: bool = False  # any text
 
     def feed(self, data: bytes) -> str:
         """Take bytes; return the text that they bring.
@@ -53,26 +58,32 @@ class ModelStream:
         text = self._line(self._rest.rstrip(b"\r")) + self._line(b"")
         if self.finish_reason is None:
             raise ModelBroke("the model's server stopped before the answer's end")
+        if not self._told:
+            raise ModelBroke("the model's server gave no answer")
         return text
 
     def _line(self, line: bytes) -> str:
         if line.startswith(b"data:"):
             self._data.append(line[5:].strip())
+            if sum(map(len, self._data)) > MAX_LINE_BYTES or len(self._data) > MAX_DATA_LINES:
+                raise ModelBroke("the model's server sent an event that is too long")
             return ""
         if line or not self._data:
             return ""  # a comment, or a member that says nothing here
         whole = b"\n".join(self._data)
         self._data.clear()
-        if self._done or not whole:
+        if self.done or not whole:
             return ""
         if whole == b"[DONE]":
-            self._done = True
+            self.done = True
             return ""
         try:
             chunk = json.loads(whole)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise ModelBroke("the model's server sent something that is no chunk") from exc
-        return self._chunk(chunk)
+        text = self._chunk(chunk)
+        self._told = self._told or bool(text)
+        return text
 
     def _chunk(self, chunk: Any) -> str:
         if not isinstance(chunk, dict):
@@ -84,8 +95,10 @@ class ModelStream:
             self.usage = {name: value for name, value in usage.items() if _is_count(value)} or self.usage
         choices = chunk.get("choices")
         first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-        if isinstance(first.get("finish_reason"), str):
-            self.finish_reason = first["finish_reason"]
+        if isinstance(reason := first.get("finish_reason"), str):
+            if reason not in ENDS:
+                raise ModelBroke("the model's server ended the answer for another reason than its end")
+            self.finish_reason = ENDS[reason]
         delta = first.get("delta")
         if not isinstance(delta, dict):
             return ""

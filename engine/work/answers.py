@@ -73,8 +73,8 @@ class Answers:
                 yield run
             return
         try:
-            look = await self._model.look(asked, media, patient)
-            answering = await ModelRun(self._model, asked, look).__aenter__()
+            look = await self._model.look(asked, media, longest_s, patient=patient)
+            answering = await ModelRun(self._model, asked, look, patient=patient).__aenter__()
         except ApiError as exc:
             if not self._model.settings.fallback or exc.status < 429:
                 raise

@@ -14,14 +14,15 @@ from typing import Any
 import aiohttp
 import structlog
 
-from engine.errors import ApiError
+from engine.errors import ApiError, invalid
 from engine.facts.facts import Fact, Shot
 from engine.facts.job import Pictures
-from engine.facts.kept import facts_of
+from engine.facts.kept import clip_of, facts_of
 from engine.vlm.prompt import Picture, Seen, messages
 from engine.vlm.stream import ModelBroke, ModelStream
 from engine.vlm.times import picture_times, windows
 from engine.work.analysis import PROOF_OF_LIFE_S, Asked, Media
+from engine.work.budget import tokens_in
 from engine.work.pool import Pool
 from engine.work.recorder import Recorder
 from engine.work.turns import Turns
@@ -82,7 +83,7 @@ class Model:
         assert self._session is not None
         await self._session.close()
 
-    async def look(self, asked: Asked, media: Media, patient: bool) -> "Look":
+    async def look(self, asked: Asked, media: Media, longest_s: float, *, patient: bool) -> "Look":
         """Measure a video, unless that was done, and choose what the model is shown of it.
 
         Raises:
@@ -91,8 +92,12 @@ class Model:
         path, record = media
         if record is None:
             record = await self._recorder.measure(path, _no_turn)
-        facts = facts_of(record)
-        duration = float(record["clip"]["duration"])
+        facts, clip = facts_of(record), clip_of(record)
+        if clip.still_image:
+            raise invalid("The video parameter names an image; this call takes video or audio.")
+        if clip.duration > longest_s:
+            raise ApiError("video_duration_too_long", f"The video is longer than {longest_s:.0f} seconds.")
+        duration = clip.duration
         # A schema has one answer, so the whole video is shown at once.
         parts = windows(duration, WINDOW_S) if asked.schema is None else [(0.0, duration)]
         if self.settings.by_url and asked.source == "url":
@@ -136,13 +141,17 @@ class Look:
 class ModelRun:
     """One analysis by the model; used as `engine.work.analysis.Run` is."""
 
-    def __init__(self, model: Model, asked: Asked, look: Look) -> None:
+    def __init__(self, model: Model, asked: Asked, look: Look, *, patient: bool = False) -> None:
         self._model = model
+        self._patient = patient
         self._asked = asked
         self._look = look
         self._stack = AsyncExitStack()
         self._answer: aiohttp.ClientResponse | None = None
         self._said = ""
+        self._part = ""
+        self._left = asked.max_tokens
+        self._counted: int | None = 0
         self.generation_id = str(uuid.uuid4())
         self.finish_reason = "stop"
         self.usage: dict[str, int] | None = None
@@ -156,10 +165,10 @@ class ModelRun:
             ApiError: it is busy, refuses, or cannot be reached.
         """
         turns = self._model.turns
-        if turns.taken and turns.waiting() >= WAITING:
+        if not self._patient and turns.taken and turns.waiting() >= WAITING:
             raise ApiError("too_many_requests", "Too many calls wait for the model; try again in a moment.", 429)
         try:
-            await self._stack.enter_async_context(turns.turn())
+            await self._stack.enter_async_context(turns.turn(self._patient))
             self._answer = await self._begin(0)
         except BaseException:
             await self._stack.aclose()
@@ -180,13 +189,16 @@ class ModelRun:
         """
         for n in range(len(self._look.parts)):
             if n:
+                self._part = ""
                 self._answer = await self._begin(n)
                 yield "\n\n"
             async with aclosing(self._one()) as texts:
                 async for text in texts:
                     self._said += text
+                    self._part += text
                     yield text
-            if self.finish_reason == "length":
+            if self.finish_reason == "length" or self._left <= 0:
+                self.finish_reason = "length" if n + 1 < len(self._look.parts) else self.finish_reason
                 return
 
     async def _one(self) -> AsyncGenerator[str]:
@@ -195,6 +207,8 @@ class ModelRun:
         try:
             async for piece in _with_signs_of_life(self._answer):
                 yield stream.feed(piece) if piece else ""
+                if stream.done:
+                    break
             yield stream.finish()
         except ModelBroke as exc:
             raise ApiError("internal_error", f"{str(exc)[:1].upper()}{str(exc)[1:]}.", 502) from exc
@@ -202,23 +216,25 @@ class ModelRun:
             raise ApiError("internal_error", "The connection to the model's server broke.", 502) from exc
         finally:
             self._answer.close()
-        self.finish_reason = "length" if stream.finish_reason == "length" else "stop"
+        assert stream.finish_reason is not None
+        self.finish_reason = stream.finish_reason
         if stream.reasoned:
             self.told["reasoning_chars"] = self.told.get("reasoning_chars", 0) + stream.reasoned
         self._count(stream.usage)
 
     def _count(self, usage: dict[str, int] | None) -> None:
-        if usage is None or "completion_tokens" not in usage:
-            return
-        counted = self.usage or {"output_tokens": 0}
-        self.usage = {"output_tokens": counted["output_tokens"] + usage["completion_tokens"]}
+        """A part that nobody counted makes the sum unknown."""
+        spent = usage.get("completion_tokens") if usage else None
+        self._left -= spent if spent is not None else tokens_in(self._part)
+        self._counted = None if spent is None or self._counted is None else self._counted + spent
+        self.usage = None if self._counted is None else {"output_tokens": self._counted}
 
     async def _begin(self, n: int) -> aiohttp.ClientResponse:
         seen = self._look.seen(n, self._said)
         body: dict[str, Any] = {
             "model": self._model.settings.model,
             "messages": messages(self._asked.prompt, seen),
-            "max_tokens": self._asked.max_tokens,
+            "max_tokens": self._left,
             "stream": True,
             "stream_options": {"include_usage": True},
         }

@@ -67,7 +67,8 @@ def test_usage_that_is_not_told_is_none() -> None:
 @pytest.mark.parametrize("pieces", [
     [], [chunk("A do")], [chunk("A do"), DONE], [chunk("A do"), data({"error": {"message": "out of memory"}})],
     [chunk("A do"), data(["chunk"])], [chunk("A do"), b"data: <html>\n\n"], [b"data: " + b"x" * (MAX_LINE_BYTES + 1)],
-    [b"<html>502</html>"],
+    [b"<html>502</html>"], [chunk("half an ans"), chunk("", "content_filter"), DONE], [chunk("a"), chunk("", "error")],
+    [chunk("", "stop"), DONE], [b"data: {}\n" * 101], [chunk("a"), b"data: " + b"[" * 200_000 + b"\n\n"],
 ])  # fmt: skip
 def test_what_is_no_whole_answer_is_none(pieces: list[bytes]) -> None:
     with pytest.raises(ModelBroke):
