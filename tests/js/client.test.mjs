@@ -219,3 +219,17 @@ test("an operation reaches only what the tree itself holds", () => {
   assert.equal({}.polluted, undefined);
   assert.deepEqual(applyOp({ list: [1] }, { op: "add", path: "/list/1", value: 2 }), { list: [1, 2] });
 });
+
+test("a channel is read on where a handshake fails, for it has no resource that could tell why", async () =>
+  using(await serving(page(404, "{}", "application/json")), async ({ base, seen }) => {
+    const sockets = fakeSockets((socket, n) => (n ? (socket.open(), socket.say({ ...attached(), view: "end" })) : socket.onerror?.({})));
+    const calm = Math.random;
+    Math.random = () => 0;
+    try {
+      const { told, error } = await collected(announced("court-3", { base, transport: "websocket" }), () => true);
+      assert.deepEqual([told.map((one) => one.stream), error, seen.length], [["st_1"], null, 0]);
+    } finally {
+      Math.random = calm;
+      sockets[Symbol.dispose]();
+    }
+  }));

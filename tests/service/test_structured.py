@@ -311,7 +311,8 @@ async def test_a_reader_of_a_repaired_answer_is_told_to_drop_the_first_one(servi
 
 
 @pytest.mark.parametrize("second", [
-    Play([start(), Cut()]), Play([], 503), Play([start(), end()]), Play([start("g2"), *pieces(WRONG), end()]),
+    Play([start(), Cut()]), Play([], 503), Play([start(), end()]), Play([start(), end("length")]),
+    Play([start("g2"), *pieces(WRONG), end()]),
 ])  # fmt: skip
 async def test_of_a_repair_that_brings_nothing_better_the_answer_is_still_told_as_wrong(serving: Serving, second: Play):
     async with serving(Play([start("g1"), *pieces(WRONG), end()]), second) as service:
@@ -344,3 +345,10 @@ async def test_a_caller_of_the_dialect_gets_the_repaired_answer_whole_and_no_str
         with pytest.raises(aiohttp.ClientPayloadError):
             async with service.analyze(headers, stream=True, **ASK) as answer:
                 await answer.read()
+
+
+async def test_wrong_json_whose_end_has_no_line_end_is_asked_for_again_too(serving: Serving):
+    first = Play([start(), *pieces(WRONG), end().rstrip(b"\n")])
+    async with serving(first, Play([start(), *pieces(WHOLE), end()])) as service:
+        shown = await service.show(await service.start(**ASK, **REPAIR), "?wait=5")
+        assert (shown["gen"], shown["validation"]["valid"]) == (2, True)

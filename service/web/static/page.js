@@ -83,6 +83,7 @@ async function finish(mine, file, name) {
   try {
     const asset = await mine.run();
     await keepFile(asset, file);
+    if (mine !== upload) return null;
     await open(asset, name, file);
     return asset;
   } catch (error) {
@@ -118,6 +119,7 @@ async function openAsset(asset, name, at = 0) {
 /** Everything about one video. @param {string} asset @param {string} name @param {?Blob|string} source */
 async function open(asset, name, source) {
   now.asset = asset;
+  map.leave();
   talk.clear();
   cues.take({ kind: "reset" });
   $("captions").clear();

@@ -32,6 +32,7 @@ export class Run {
       } catch (error) {
         if (!this.wasCut) throw error;
         await new Promise((resolve) => setTimeout(resolve, CUT_MS));
+        if (this.left) throw error;
       }
     }
   }
@@ -61,6 +62,7 @@ export class Run {
 
   /** Read no more. What runs goes on for the others. */
   leave() {
+    this.left = true;
     this.wasCut = false;
     this.control.abort();
   }

@@ -31,10 +31,12 @@ export class Talk {
     turn.request = request;
     try {
       const stream = await start(request, access());
+      // Another video may have taken this one's place meanwhile.
+      if (!this.turns.includes(turn)) return null;
       this.follow(turn, stream);
       return stream;
     } catch (error) {
-      this.failed(turn, error);
+      if (this.turns.includes(turn)) this.failed(turn, error);
       return null;
     }
   }

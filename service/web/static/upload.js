@@ -48,8 +48,9 @@ export class Upload {
         const id = await (this.chunked ? this.chunks() : this.whole());
         return (await ready(id, this.control.signal))._id;
       } catch (error) {
-        if (!this.paused || this.stopped) throw error;
-        await new Promise((resolve) => (this.wake = resolve));
+        if (error.code !== "paused" || this.stopped) throw error;
+        // It may have been told to go on already.
+        if (this.paused) await new Promise((resolve) => (this.wake = resolve));
       }
     }
   }
@@ -100,15 +101,28 @@ export class Upload {
         return await attempt();
       } catch (error) {
         if (this.control.signal.aborted || tries === TRIES || error.code !== "unreachable") throw error;
-        await new Promise((resolve) => setTimeout(resolve, 500 * 2 ** tries));
+        await this.rest(500 * 2 ** tries);
       }
     }
   }
 
+  /** Wait, but for no longer than until a pause or the stop. */
+  async rest(milliseconds) {
+    const { signal } = this.control;
+    await new Promise((resolve) => {
+      const timer = setTimeout(resolve, milliseconds);
+      signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+    });
+    signal.throwIfAborted();
+  }
+
   /** One request that tells how far it is, which fetch cannot; gives the answer's text, or the ETag of a chunk. */
   send(method, url, body, before) {
+    const { signal } = this.control;
+    signal.throwIfAborted();
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();
+      const stop = () => request.abort();
       const { key } = access();
       request.open(method, url);
       if (key && method === "POST") request.setRequestHeader("x-api-key", key);
@@ -124,8 +138,9 @@ export class Upload {
         reject(fault(request.status, told));
       };
       request.onerror = () => reject(new FanlightError("unreachable", "The connection broke while the file was sent."));
-      request.onabort = () => reject(this.control.signal.reason);
-      this.control.signal.addEventListener("abort", () => request.abort(), { once: true });
+      request.onabort = () => reject(signal.reason);
+      request.onloadend = () => signal.removeEventListener("abort", stop);
+      signal.addEventListener("abort", stop);
       request.send(body);
     });
   }
