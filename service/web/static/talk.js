@@ -172,6 +172,7 @@ export class Talk {
 
   bad(turn, error, again) {
     const { happened, todo } = words(error);
+    turn.body.querySelector(".ended-badly")?.remove(); // once for a turn, however many of its readers failed
     turn.body.append(h("div", { class: "ended-badly" }, h("p", {}, happened), h("p", { class: "quiet" }, todo), again));
   }
 
