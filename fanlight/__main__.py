@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
 
     models = commands.add_parser("models", help="list, fetch, check or remove the engine's weights")
     models.add_argument("what", nargs="?", default="list", choices=["list", "fetch", "check", "remove"])
-    models.add_argument("name", nargs="?", help="speech or meaning; all of them where it is left out")
+    models.add_argument("name", nargs="?", help="speech, meaning or things; all of them where it is left out")
     models.set_defaults(run=_models)
 
     sample = commands.add_parser("sample", help="write a short clip that speaks")

