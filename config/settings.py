@@ -194,6 +194,11 @@ class Settings(BaseSettings):
         """The directory of the model that hears; None where there is none."""
         return self.engine_whisper or self._fetched("speech")
 
+    @property
+    def things(self) -> Path | None:
+        """The directory of the weights that name things; None where there are none."""
+        return self._fetched("things")
+
     def _fetched(self, name: str) -> Path | None:
         directory = self.weights_dir / name
         return directory if directory.is_dir() else None

@@ -18,7 +18,7 @@ from aiohttp import web
 from engine.app import Settings, create_app
 from engine.senses import Senses, missing_listener, one_a_core
 from engine.store.library import MAX_BYTES
-from engine.weights import MEANING, WrongWeights
+from engine.weights import MEANING, THINGS, Weights, WrongWeights
 from engine.work.model import ModelSettings
 
 log = structlog.get_logger()
@@ -40,7 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         check_whisper(options.whisper)
-        check_weights(options.meaning)
+        check_weights("--meaning", MEANING, options.meaning)
+        check_weights("--things", THINGS, options.things)
         model = model_of(options)
         lock = lock_directory(options.data_dir)
         listener = listen(options.socket, options.host, options.port)
@@ -52,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.data_dir,
             options.workers,
             options.allow_private_urls,
-            Senses(options.threads, options.whisper),
+            Senses(options.threads, options.whisper, options.things),
             options.meaning,
             options.max_bytes,
             model,
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--whisper", type=Path, help="directory of a CTranslate2 Whisper model; without it: no speech")
     parser.add_argument("--meaning", type=Path, help="directory of the weights for meaning; without it: words only")
+    parser.add_argument("--things", type=Path, help="directory of the weights that name things; without it: none named")
     parser.add_argument("--max-bytes", type=_at_least_one, default=MAX_BYTES, help="bytes of media and uploads in all")
     parser.add_argument("--vlm-url", help="base address of an OpenAI-compatible server whose model answers analyses")
     parser.add_argument("--vlm-model", help="its model")
@@ -167,7 +169,7 @@ def check_whisper(directory: Path | None) -> None:
         raise Unusable(f"--whisper: {lack}")
 
 
-def check_weights(directory: Path | None) -> None:
+def check_weights(option: str, weights: Weights, directory: Path | None) -> None:
     """Check that the weights, where some are named, are the expected ones.
 
     Raises:
@@ -176,9 +178,9 @@ def check_weights(directory: Path | None) -> None:
     if directory is None:
         return
     try:
-        MEANING.check(directory)
+        weights.check(directory)
     except WrongWeights as exc:
-        raise Unusable(f"--meaning: {exc}") from exc
+        raise Unusable(f"{option}: {exc}") from exc
 
 
 def lock_directory(data_dir: Path) -> int:

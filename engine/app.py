@@ -23,7 +23,7 @@ from engine.api.tasks import TaskRoutes
 from engine.api.thumbnails import ThumbnailRoutes
 from engine.api.web import add_headers, errors_as_json, log_requests, refuse_encoded, set_tenant
 from engine.facts.kept import VERSION
-from engine.senses import Senses, hear_with
+from engine.senses import Senses, sense_with
 from engine.sentences.meaning import Meaning
 from engine.store.library import MAX_BYTES, Library
 from engine.store.store import Store
@@ -87,7 +87,7 @@ class Engine:
     def __init__(self, settings: Settings) -> None:
         self.library = library = Library(settings.data_dir, settings.max_bytes)
         self.store = store = Store(library)
-        hear_with(settings.senses.whisper)
+        sense_with(settings.senses)
         self.pool = pool = Pool(settings.workers, settings.senses)
         self.fetcher = fetcher = Fetcher(settings.allow_private_urls)
         self.meaning = meaning = Meaning(settings.meaning)

@@ -16,6 +16,7 @@ import sys
 WORKER_MEMORY = 2 * 1024**3
 LISTENER_MEMORY = 1024**3
 READER_MEMORY = 1024**3
+SPOTTER_MEMORY = 1024**3
 _MAX_CPU_S = 8 * 3600.0
 
 # x86_64 and aarch64: socket, connect, execve, execveat, io_uring_setup (which can do

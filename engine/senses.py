@@ -2,13 +2,16 @@
 
 import importlib.util
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 # Beyond that a small model gains nothing.
 _MOST = 8
 
 NO_MODEL = "the speech model is not here (`fanlight models fetch speech` fetches it)"
+NO_THINGS = "the weights that name things are not here (`fanlight models fetch things` fetches them)"
+# Raised when the same network is used otherwise.
+_LOOKS = 1
 
 
 def one_a_core() -> int:
@@ -22,19 +25,26 @@ class Senses:
     Attributes:
         threads: cores that one model reads with.
         whisper: the directory of a CTranslate2 Whisper model; None where there is none.
+        things: the directory of the weights that name things; None where there are none.
     """
 
     threads: int = 1
     whisper: Path | None = None
+    things: Path | None = None
 
     def arguments(self) -> list[str]:
-        """Return them as arguments of the worker and of the listener."""
+        """Return them as arguments of the worker."""
+        return [*self.hearing(), *(["--things", str(self.things)] if self.things else [])]
+
+    def hearing(self) -> list[str]:
+        """Return those of the listener."""
         return ["--threads", str(self.threads), *(["--whisper", str(self.whisper)] if self.whisper else [])]
 
     def name(self) -> str:
         """Name the recognisers: facts that other recognisers found are not the same facts."""
         speech = f"whisper {_model(self.whisper)}" if self.whisper and not missing_listener() else "no speech"
-        return f"{speech}, {'no text' if missing_reader() else 'rapidocr'}"
+        things = f", nanodet {_LOOKS}" if self.things and not missing_spotter() else ""
+        return f"{speech}, {'no text' if missing_reader() else 'rapidocr'}{things}"
 
 
 def _model(directory: Path) -> str:
@@ -44,23 +54,30 @@ def _model(directory: Path) -> str:
 
 @dataclass(slots=True)
 class _Process:
-    whisper: Path | None = None
+    senses: Senses = field(default_factory=Senses)
 
 
-# What this process, or the workers that it starts, hears with: a fact about it, as its packages are.
+# What this process, or the workers that it starts, hears and sees with: a fact about it, as its packages are.
 _process = _Process()
 
 
-def hear_with(whisper: Path | None) -> None:
-    """Say which model this process has; before that it has none."""
-    _process.whisper = whisper
+def sense_with(senses: Senses) -> None:
+    """Say what this process has; before that it has nothing."""
+    _process.senses = senses
 
 
 def speech_lack() -> str:
     """Say why nothing can be heard here; empty where it can."""
     if package := missing_listener():
         return not_installed(package)
-    return "" if _process.whisper else NO_MODEL
+    return "" if _process.senses.whisper else NO_MODEL
+
+
+def things_lack() -> str:
+    """Say why no thing can be named here; empty where some can."""
+    if package := missing_spotter():
+        return not_installed(package)
+    return "" if _process.senses.things else NO_THINGS
 
 
 # Which optional packages are installed; asked without importing them.
@@ -74,6 +91,11 @@ def missing_listener() -> str | None:
 def missing_reader() -> str | None:
     """Return the name of the package for on-screen text (extra ``ocr``) that is not installed, if one is not."""
     return _first_missing("rapidocr", "onnxruntime")
+
+
+def missing_spotter() -> str | None:
+    """Return the name of the package for things that is not installed, if one is not."""
+    return _first_missing("onnxruntime")
 
 
 def not_installed(package: str, extra: str = "") -> str:

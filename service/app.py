@@ -87,6 +87,8 @@ def embedded_engine(settings: Settings) -> EmbeddedEngine:
         arguments += ["--threads", str(settings.engine_recognisers)]
     if settings.speech is not None:
         arguments += ["--whisper", str(settings.speech)]
+    if settings.things is not None:
+        arguments += ["--things", str(settings.things)]
     if settings.weights:
         arguments += ["--meaning", str(settings.weights)]
     arguments += model_arguments(settings)

@@ -67,7 +67,12 @@ MAY_IMPORT |= ROOMS
 # What serves people; what is confined with a stranger's file must not reach it.
 SERVING = {"engine.store", "engine.work", "engine.api", "engine.app", "engine.__main__"}
 # Where a confined process begins.
-CONFINED = ("engine.worker.__main__", "engine.recognise.listener", "engine.recognise.reader")
+CONFINED = (
+    "engine.worker.__main__",
+    "engine.recognise.listener",
+    "engine.recognise.reader",
+    "engine.recognise.spotter",
+)
 HOUSE = {"protocol", "config", "engine", "service", "fanlight"}
 
 

@@ -226,6 +226,35 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
+class Thing:
+    """A thing that a network took something in the picture for: probably rightly.
+
+    Pictures are looked at once a second: ``start`` is the first that shows it, ``end`` a second after the last, or the
+    end of the shot.
+
+    Attributes:
+        name: that of a kind in ``engine.facts.things``.
+        score: the best of all pictures, 0..1.
+        box: where it stood in that picture.
+        most: how many of the kind two pictures or more showed at once.
+    """
+
+    start: float
+    end: float
+    name: str
+    score: float
+    box: Box
+    most: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Spotted:
+    """No thing is still to come."""
+
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """A place where the file is not what it should be.
 
@@ -243,7 +272,7 @@ class Fault:
 
 
 # What is recognised beside the decoder, and told in an order of its own.
-Recognised = Utterance | Heard | Writing | Read
+Recognised = Utterance | Heard | Writing | Read | Thing | Spotted
 Fact = Shot | Motion | Level | Silence | Tone | Fault | Seen | Recognised
 
 Outcome = Literal["made", "not_needed", "not_available"]
@@ -258,6 +287,6 @@ class Examination:
 
 
 # What the engine can examine, in the order in which it is told.
-KINDS = ("picture", "sound", "speech", "on_screen_text")
+KINDS = ("picture", "sound", "speech", "on_screen_text", "things")
 
 Examinations = dict[str, Examination]

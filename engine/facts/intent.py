@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Topic = Literal["summary", "chapters", "transcript", "moment", "look", "sound", "text"]
+Topic = Literal["summary", "chapters", "transcript", "moment", "look", "sound", "text", "things"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,7 @@ class Intent:
         span: seconds the question is about; None for the whole clip.
         beyond: the prompt asks for something that is not measured here.
         unsure: no word of the prompt settled it.
+        things: the kinds of things that are asked for; empty for all. Only with the topic ``things``.
         about: the subject that must have been spoken of; empty for any. Only with the topic ``transcript``.
     """
 
@@ -23,9 +24,11 @@ class Intent:
     beyond: bool = False
     unsure: bool = False
     about: str = ""
+    things: tuple[str, ...] = ()
 
     @classmethod
     def from_wire(cls, wire: dict[str, Any]) -> "Intent":
         """Rebuild what crossed a worker's pipe; JSON has lists only."""
         span = wire["span"]
-        return cls(**{**wire, "topics": tuple(wire["topics"]), "span": None if span is None else (span[0], span[1])})
+        tuples = {"topics": tuple(wire["topics"]), "things": tuple(wire["things"])}
+        return cls(**{**wire, **tuples, "span": None if span is None else (span[0], span[1])})

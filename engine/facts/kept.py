@@ -19,6 +19,8 @@ from engine.facts.facts import (
     Seen,
     Shot,
     Silence,
+    Spotted,
+    Thing,
     Tone,
     Track,
     Utterance,
@@ -31,7 +33,7 @@ from engine.facts.timeline import Timeline
 VERSION = 3
 _KINDS: dict[str, type[Any]] = {
     "shot": Shot, "motion": Motion, "level": Level, "silence": Silence, "tone": Tone, "utterance": Utterance,
-    "writing": Writing, "fault": Fault,
+    "writing": Writing, "fault": Fault, "thing": Thing,
 }  # fmt: skip
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
@@ -49,8 +51,8 @@ def from_wire(wire: list[Any]) -> Fact:
         return Utterance(
             members["start"], members["end"], None if words is None else tuple(Word(**word) for word in words)
         )
-    if kind == "writing":
-        return Writing(**{**members, "box": tuple(members["box"])})
+    if "box" in members:
+        members = {**members, "box": tuple(members["box"])}
     fact: Fact = _KINDS[kind](**members)
     return fact
 
@@ -72,10 +74,12 @@ def clip_of(kept: dict[str, Any]) -> Clip:
 def replayed(kept: dict[str, Any], examinations: Examinations, span: tuple[float, float]) -> Timeline:
     """Return a timeline that tells a kept record again, without decoding anything."""
     start, end = span
-    facts = [fact for fact in facts_of(kept) if not isinstance(fact, Seen | Heard | Read)]
+    facts = [fact for fact in facts_of(kept) if not isinstance(fact, Seen | Heard | Read | Spotted)]
     within = [fact for fact in facts if fact.end > start and fact.start < end]
     seen = [fact for fact in within if not isinstance(fact, Recognised)]
     heard = [fact for fact in within if isinstance(fact, Utterance)]
     written = [fact for fact in within if isinstance(fact, Writing)]
-    row: list[Fact] = [*seen, Seen(math.inf), *heard, Heard(math.inf), *written, Read(math.inf)]
+    things = [fact for fact in within if isinstance(fact, Thing)]
+    row: list[Fact] = [*seen, Seen(math.inf), *heard, Heard(math.inf), *written, Read(math.inf), *things]
+    row.append(Spotted(math.inf))
     return Timeline(clip_of(kept), examinations, iter(row), span)

@@ -22,6 +22,7 @@ from engine.facts.facts import (
     Seen,
     Shot,
     Silence,
+    Thing,
     Tone,
     Utterance,
     Writing,
@@ -121,11 +122,16 @@ class Timeline:
         found = [fact for fact in self.facts() if isinstance(fact, Writing)]
         return sorted(found, key=lambda one: (one.start, one.box[1], one.box[0]))
 
+    def things(self, names: tuple[str, ...] = ()) -> list[Thing]:
+        """Look to the end and return the things, in order of their starts; of some kinds only, where they are named."""
+        found = [fact for fact in self.facts() if isinstance(fact, Thing) and (not names or fact.name in names)]
+        return sorted(found, key=lambda one: (one.start, one.name))
+
     def faults(self) -> list[Fault]:
         """Look to the end and return what is wrong with the parts of the file that were examined."""
         made = {kind for kind, one in self.examinations.items() if one.outcome == "made"}
         halves = {"file"}
-        halves |= {"picture"} if made & {"picture", "on_screen_text"} else set()
+        halves |= {"picture"} if made & {"picture", "on_screen_text", "things"} else set()
         halves |= {"sound"} if made & {"sound", "speech"} else set()
         found = [fact for fact in self.facts() if isinstance(fact, Fault) and fact.track in halves]
         return sorted(found, key=lambda one: one.start)

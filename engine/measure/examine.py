@@ -3,8 +3,8 @@
 Nothing is kept but the last seconds: memory does not grow with the clip's length.
 The examiners look at the same stream with different delays (a cut needs two seconds of
 hindsight), so each says up to which time it is settled, and what was seen or measured is
-told when nothing earlier can still come. Utterances and on-screen text come whenever their
-recognisers have them.
+told when nothing earlier can still come. Utterances, on-screen text and things come whenever
+their recognisers have them.
 
 A picture stands until the next one comes: the examiners see it again meanwhile, so that
 none of them needs to know how many pictures a second there are.
@@ -26,7 +26,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
 
-from engine.facts.facts import Clip, Fact, Fault, Heard, Read, Recognised, Seen, Shot
+from engine.facts.facts import Clip, Fact, Fault, Heard, Read, Recognised, Seen, Shot, Spotted
 from engine.facts.samples import RATE
 from engine.measure import shots
 from engine.measure.clock import Clock, packets_of
@@ -40,8 +40,10 @@ from engine.measure.sketch import Sketcher
 from engine.measure.sound import SoundMeter
 from engine.measure.tracks import audio_of, video_of
 from engine.measure.upright import Shower, shown_size, turn_of
+from engine.recognise.pictures import Onlooker
 from engine.recognise.sight import Eyes
 from engine.recognise.speech import Ears
+from engine.recognise.spotting import Spotter
 
 # Pictures closer together than this add nothing: 50 and 60 fps are seen at half their rate.
 _FRAME_STEP_S = 0.03
@@ -66,6 +68,7 @@ class Order:
     Attributes:
         ears: the listener for speech; None to leave speech out.
         eyes: the reader of text on the screen; None to leave text out.
+        spotter: names things; None to leave them out. What it tells depends on shots, so the picture is examined too.
         start, end: the span to look at, in seconds.
         part_s: the longest shot that is told as one.
         faults: collects what is wrong with the file, and counts the packets that were passed over.
@@ -76,6 +79,7 @@ class Order:
     sound: bool
     ears: Ears | None
     eyes: Eyes | None = None
+    spotter: Spotter | None = None
     start: float = 0.0
     end: float = math.inf
     part_s: float = 60.0
@@ -138,30 +142,30 @@ class Pictures:
 
 
 class _Gaze:
-    """Have the reader of text look at pictures, also at one that came too soon after another and then stands."""
+    """Have an onlooker look at pictures, also at one that came too soon after another and then stands."""
 
-    def __init__(self, eyes: Eyes, aspect: Fraction | None) -> None:
-        self._eyes = eyes
+    def __init__(self, onlooker: Onlooker, aspect: Fraction | None) -> None:
+        self._onlooker = onlooker
         self._aspect = aspect
         self._shower = Shower()
-        self._unread: VideoFrame | None = None
+        self._unseen: VideoFrame | None = None
 
     def feed(self, frame: VideoFrame, time: float) -> None:
         self.finish(time)
-        self._unread = frame
-        if time >= self._eyes.next:
+        self._unseen = frame
+        if time >= self._onlooker.next:
             self._look(time)
 
     def finish(self, until: float) -> None:
         """The last picture stands until this time."""
-        if until - self._eyes.next > _STANDS_S:
-            self._look(self._eyes.next)
+        if until - self._onlooker.next > _STANDS_S:
+            self._look(self._onlooker.next)
 
     def _look(self, time: float) -> None:
-        frame, self._unread = self._unread, None
+        frame, self._unseen = self._unseen, None
         if frame is not None:
             size = shown_size(frame.width, frame.height, turn_of(frame), self._aspect)
-            self._eyes.look(time, size, lambda width, height: self._shower.draw(frame, width, height, "bgr24"))
+            self._onlooker.look(time, size, lambda width, height: self._shower.draw(frame, width, height, "bgr24"))
 
 
 class Sounds:
@@ -294,16 +298,17 @@ def examine(container: InputContainer, clip: Clip, order: Order) -> Iterator[Fac
     """
     ears = order.ears if clip.has_sound else None
     eyes = order.eyes if clip.has_picture else None
+    spotter = order.spotter if clip.has_picture else None
     pictures = Pictures(order.start, order.part_s, order.sketcher) if order.picture and clip.has_picture else None
     sounds = Sounds(order) if clip.has_sound and (order.sound or ears) else None
-    reader = _Reader(container, clip, order, bool(pictures or eyes), sounds is not None)
-    gaze = _Gaze(eyes, reader.aspect) if eyes else None
+    reader = _Reader(container, clip, order, bool(pictures or eyes or spotter), sounds is not None)
+    gazes = [_Gaze(one, reader.aspect) for one in (eyes, spotter) if one]
     row = _InOrder(clip.duration)
-    recognisers = [one for one in (ears, eyes) if one]
+    recognisers = [one for one in (ears, eyes, spotter) if one]
     for frame, time in reader.frames():
         if isinstance(frame, VideoFrame):
-            row.add(pictures.feed(frame, time) if pictures else [])
-            if gaze:
+            row.add(_marked(pictures.feed(frame, time), spotter) if pictures else [])
+            for gaze in gazes:
                 gaze.feed(frame, time)
         else:
             assert sounds is not None
@@ -317,28 +322,40 @@ def examine(container: InputContainer, clip: Clip, order: Order) -> Iterator[Fac
     missing = reader.missing()
     gone = {one.track: one.start for one in missing}
     end = min(order.end, clip.duration, gone.get("picture", math.inf))
-    row.add(pictures.finish(end) if pictures else [])
-    if gaze:
+    row.add(_marked(pictures.finish(end), spotter) if pictures else [])
+    for gaze in gazes:
         gaze.finish(end)
     row.add(sounds.finish() if sounds else [])
     row.add([*order.faults.finish(missing)])
     yield from row.release(math.inf)
     yield Seen(math.inf)
-    yield from _recognised(ears, eyes, end)
+    yield from _recognised(ears, eyes, spotter, end)
 
 
-def _recognised(ears: Ears | None, eyes: Eyes | None, end: float) -> Iterator[Fact]:
-    """Yield what the recognisers still have to tell; both work on while one is waited for."""
+def _marked(facts: list[Fact], spotter: Spotter | None) -> list[Fact]:
+    """Tell the spotter where shots begin: what it sees in one is not the same in the next."""
+    for fact in facts:
+        if spotter and isinstance(fact, Shot) and fact.opening != "continues":
+            spotter.cut(fact.start)
+    return facts
+
+
+def _recognised(ears: Ears | None, eyes: Eyes | None, spotter: Spotter | None, end: float) -> Iterator[Fact]:
+    """Yield what the recognisers still have to tell; all work on while one is waited for."""
     if ears:
         ears.finish()
-    if eyes:
-        eyes.finish(end)
+    for onlooker in (eyes, spotter):
+        if onlooker:
+            onlooker.finish(end)
     while ears and not ears.done:
         yield from ears.read(wait=True)
     yield Heard(math.inf)
     while eyes and not eyes.done:
         yield from eyes.read(wait=True)
     yield Read(math.inf)
+    while spotter and not spotter.done:
+        yield from spotter.read(wait=True)
+    yield Spotted(math.inf)
 
 
 def _settled(pictures: Pictures | None, sounds: Sounds | None) -> float:

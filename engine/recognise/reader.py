@@ -11,7 +11,6 @@ after the network is gone, so that nothing can ever be fetched in their place.
 """
 
 import os
-import struct
 import sys
 from typing import Any, BinaryIO
 
@@ -20,9 +19,8 @@ from numpy.typing import NDArray
 
 from engine import confine
 from engine.recognise.companion import read_block, send
+from engine.recognise.pictures import Picture, picture_in
 
-Picture = NDArray[np.uint8]  # height x width x 3, blue first
-HEAD = struct.Struct("<dII")  # time in seconds, width, height; then the picture's bytes
 _CELL = 8  # pixels
 # Cells of a still card change by at most 2 of 255 with its coding; a letter changes them by tens.
 _CHANGE = 8.0
@@ -83,8 +81,7 @@ def read(source: BinaryIO, sink: BinaryIO, reader: Any) -> None:
     """Answer each block, until the row ends or the near end is gone."""
     before = None
     while block := read_block(source):
-        time, width, height = HEAD.unpack_from(block)
-        picture = np.frombuffer(block, dtype=np.uint8, offset=HEAD.size).reshape(height, width, 3)
+        time, picture = picture_in(block)
         cells = cells_of(picture)
         if changed(before, cells):
             before = cells

@@ -3,6 +3,7 @@
 import re
 
 from engine.facts.intent import Intent, Topic
+from engine.facts.things import WORDS, kinds_for
 
 # In order of decision: a word of an earlier row also settles what a later one would take.
 _WORDS: dict[Topic, str] = {
@@ -36,6 +37,29 @@ _SECONDS = re.compile(
 )
 _ASKS = re.compile(r"\?|^\s*(?:how many|who|which|where|is|are|does|do|did|can|name|identify|find|count)\b", re.I)
 
+# "Is there a car?", "how many people?", "when does a person appear?", "which objects can be seen?" What stands around
+# the word for the thing decides: a car chase is no car, and whether the dog is happy is another question.
+_NAMED = rf"(?:(?:an?|any|some|the|all|other|different)\s+){{0,3}}({WORDS})"
+_IN_IT = r"(?:in|on|at)\s+(?:the|this|it|camera|screen)\b"
+_SEEN = rf"(?:there|visible|seen|shown|present|{_IN_IT}|(?:to )?be (?:seen|found|visible))"
+_ENDS = (
+    rf"(?=\s*(?:$|[?.!,;]|(?:and|or|here)\b|{_IN_IT}|appears?\b|visible\b"
+    rf"|(?:is|are|was|were|can)\s+(?:{_SEEN}|you see|we see)|(?:do|can|does)\s+(?:you|we|it)\b))"
+)
+_THINGS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        rf"\b(?:is|are|was|were)\s+there\s+{_NAMED}{_ENDS}",
+        rf"\b(?:see|shows?|find|spot|count|contains?|includes?|list|name|detect|identify)\s+{_NAMED}{_ENDS}",
+        rf"\b(?:how many|which|what)\s+{_NAMED}{_ENDS}",
+        rf"\b(?:do|does|did)\s+{_NAMED}\s+appear",
+        rf"\b(?:when|where|how (?:long|often))\s+(?:is|are|was|were)\s+(?:there\s+)?{_NAMED}\s*(?:$|\?|{_SEEN})",
+        rf"\b(?:when|where|how (?:long|often))\s+can\s+(?:we|you|i)\s+see\s+{_NAMED}",
+    )
+)
+_ANOTHER = re.compile(rf"\s*(?:,|and\b|or\b)\s*{_NAMED}\b", re.IGNORECASE)
+# Where one of these is asked for, the thing only says of whom or of what.
+_NEVER_THINGS: tuple[Topic, ...] = ("transcript", "text", "chapters", "sound")
 
 # "What was said about X?", "does anybody mention X?", "where is X talked about?"
 _SUBJECTS = (
@@ -57,6 +81,7 @@ _NO_SUBJECT = re.compile(
 )
 _TAIL = re.compile(r"\s+(?:in|during|throughout) (?:the|this) (?:video|clip|film|recording|audio).*$", re.IGNORECASE)
 _LONGEST_SUBJECT = 200
+_LONGEST_QUESTION = 400
 _EDGES = " .,;:?!\"'()"
 
 
@@ -67,6 +92,8 @@ def read_intent(prompt: str) -> Intent:
         return Intent(("moment",), span)
     if subject := _subject(prompt):
         return Intent(("transcript",), about=subject)
+    if words := _things(prompt):
+        return Intent(("things",), things=kinds_for(words))
     found: dict[Topic, int] = {}
     for topic, pattern in _PATTERNS.items():
         if match := pattern.search(prompt):
@@ -85,6 +112,21 @@ def _subject(prompt: str) -> str:
             subject = _TAIL.sub("", match[1][:_LONGEST_SUBJECT]).strip(_EDGES)
             return "" if _NO_SUBJECT.fullmatch(subject) else subject
     return ""
+
+
+def _things(prompt: str) -> list[str]:
+    """Return the words for things that are asked for; none where the prompt asks for something else."""
+    plain = " ".join(prompt[:_LONGEST_QUESTION].split())
+    if any(_PATTERNS[topic].search(plain) for topic in _NEVER_THINGS):
+        return []
+    words = []
+    for match in (match for pattern in _THINGS for match in pattern.finditer(plain)):
+        words.append(match[1])
+        end = match.end()
+        while another := _ANOTHER.match(plain, end):
+            words.append(another[1])
+            end = another.end()
+    return words
 
 
 def _span(prompt: str) -> tuple[float, float] | None:

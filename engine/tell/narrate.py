@@ -12,7 +12,6 @@ from engine.facts.intent import Intent, Topic
 from engine.facts.timeline import Timeline, mean_look, weighed
 from engine.sentences.weights import MODEL as SENTENCES
 from engine.tell.phrases import (
-    LIMITS,
     about_clip,
     capital,
     colours_in,
@@ -21,15 +20,18 @@ from engine.tell.phrases import (
     faults_told,
     length,
     light_word,
+    limits,
     listed,
     loudness_word,
     mark,
     motion_of,
     motion_word,
+    one_of,
     quote,
     said,
     seen,
     shown,
+    spotted,
     title_of,
     tracks_of,
 )
@@ -37,13 +39,15 @@ from engine.tell.retrieval import About, Encode
 
 # What must be examined for each topic.
 NEEDS: dict[Topic, frozenset[str]] = {
-    "summary": frozenset({"picture", "sound", "speech", "on_screen_text"}),
+    "summary": frozenset({"picture", "sound", "speech", "on_screen_text", "things"}),
     "chapters": frozenset({"picture", "sound", "speech"}),
-    "moment": frozenset({"picture", "sound", "speech", "on_screen_text"}),
+    "moment": frozenset({"picture", "sound", "speech", "on_screen_text", "things"}),
     "transcript": frozenset({"speech"}),
     "look": frozenset({"picture"}),
     "sound": frozenset({"sound"}),
     "text": frozenset({"on_screen_text"}),
+    # Two sightings count in one shot only, so shots are looked for too.
+    "things": frozenset({"picture", "things"}),
 }
 
 
@@ -54,7 +58,7 @@ def narrate(timeline: Timeline, intent: Intent, encode: Encode | None = None) ->
         encode: texts to vectors, where there are weights: then subjects are found by meaning too.
     """
     tracks = tracks_of(timeline.clip, timeline.examinations)
-    yield f"{LIMITS} {examined(timeline.examinations)}{' ' if tracks else ''}{tracks}\n\n"
+    yield f"{limits(timeline.examinations)} {examined(timeline.examinations)}{' ' if tracks else ''}{tracks}\n\n"
     if intent.beyond:
         yield (
             "The question asks for more than that: it would take a model that recognises what is shown. "
@@ -73,7 +77,7 @@ def topics(timeline: Timeline, intent: Intent, encode: Encode | None = None) -> 
     else:
         for index, topic in enumerate(intent.topics):
             yield "\n" if index else ""
-            yield from _TOLD[topic](timeline)
+            yield from _things(timeline, intent.things) if topic == "things" else _TOLD[topic](timeline)
     for time, sentence in faults_told(timeline.faults()):
         yield f"[{mark(time)}] [{sentence}]\n"
 
@@ -85,6 +89,7 @@ def _summary(timeline: Timeline) -> Iterator[str]:
         yield from said(timeline.said_in(section))
     yield "\n"
     yield from _written(timeline)
+    yield from _spotted(timeline)
 
 
 def _chapters(timeline: Timeline) -> Iterator[str]:
@@ -133,6 +138,7 @@ def _moment(timeline: Timeline) -> Iterator[str]:
     yield from said(timeline.utterances())
     yield "\n"
     yield from _written(timeline)
+    yield from _spotted(timeline)
 
 
 def _changes(number: int) -> str:
@@ -192,6 +198,27 @@ def _written(timeline: Timeline) -> Iterator[str]:
     """Tell the texts on the screen, a line each: they end when they are gone, and so come last."""
     for writing in timeline.writings():
         yield f"[{mark(writing.start)}] {shown(writing)}\n"
+
+
+def _things(timeline: Timeline, names: tuple[str, ...]) -> Iterator[str]:
+    examination = timeline.examinations["things"]
+    if examination.outcome != "made":
+        yield f"No things can be named: {examination.reason}.\n"
+        return
+    yield "Once a second the picture was searched for things. What is told is probably right; more may be there.\n"
+    nothing = True
+    for line in _spotted(timeline, names):
+        nothing = False
+        yield line
+    if nothing:
+        sought = listed([one_of(name) for name in names]).replace(" and ", " or ")
+        yield f"Nothing was taken for {sought or 'one'}: it does not follow that there is none.\n"
+
+
+def _spotted(timeline: Timeline, names: tuple[str, ...] = ()) -> Iterator[str]:
+    """Tell the things that are probably there, a line each."""
+    for thing in timeline.things(names):
+        yield f"[{mark(thing.start)}] {spotted(thing)}\n"
 
 
 _TOLD: dict[Topic, Callable[[Timeline], Iterator[str]]] = {

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from engine.facts.facts import Level, Shot, Silence, Tone, Utterance, Writing
+from engine.facts.facts import Level, Shot, Silence, Thing, Tone, Utterance, Writing
 from engine.facts.kept import clip_of, facts_of
+from engine.facts.things import BY_NAME
 from engine.tell.phrases import light_word, loudness_word, motion_word
 
 Kind = Literal["visual", "audio", "transcription"]
@@ -39,6 +40,11 @@ def passages_of(kept: dict[str, Any]) -> list[Passage]:
         ),
         *(Passage("audio", fact.start, fact.end, "silence silent") for fact in facts if isinstance(fact, Silence)),
         *(Passage("visual", fact.start, fact.end, fact.text) for fact in facts if isinstance(fact, Writing)),
+        *(
+            Passage("visual", fact.start, fact.end, " ".join(BY_NAME[fact.name].words))
+            for fact in facts
+            if isinstance(fact, Thing)
+        ),
         *_loudness([fact for fact in facts if isinstance(fact, Level)]),
         *_said([fact for fact in facts if isinstance(fact, Utterance)]),
     ]

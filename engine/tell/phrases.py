@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from engine.facts.facts import Clip, Examinations, Fault, Look, Motion, Shot, Track, Utterance, Writing
+from engine.facts.facts import Clip, Examinations, Fault, Look, Motion, Shot, Thing, Track, Utterance, Writing
 from engine.facts.places import place
+from engine.facts.things import BY_NAME
 from engine.facts.timeline import Section, mean_look, weighed
 
 MODEL = "local-facts"
-LIMITS = f"Measured by {MODEL}, which recognises no objects, people or actions."
+_LIMITS = f"Measured by {MODEL}, which recognises no objects, people or actions."
+_LIMITS_WITH_THINGS = (
+    f"Measured by {MODEL}, which recognises no actions, and of things and people only that they are there."
+)
 NOT_UNDERSTOOD = "speech, not understood"
 SENTENCE_ENDS = ".?!…"
 
@@ -20,6 +24,7 @@ _EXAMINED = {
     "sound": "the sound level",
     "speech": "speech (English)",
     "on_screen_text": "on-screen text",
+    "things": "things",
 }
 
 
@@ -70,6 +75,12 @@ def loudness_word(dbfs: float) -> str:
     return _graded(dbfs, _LOUDNESS)
 
 
+def limits(examinations: Examinations) -> str:
+    """Say what the engine does not recognise."""
+    things = examinations.get("things")
+    return _LIMITS_WITH_THINGS if things and things.outcome == "made" else _LIMITS
+
+
 def examined(examinations: Examinations) -> str:
     """Say which examinations were made, and which were not and why."""
     made = [_EXAMINED[kind] for kind, exam in examinations.items() if exam.outcome == "made"]
@@ -98,7 +109,7 @@ def tracks_of(clip: Clip, examinations: Examinations) -> str:
     """Say which of several tracks of a kind were examined; nothing where there is one of each."""
     made = {kind for kind, one in examinations.items() if one.outcome == "made"}
     parts = [
-        _which("pictures", clip.picture_track) if made & {"picture", "on_screen_text"} else "",
+        _which("pictures", clip.picture_track) if made & {"picture", "on_screen_text", "things"} else "",
         _which("sound tracks", clip.sound_track) if made & {"sound", "speech"} else "",
     ]
     return " ".join(part for part in parts if part)
@@ -245,9 +256,9 @@ def said(utterances: Iterable[Utterance]) -> Iterator[str]:
         yield f" There is {'also ' if quoted else ''}speech that was not {why}."
 
 
-def place_of(writing: Writing) -> str:
-    """Name the ninth of the picture in which a text stands."""
-    left, top, right, bottom = writing.box
+def place_of(one: Writing | Thing) -> str:
+    """Name the ninth of the picture in which a text or a thing stands."""
+    left, top, right, bottom = one.box
     return place((left + right) / 2, (top + bottom) / 2)
 
 
@@ -257,6 +268,21 @@ def shown(writing: Writing) -> str:
     where = place_of(writing)
     at = "in" if where == "centre" else "on" if where.endswith("side") else "at"
     return f"On the screen{until}, {at} the {where}: “{writing.text}”"
+
+
+def one_of(name: str) -> str:
+    """Return a kind of thing with its article: ``a person``."""
+    if BY_NAME[name].plural == name:
+        return name
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def spotted(thing: Thing) -> str:
+    """Say that a thing, or several of a kind, is probably there, and until when."""
+    what = one_of(thing.name)
+    if thing.most > 1:
+        what = f"{BY_NAME[thing.name].plural}, {thing.most} of them at once"
+    return f"Probably {what}, until {mark(thing.end)}."
 
 
 def title_of(section: Section, utterances: Sequence[Utterance]) -> str:

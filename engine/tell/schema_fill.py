@@ -6,14 +6,14 @@ none of these is allowed the schema is refused. What is written is valid by cons
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Protocol
 
 from engine.errors import ApiError, invalid
 from engine.facts.intent import Intent
 from engine.facts.timeline import Timeline
-from engine.senses import missing_reader, not_installed, speech_lack
+from engine.senses import missing_reader, not_installed, speech_lack, things_lack
 from engine.tell.schema_rules import Schema, check_schema, kinds_of, merged, resolve
 from engine.tell.values import Shape, json_text
 from engine.tell.vocabulary import CLIP, SOURCES, Concept, Needs, Scope, Source, find_concept, find_sources, normalised
@@ -322,18 +322,20 @@ class Binder:
                 failure = failure or exc
                 del self.omitted[before:]
                 continue
+            if source.plain_rows and not isinstance(item, Record):
+                source = replace(source, rows=source.plain_rows)
             return Rows(path, source, item, int(node.get("minItems", 0)))
         raise failure or Ungrounded(path, "is not among what this engine measures")
 
     def _item(self, items: Schema, source: Source, path: str, followed: frozenset[str]) -> Node:
         """Bind an array's item: an object by its members, a plain value by what the rows are."""
         where = f"{path}/*"
-        plain = Concept(
-            source.plain.kind, r".*", source.plain.read, source.plain.needs, source.plain.word,
-            source.plain.sure, source.plain.uses,
-        )  # fmt: skip
         kinds = {branch["type"] for branch, _ in self._branches(items, followed)}
-        return self.bind(items, "item", where, source.concepts if "object" in kinds else [plain], followed)
+        if "object" in kinds:
+            return self.bind(items, "item", where, source.concepts, followed)
+        if source.plain is None:
+            raise Ungrounded(path, "is not among what this engine measures")
+        return self.bind(items, "item", where, [replace(source.plain, names=r".*")], followed)
 
     def _members(self, items: Any) -> frozenset[str]:
         """Return the names of an item's members, and ``timestamp`` where one is of that type."""
@@ -414,7 +416,8 @@ def plan(schema: Schema, intent: Intent, lacking: Mapping[str, str]) -> Plan:
     except Ungrounded as exc:
         raise invalid(
             f"response_format.json_schema: {exc.path or '/'} {exc.reason}. Make it optional or nullable, "
-            "or ask for what was measured: shots, colours, light, motion, sound level, English speech, on-screen text."
+            "or ask for what was measured: shots, colours, light, motion, sound level, English speech, on-screen text, "
+            "things."
         ) from exc
     return Plan(root, intent, root.uses, tuple(binder.omitted))
 
@@ -431,6 +434,8 @@ def check_fillable(intent: Intent, schema: Schema) -> None:
         lacking["speech"] = lack
     if package := missing_reader():
         lacking["on_screen_text"] = not_installed(package, "ocr")
+    if lack := things_lack():
+        lacking["things"] = lack
     plan(schema, intent, lacking)
 
 

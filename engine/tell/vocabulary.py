@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from engine.facts.facts import Colour, Level, Motion, Silence, Tone, Utterance, Word, Writing
+from engine.facts.facts import Colour, Level, Motion, Silence, Thing, Tone, Utterance, Word, Writing
 from engine.facts.intent import Intent
+from engine.facts.things import ASKED_BY, kinds_for
 from engine.facts.timeline import Section, Timeline, mean_look, weighed
 from engine.facts.words import keywords_of
 from engine.tell import narrate, phrases
@@ -58,6 +59,8 @@ _PICTURE = frozenset({"picture"})
 _SOUND = frozenset({"sound"})
 _SPEECH = frozenset({"speech"})
 _TEXT = frozenset({"on_screen_text"})
+# Two sightings count in one shot only, so shots are looked for too.
+_THINGS = frozenset({"things", "picture"})
 _ALL = _PICTURE | _SOUND | _SPEECH
 
 _SUMMARY = r"summary|description|overview|synopsis|abstract|gist|recap|narrative|caption|details?"
@@ -86,6 +89,10 @@ _WRITTEN = (
 _HAS_WRITING = (
     rf"(?:has|contains|includes|is|with|shows)_?(?:{_WRITTEN}|text|titles?|lettering)(?:_present|_detected)?"
     r"|(?:on_?screen_)?text_(?:present|detected|found|exists)"
+)
+_OBJECTS = (
+    r"things?|objects?|(?:detected|visible|recogni[sz]ed|seen|identified|spotted)_(?:things?|objects?)"
+    r"|(?:object|thing)_(?:detections?|labels?|list|names?)|(?:things?|objects?)_(?:detected|seen|visible|present)"
 )
 _BRIGHTNESS = r"brightness|light|lighting|luminance|luma|exposure|light_level"
 _MOTION = r"motion|movement|activity|motion_level|activity_level|motion_score|amount_of_motion|dynamics"
@@ -164,6 +171,39 @@ def _written(scope: Scope, section: Section) -> str:
     return " / ".join(dict.fromkeys(one.text for one in _writings(scope, section)))
 
 
+def _things(scope: Scope, section: Section, names: tuple[str, ...] = ()) -> list[Thing]:
+    return [one for one in scope.timeline.things(names) if one.start < section.end and one.end > section.start]
+
+
+def _named(scope: Scope, section: Section) -> str | None:
+    """Return the things of a section, each once; None where none was seen, for there may be some."""
+    return ", ".join(dict.fromkeys(one.name for one in _things(scope, section))) or None
+
+
+def _thing_words() -> dict[tuple[str, ...], str]:
+    """Return patterns of the words that ask for things, by the kinds that they ask for."""
+    words: dict[tuple[str, ...], list[str]] = {}
+    for word in ASKED_BY:
+        words.setdefault(kinds_for([word]), []).append(re.sub(r"\W+", "_", word))
+    return {names: "|".join(found) for names, found in words.items()}
+
+
+_THING_WORDS = _thing_words()
+
+
+def _has_things(section_of: Callable[[Scope], Section], names: tuple[str, ...]) -> Concept:
+    """Whether a thing is there: true where it was seen, and never false."""
+    word = rf"(?:{_THING_WORDS[names]})"
+    return Concept(
+        "flag",
+        rf"(?:has|have|contains?|includes?|is|with|shows?)_?(?:an?_|any_)?{word}(?:_(?:present|visible|detected|seen))?"
+        rf"|{word}_(?:present|visible|detected|seen|appears?|exists|found)",
+        lambda scope: True if _things(scope, section_of(scope), names) else None,
+        _THINGS,
+        sure=False,
+    )
+
+
 def _look_text(section: Section) -> str | None:
     return phrases.capital(phrases.picture_of(section.shots)) + "." if section.shots else None
 
@@ -232,6 +272,8 @@ def _of_section(section_of: Callable[[Scope], Section]) -> list[Concept]:
         Concept("text", _WRITTEN, lambda scope: _written(scope, section_of(scope)), _TEXT),
         Concept("flag", _HAS_WRITING, lambda scope: bool(_writings(scope, section_of(scope))), _TEXT),
         Concept("count", _counting(rf"(?:{_WRITTEN})"), lambda scope: len(_writings(scope, section_of(scope))), _TEXT),
+        Concept("text", _OBJECTS, lambda scope: _named(scope, section_of(scope)), _THINGS, sure=False),
+        *(_has_things(section_of, names) for names in _THING_WORDS),
         Concept(
             "flag",
             r"(?:has|contains|is|with)_?(?:motion|movement|moving|action_on_screen)|motion_(?:present|detected)",
@@ -273,7 +315,7 @@ CLIP: list[Concept] = [
     _fixed("length", _DURATION, lambda timeline: timeline.clip.duration),
     Concept("text", _TITLE, _title, uses=_PICTURE | _SPEECH),
     Concept("text", _SUMMARY, _summary, uses=_ALL),
-    Concept("text", _ANSWER, _answer, uses=_ALL | _TEXT),
+    Concept("text", _ANSWER, _answer, uses=_ALL | _TEXT | _THINGS),
     Concept("text", _TRANSCRIPT, _transcript, _SPEECH),
     Concept("count", _counting(r"(?:scenes?|shots?)"), lambda scope: len(list(scope.timeline.scenes())), _PICTURE),
     Concept(
@@ -321,7 +363,7 @@ CLIP: list[Concept] = [
         r"limitations?|limits|caveats?|disclaimer|notes?|examinations|examined|method|methodology",
         lambda timeline: " ".join(
             (
-                f"{phrases.LIMITS} {phrases.examined(timeline.examinations)}",
+                f"{phrases.limits(timeline.examinations)} {phrases.examined(timeline.examinations)}",
                 phrases.tracks_of(timeline.clip, timeline.examinations),
             )
         ).rstrip(),
@@ -461,6 +503,17 @@ WRITING = [
         Concept("share", r"confidence|score|probability|confidence_score", lambda s: s.item.confidence, _TEXT),
     ),
 ]
+_THING_NAME = Concept(
+    "text", rf"{_OBJECTS}|{_TITLE}|class|class_name|category|type|kind|text|value|what", lambda s: s.item.name, _THINGS
+)
+THING = [
+    Concept("text", r"place|position|location|region|where|area", lambda s: phrases.place_of(s.item), _THINGS),
+    _THING_NAME,
+    Concept("text", rf"{_SUMMARY}|event", lambda scope: phrases.spotted(scope.item), _THINGS),
+    *_spans(_THINGS),
+    Concept("share", r"confidence|score|probability|confidence_score|certainty", lambda s: s.item.score, _THINGS),
+    Concept("count", r"most|count|most_at_once|at_once|(?:number|count)_at_once", lambda s: s.item.most, _THINGS),
+]
 COLOUR = [
     _COLOUR_NAME,
     _COLOUR_HEX,
@@ -481,15 +534,17 @@ class Source:
     Attributes:
         rows: yields the items, each as soon as it was measured.
         concepts: what can be read of an item that is an object.
-        plain: what an item is when it is a string or a number.
+        plain: what an item is when it is a string or a number; None where it can be neither.
         needs, uses: the examinations the rows come from.
+        plain_rows: yields the items where they are no objects, if those are others.
     """
 
     rows: Callable[[Scope], Iterator[Any]]
     concepts: list[Concept]
-    plain: Concept
+    plain: Concept | None
     needs: Needs
     uses: Needs = frozenset()
+    plain_rows: Callable[[Scope], Iterator[Any]] | None = None
 
 
 def _within(kind: type[Any]) -> Callable[[Scope], Iterator[Any]]:
@@ -519,6 +574,20 @@ def _writing_rows(scope: Scope) -> Iterator[Writing]:
     return iter(_writings(scope, scope.item) if inside else scope.timeline.writings())
 
 
+def _thing_rows(names: tuple[str, ...] = ()) -> Callable[[Scope], Iterator[Thing]]:
+    def rows(scope: Scope) -> Iterator[Thing]:
+        section = scope.item if isinstance(scope.item, Section) else scope.timeline.whole()
+        return iter(_things(scope, section, names))
+
+    return rows
+
+
+def _kind_rows(names: tuple[str, ...]) -> Callable[[Scope], Iterator[Thing]]:
+    """Rows of which each kind has one alone: names without times say nothing twice."""
+    rows = _thing_rows(names)
+    return lambda scope: iter({one.name: one for one in rows(scope)}.values())
+
+
 def _colour_rows(scope: Scope) -> Iterator[Colour]:
     section = scope.item if isinstance(scope.item, Section) else scope.timeline.whole()
     return iter(mean_look(section.shots).colours if section.shots else ())
@@ -535,6 +604,12 @@ SOURCES: Mapping[str, Source] = {
     "motions": Source(_within(Motion), MOTION, _MOVES, _PICTURE),
     "levels": Source(_within(Level), LEVEL, _LEVEL, _SOUND),
     "writings": Source(_writing_rows, WRITING, _LINE, _TEXT),
+    **{
+        f"things {names}": Source(_thing_rows(names), THING, _THING_NAME, _THINGS, plain_rows=_kind_rows(names))
+        for names in _THING_WORDS
+    },
+    # "people" as a row of texts asks for their names, which nobody knows here.
+    "things ('person',)": Source(_thing_rows(("person",)), THING, None, _THINGS),
     "colours": Source(_colour_rows, COLOUR, _COLOUR_NAME, _PICTURE),
     "hex_colours": Source(_colour_rows, COLOUR, _COLOUR_HEX, _PICTURE),
     "keywords": Source(lambda scope: iter(keywords_of(_spoken_rows(scope))), [_KEYWORD], _KEYWORD, _SPEECH),
@@ -564,6 +639,8 @@ _ARRAYS: list[tuple[str, tuple[str, ...]]] = [
     (_COLOUR + r"|palettes?", ("colours",)),
     (r"keywords?|key_?words|topics?|tags?|hashtags?|terms?|key_terms?|themes?|subjects?", ("keywords",)),
 ]
+_ARRAYS.append((_OBJECTS, ("things ()",)))
+_ARRAYS += [(words, (f"things {names}",)) for names, words in _THING_WORDS.items()]
 _SEGMENTS = re.compile(r"segments?")
 _GENERIC_ARRAYS = re.compile(r"|items?|rows?|results?|data|entries|list|elements?|records?|annotations?|output")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from engine.facts.facts import Fact, Shot, Utterance, Writing
+from engine.facts.facts import Fact, Shot, Thing, Utterance, Writing
 
 _FOLDER = Path(__file__).parent / "prompts"
 # Of what is measured a model is told so much: it has pictures, and a context that ends.
@@ -71,10 +71,11 @@ def mark(seconds: float) -> str:
 
 def _facts(seen: Seen) -> str:
     start, end = seen.span or (0.0, seen.duration)
-    placed = [fact for fact in seen.facts if isinstance(fact, Shot | Utterance | Writing)]
+    placed = [fact for fact in seen.facts if isinstance(fact, Shot | Utterance | Writing | Thing)]
     within = [fact for fact in placed if fact.end > start and fact.start < end]
     said = [f"[{mark(one.start)}] {one.text}" for one in within if isinstance(one, Utterance) and one.understood]
     written = [f"[{mark(one.start)}] {one.text}" for one in within if isinstance(one, Writing)]
+    things = [f"[{mark(one.start)}-{mark(one.end)}] {one.name}" for one in within if isinstance(one, Thing)]
     shots = [mark(one.start) for one in within if isinstance(one, Shot) and one.opening != "continues"][:MAX_SHOTS]
     part = ""
     if seen.span is not None:
@@ -86,6 +87,7 @@ def _facts(seen: Seen) -> str:
         shots=", ".join(shots) or NOTHING,
         speech=_bounded(said),
         writings=_bounded(written),
+        things=_filled("things", things=_bounded(things)) if things else "",
     )
 
 

@@ -20,7 +20,8 @@ from engine.errors import ApiError
 from engine.facts.job import from_line
 from engine.recognise.sight import Eyes
 from engine.recognise.speech import Ears
-from engine.senses import Senses, hear_with, missing_reader, speech_lack
+from engine.recognise.spotting import Spotter
+from engine.senses import Senses, missing_reader, sense_with, speech_lack, things_lack
 from engine.worker.wire import Wire
 
 
@@ -29,14 +30,17 @@ def main() -> None:
     parser.add_argument("--senses", action="store_true", help="warm the recognisers up")
     parser.add_argument("--threads", type=int, default=1, help="cores that one model reads with")
     parser.add_argument("--whisper", type=Path, help="directory of a CTranslate2 Whisper model")
+    parser.add_argument("--things", type=Path, help="directory of the weights that name things")
     options = parser.parse_args()
-    senses = Senses(options.threads, options.whisper)
-    hear_with(options.whisper)
+    senses = Senses(options.threads, options.whisper, options.things)
+    sense_with(senses)
     confine.be_nice()
     wire = Wire(_own_stdout())
-    ears = Ears(senses.arguments()) if options.senses and not speech_lack() else None
+    ears = Ears(senses.hearing()) if options.senses and not speech_lack() else None
     eyes = Eyes() if options.senses and not missing_reader() else None
+    spotter = Spotter(senses.things) if options.senses and senses.things and not things_lack() else None
     # Slow imports: before there is a job, and after the companions were started, which warm up meanwhile.
+    from engine.worker.answer import Recognisers
     from engine.worker.jobs import OPEN_CPU_S, Means, do
 
     line = sys.stdin.buffer.readline()
@@ -46,7 +50,7 @@ def main() -> None:
     confine.limit(memory_bytes=confine.WORKER_MEMORY, cpu_s=None)
     confine.allow_cpu(OPEN_CPU_S)
     try:
-        do(from_line(line), Means(wire, ears, eyes))
+        do(from_line(line), Means(wire, Recognisers(ears, eyes, spotter)))
     except ApiError as exc:
         wire.send({"error": exc.to_wire()})
     except MemoryError:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from engine.errors import invalid
 from engine.facts.facts import KINDS, Clip, Examination, Examinations
@@ -17,7 +17,8 @@ from engine.measure.media import check_limits, read_clip
 from engine.measure.opening import open_media
 from engine.recognise.sight import Eyes
 from engine.recognise.speech import Ears
-from engine.senses import missing_reader, not_installed, speech_lack
+from engine.recognise.spotting import Spotter
+from engine.senses import missing_reader, not_installed, speech_lack, things_lack
 from engine.tell.narrate import NEEDS, narrate
 from engine.tell.phrases import MODEL
 from engine.tell.retrieval import encode_for
@@ -28,6 +29,33 @@ _BEFORE_S, _AFTER_S = 3.0, 4.0
 # A long video is told in parts, so that something can be said before it ends.
 _SHORTEST_PART_S = 15.0
 _NO_PICTURE = "the file has no picture"
+
+
+@dataclass(frozen=True, slots=True)
+class Recognisers:
+    """The processes beside a worker; None where there is none."""
+
+    ears: Ears | None = None
+    eyes: Eyes | None = None
+    spotter: Spotter | None = None
+
+    def asked(self, examinations: Examinations) -> "Asked":
+        """Return those that are needed, as members of an order."""
+
+        def made(kind: str) -> bool:
+            return examinations[kind].outcome == "made"
+
+        return {
+            "ears": self.ears if made("speech") else None,
+            "eyes": self.eyes if made("on_screen_text") else None,
+            "spotter": self.spotter if made("things") else None,
+        }
+
+
+class Asked(TypedDict):
+    ears: Ears | None
+    eyes: Eyes | None
+    spotter: Spotter | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +83,7 @@ class Reply:
 
 
 @contextmanager
-def answer(job: Analyze, ears: Ears | None, eyes: Eyes | None) -> Iterator[Reply]:
+def answer(job: Analyze, recognisers: Recognisers) -> Iterator[Reply]:
     """Open a media file and prepare the answer to what is asked of it.
 
     Raises:
@@ -71,7 +99,7 @@ def answer(job: Analyze, ears: Ears | None, eyes: Eyes | None) -> Iterator[Reply
         filled = plan(schema, intent, lacking(clip)) if schema is not None else None
         needs = filled.uses if filled else frozenset[str]().union(*(NEEDS[topic] for topic in intent.topics))
         examinations = examinations_of(clip, needs)
-        order = _order(clip, examinations, intent, ears, eyes)
+        order = _order(clip, examinations, intent, recognisers)
         if job.record is not None:
             order.faults.packets = job.record["damaged_packets"]
             timeline = replayed(job.record, examinations, (order.start, order.end))
@@ -88,7 +116,11 @@ def lacking(clip: Clip) -> dict[str, str]:
 
     A clip without a sound track is not among them: it is certain that nobody speaks in it.
     """
-    lacks = {"picture": "" if clip.has_picture else _NO_PICTURE, "on_screen_text": _text_lack(clip)}
+    lacks = {
+        "picture": "" if clip.has_picture else _NO_PICTURE,
+        "on_screen_text": _text_lack(clip),
+        "things": _things_lack(clip),
+    }
     if clip.has_sound:
         lacks["speech"] = _speech_lack(clip)
     return {kind: lack for kind, lack in lacks.items() if lack}
@@ -101,6 +133,7 @@ def examinations_of(clip: Clip, needs: frozenset[str]) -> Examinations:
         "sound": "" if clip.has_sound else "the file has no sound track",
         "speech": _speech_lack(clip),
         "on_screen_text": _text_lack(clip),
+        "things": _things_lack(clip),
     }
     return {
         kind: Examination("not_available", lacks[kind])
@@ -123,15 +156,18 @@ def _text_lack(clip: Clip) -> str:
     return not_installed(package, "ocr") if package else ""
 
 
-def _order(clip: Clip, examinations: Examinations, intent: Intent, ears: Ears | None, eyes: Eyes | None) -> Order:
+def _things_lack(clip: Clip) -> str:
+    return things_lack() if clip.has_picture else _NO_PICTURE
+
+
+def _order(clip: Clip, examinations: Examinations, intent: Intent, recognisers: Recognisers) -> Order:
     start, end = intent.span or (0.0, clip.duration)
     if intent.span:
         start, end = max(0.0, start - _BEFORE_S), min(clip.duration, end + _AFTER_S)
     return Order(
         picture=examinations["picture"].outcome == "made",
         sound=examinations["sound"].outcome == "made",
-        ears=ears if examinations["speech"].outcome == "made" else None,
-        eyes=eyes if examinations["on_screen_text"].outcome == "made" else None,
+        **recognisers.asked(examinations),
         start=start,
         end=end,
         part_s=max(_SHORTEST_PART_S, clip.duration / 12),

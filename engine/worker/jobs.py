@@ -11,15 +11,13 @@ Analyze     -> {"accepted"}, {"text"}..., {"end"}
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from engine.confine import allow_cpu
 from engine.facts.job import Analyze, CutPiece, FindPieces, Job, Measure, Pictures, Probe, Sketch, Thumbnail
 from engine.measure import media, remux, stills
-from engine.recognise.sight import Eyes
-from engine.recognise.speech import Ears
-from engine.worker.answer import answer
+from engine.worker.answer import Recognisers, answer
 from engine.worker.record import record
 from engine.worker.wire import Wire
 
@@ -31,11 +29,10 @@ _BYTES_PIECE = 1 << 18  # bytes a message
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What a worker does a job with; ``ears`` and ``eyes`` are None where there is no recogniser."""
+    """What a worker does a job with."""
 
     wire: Wire
-    ears: Ears | None = None
-    eyes: Eyes | None = None
+    recognisers: Recognisers = field(default_factory=Recognisers)
 
     def grow_with(self, duration: float) -> None:
         """Allow the CPU time that so many seconds of media may take."""
@@ -57,7 +54,7 @@ def _probe(job: Probe, means: Means) -> None:
 
 
 def _measure(job: Measure, means: Means) -> None:
-    for message in record(job.path, means.ears, means.eyes):
+    for message in record(job.path, means.recognisers):
         if "head" in message:
             means.grow_with(message["head"]["clip"]["duration"])
         means.wire.send(message)
@@ -89,7 +86,7 @@ def _cut_piece(job: CutPiece, means: Means) -> None:
 
 
 def _analyze(job: Analyze, means: Means) -> None:
-    with answer(job, means.ears, means.eyes) as reply:
+    with answer(job, means.recognisers) as reply:
         means.grow_with(reply.clip.duration)
         means.wire.send({"accepted": reply.told()})
         means.wire.text(reply.fragments)

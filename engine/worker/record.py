@@ -6,20 +6,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine.facts.facts import KINDS, Heard, Read, Seen
+from engine.facts.facts import KINDS, Heard, Read, Seen, Spotted
 from engine.facts.kept import to_wire
 from engine.measure.examine import Order, examine
 from engine.measure.media import MAX_ASSET_DURATION_S, check_limits, read_clip
 from engine.measure.opening import open_media
 from engine.measure.sketch import Sketcher
-from engine.recognise.sight import Eyes
-from engine.recognise.speech import Ears
-from engine.worker.answer import examinations_of
+from engine.worker.answer import Recognisers, examinations_of
 
 _PART_S = 60.0
 
 
-def record(path: Path, ears: Ears | None, eyes: Eyes | None) -> Iterator[dict[str, Any]]:
+def record(path: Path, recognisers: Recognisers) -> Iterator[dict[str, Any]]:
     """Measure a whole file; yields messages for the engine: the head, facts as they come, sketches, the end.
 
     Raises:
@@ -33,14 +31,13 @@ def record(path: Path, ears: Ears | None, eyes: Eyes | None) -> Iterator[dict[st
         order = Order(
             picture=clip.has_picture,
             sound=clip.has_sound,
-            ears=ears if examinations["speech"].outcome == "made" else None,
-            eyes=eyes if examinations["on_screen_text"].outcome == "made" else None,
+            **recognisers.asked(examinations),
             part_s=_PART_S,
             sketcher=sketcher,
         )
         yield {"head": {"clip": asdict(clip), "examinations": {k: asdict(e) for k, e in examinations.items()}}}
         for fact in examine(container, clip, order):
-            if not isinstance(fact, Seen | Heard | Read):
+            if not isinstance(fact, Seen | Heard | Read | Spotted):
                 yield {"fact": to_wire(fact)}
         for at, sketch in sketcher.taken:
             yield {"sketch": [at, base64.b64encode(sketch).decode()]}

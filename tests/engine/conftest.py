@@ -29,6 +29,8 @@ from engine.facts.facts import (
     Read,
     Seen,
     Shot,
+    Spotted,
+    Thing,
     Utterance,
     Word,
     Writing,
@@ -69,6 +71,14 @@ def speech_model() -> Path:
     return path
 
 
+def true_things() -> Path:
+    """Return the directory of the weights that name things; skips, saying so, where they are not."""
+    path = default_data_dir() / "things"
+    if not path.is_dir():
+        pytest.skip("the weights for things are not on this machine: `fanlight models fetch things` fetches them")
+    return path
+
+
 @pytest.fixture(scope="session")
 def sample_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sample") / "sample.mp4"
@@ -99,10 +109,16 @@ def written(start: float, end: float, text: str, confidence: float = 0.9) -> Wri
     return Writing(start, end, text, confidence, (0.05, 0.8, 0.3, 0.9))
 
 
+def thing(start: float, end: float, name: str = "person", most: int = 1, score: float = 0.7) -> Thing:
+    """A thing at the left side of the picture."""
+    return Thing(start, end, name, score, (0.1, 0.3, 0.3, 0.7), most)
+
+
 def scripted(*facts: Fact, clip: Clip = CLIP, **outcomes: str) -> Timeline:
     """A timeline that plays the facts given; speech is settled at the end, the picture when it is over."""
     examinations = {kind: Examination(outcomes.get(kind, "made")) for kind in KINDS}  # type: ignore[arg-type]
-    return Timeline(clip, examinations, iter([*facts, Seen(float("inf")), Heard(float("inf")), Read(float("inf"))]))
+    ends = [kind(float("inf")) for kind in (Seen, Heard, Read, Spotted)]
+    return Timeline(clip, examinations, iter([*facts, *ends]))
 
 
 PATIENCE_S = 120.0

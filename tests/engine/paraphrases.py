@@ -39,7 +39,7 @@ PARAPHRASES = [
     ("Explain this recording to someone who missed it", "summary"),
 ]
 BEYOND = [
-    "How many dogs are there?",
+    "How many dogs are asleep?",
     "Who is that woman?",
     "Is the driver angry?",
     "What kind of bird is it?",

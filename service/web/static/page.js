@@ -124,7 +124,7 @@ async function open(asset, name, source) {
   cues.take({ kind: "reset" });
   $("captions").clear();
   found.clear();
-  timeline.clear(now.embedded ? ["things"] : []); // which it cannot see
+  timeline.clear(now.embedded ? ["things"] : []); // which it sees only with weights: the row is shown once it holds one
   under.show(null);
   drawTranscript();
   $("name").textContent = name;

@@ -57,6 +57,7 @@ export class Timeline {
   /** What a track holds, anew. @param {string} id @param {Array<{start: number, end: ?number, text: string}>} items */
   set(id, items) {
     this.items.set(id, items);
+    if (items.length) this.rows.get(id).hidden = false;
     this.draw();
   }
 

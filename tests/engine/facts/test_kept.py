@@ -8,7 +8,7 @@ from engine.facts.facts import Examination, Fact, Fault, Level, Motion, Seen, Si
 from engine.facts.kept import VERSION, clip_of, facts_of, from_wire, replayed, to_wire
 from engine.facts.words import WORDS_TABLE, word_query
 from engine.tell.passages import passages_of
-from tests.engine.conftest import CLIP, NIGHT, shot, spoken, written
+from tests.engine.conftest import CLIP, NIGHT, shot, spoken, thing, written
 
 FACTS: list[Fact] = [
     shot(0, 4, fade_in=1.0),
@@ -23,6 +23,7 @@ FACTS: list[Fact] = [
     shot(4, 10, NIGHT),
     written(4, 9, "CAR PARK"),
     Fault(9, 10, "missing", "picture"),
+    thing(4, 7, "bird", 2),
 ]
 KEPT = {
     "version": VERSION,
@@ -43,7 +44,16 @@ def test_a_fact_comes_back_as_it_was() -> None:
 def test_a_record_is_told_again_for_the_span_that_is_asked_for() -> None:
     timeline = replayed(KEPT, {}, (3.5, 5.0))
     seen = [fact for fact in timeline.facts() if not isinstance(fact, Seen)]
-    assert [type(fact).__name__ for fact in seen] == ["Shot", "Shot", "Utterance", "Heard", "Writing", "Read"]
+    assert [type(fact).__name__ for fact in seen] == [
+        "Shot",
+        "Shot",
+        "Utterance",
+        "Heard",
+        "Writing",
+        "Read",
+        "Thing",
+        "Spotted",
+    ]
 
 
 def test_a_clip_comes_back_with_its_tracks() -> None:
@@ -71,6 +81,17 @@ def test_what_was_not_understood_is_not_searched_as_words() -> None:
 
 def test_a_text_on_the_screen_is_searched_as_it_was_read() -> None:
     assert ("CAR PARK", 4, 9) in [(one.text, one.start, one.end) for one in passages_of(KEPT) if one.kind == "visual"]
+
+
+def test_a_thing_is_found_by_its_name_and_by_what_it_is() -> None:
+    row = sqlite3.connect(":memory:")
+    row.execute(WORDS_TABLE)
+    for one in passages_of(KEPT):
+        if one.kind == "visual":
+            row.execute("INSERT INTO passage_words (text) VALUES (?)", (f"{one.text} {one.start}",))
+    for asked, found in (("bird", 1), ("Are there any animals?", 1), ("dog", 0), ("people", 0)):
+        query = "SELECT count(*) FROM passage_words WHERE passage_words MATCH ?"
+        assert row.execute(query, (word_query(asked),)).fetchone() == (found,), asked
 
 
 def test_equally_loud_seconds_are_one_passage() -> None:

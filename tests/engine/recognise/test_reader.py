@@ -17,7 +17,8 @@ from engine.facts.facts import Read, Writing
 from engine.measure.examine import Order, examine
 from engine.measure.media import read_clip
 from engine.measure.opening import open_media
-from engine.recognise.reader import HEAD, Picture, cells_of, changed, read, read_lines
+from engine.recognise.pictures import HEAD, Picture
+from engine.recognise.reader import cells_of, changed, read, read_lines
 from engine.recognise.sight import Eyes
 from engine.senses import missing_reader
 from tests.engine.conftest import shared_clip

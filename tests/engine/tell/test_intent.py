@@ -2,6 +2,7 @@
 
 import pytest
 
+from engine.facts.intent import Intent
 from engine.tell.intent import read_intent
 
 
@@ -48,9 +49,47 @@ def test_times_make_it_a_question_about_a_moment(prompt: str, span: tuple[float,
     assert intent.span == span
 
 
-@pytest.mark.parametrize("prompt", ["How many dogs are there?", "Who is that?", "Is the driver angry?"])
+@pytest.mark.parametrize("prompt", ["How many dogs are asleep?", "Who is that?", "Is the driver angry?"])
 def test_a_question_beyond_what_is_measured_is_known_as_one(prompt: str) -> None:
     assert read_intent(prompt).beyond
+
+
+@pytest.mark.parametrize(
+    ("prompt", "things"),
+    [
+        ("When does a person appear?", ("person",)),
+        ("Is there a car?", ("car",)),
+        ("How many people?", ("person",)),
+        ("How many people are there in the video?", ("person",)),
+        ("Do you see a bird", ("bird",)),
+        ("Is there a dog, a cat or a horse?", ("cat", "dog", "horse")),
+        ("When can we see the clock?", ("clock",)),
+        ("Where is the boat visible?", ("boat",)),
+        ("Find all vehicles", ("bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat")),
+        ("Which objects can be seen?", ()),
+    ],
+)
+def test_a_question_for_things_names_their_kinds(prompt: str, things: tuple[str, ...]) -> None:
+    assert read_intent(prompt) == Intent(("things",), things=things)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Is there a car chase?",
+        "Is the dog happy?",
+        "How many cars are red?",
+        "What does the person say?",
+        "How many people are talking?",
+        "What is the person doing?",
+        "How many words are on the screen?",
+        "What happens at 0:05, is there a car?",
+        "Which person is angry?",
+        "Where is a car mentioned?",
+    ],
+)
+def test_what_only_has_the_word_for_a_thing_asks_for_something_else(prompt: str) -> None:
+    assert "things" not in read_intent(prompt).topics
 
 
 def test_an_order_that_is_no_question_is_not_beyond() -> None:

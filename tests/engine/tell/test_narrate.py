@@ -8,7 +8,7 @@ import numpy as np
 from engine.facts.facts import Clip, Fault, Motion, Silence, Tone, Track
 from engine.tell.intent import read_intent
 from engine.tell.narrate import narrate
-from tests.engine.conftest import CLIP, NIGHT, scripted, shot, spoken, written
+from tests.engine.conftest import CLIP, NIGHT, scripted, shot, spoken, thing, written
 
 
 def tell(prompt: str, *facts: object, **options: object) -> str:
@@ -16,7 +16,7 @@ def tell(prompt: str, *facts: object, **options: object) -> str:
 
 
 def test_every_answer_says_what_it_is_and_what_was_examined() -> None:
-    text = tell("summarize", shot(0, 10), on_screen_text="not_available")
+    text = tell("summarize", shot(0, 10), on_screen_text="not_available", things="not_available")
     assert text.startswith("Measured by local-facts, which recognises no objects, people or actions.")
     assert "Examined: the picture, the sound level and speech (English)." in text
     assert "Not to be had: on-screen text" in text
@@ -73,8 +73,37 @@ def test_the_sound_topic_lists_silences_and_tones() -> None:
 
 
 def test_a_question_beyond_is_answered_with_what_it_would_take() -> None:
-    text = tell("How many dogs are there?", shot(0, 10))
+    text = tell("How many dogs are asleep?", shot(0, 10))
     assert "it would take a model that recognises what is shown" in text
+
+
+def test_things_are_told_as_probable_with_their_times() -> None:
+    text = tell("summarize", shot(0, 10), thing(2, 5, "umbrella"), thing(1, 9, most=3))
+    assert text.startswith("Measured by local-facts, which recognises no actions")
+    assert text.splitlines()[-2:] == [
+        "[00:01] Probably people, 3 of them at once, until 00:09.",
+        "[00:02] Probably an umbrella, until 00:05.",
+    ]
+
+
+def test_a_question_for_a_thing_is_answered_with_that_thing_alone() -> None:
+    text = tell("When does a person appear?", shot(0, 10), thing(2, 5, "car"), thing(1, 9), thing(12, 14))
+    assert re.findall(r"\[(\d\d:\d\d)\] (.*)", text) == [
+        ("00:01", "Probably a person, until 00:09."),
+        ("00:12", "Probably a person, until 00:14."),
+    ]
+
+
+def test_that_a_thing_was_not_found_is_not_told_as_its_absence() -> None:
+    text = tell("Is there a car or a boat?", shot(0, 10), thing(1, 9))
+    assert "Nothing was taken for a car or a boat: it does not follow that there is none." in text
+    assert "person" not in text
+
+
+def test_where_no_thing_can_be_named_the_answer_says_so() -> None:
+    text = tell("Is there a car?", shot(0, 10), things="not_available")
+    assert "which recognises no objects, people or actions" in text
+    assert "No things can be named" in text
 
 
 def test_nothing_happens_after_the_end() -> None:
@@ -180,4 +209,6 @@ def test_damage_in_many_places_is_told_once() -> None:
 
 
 def test_faults_of_what_was_not_examined_are_not_told() -> None:
-    assert "picture could" not in tell("Transcribe", MISSING, picture="not_needed", on_screen_text="not_needed")
+    assert "picture could" not in tell(
+        "Transcribe", MISSING, picture="not_needed", on_screen_text="not_needed", things="not_needed"
+    )

@@ -13,7 +13,7 @@ from engine.facts.facts import Clip, Fact, Fault, Level, Motion, Silence, Tone
 from engine.tell.intent import read_intent
 from engine.tell.schema_fill import check_fillable, fill, plan
 from engine.tell.schema_rules import check_schema
-from tests.engine.conftest import NIGHT, scripted, shot, spoken, written
+from tests.engine.conftest import NIGHT, scripted, shot, spoken, thing, written
 
 TEXT = {"type": "string"}
 NUMBER = {"type": "number"}
@@ -157,7 +157,7 @@ def test_a_description_that_only_mentions_a_measurement_grounds_nothing() -> Non
     assert "/mood" in message
 
 
-@pytest.mark.parametrize("name", ["objects", "people", "sentiment", "mood", "location", "speaker_name", "brand"])
+@pytest.mark.parametrize("name", ["emotions", "people", "sentiment", "mood", "location", "speaker_name", "brand"])
 def test_what_nothing_measures_is_refused_by_its_path_when_required(name: str) -> None:
     assert f"/outer/{name} " in refused(of(outer=of(**{name: TEXT})))
     assert f"/{name} " in refused(of(title=TEXT, **{name: {"type": "array", "items": TEXT}}))
@@ -168,9 +168,9 @@ def test_a_required_member_of_items_is_refused_by_its_path() -> None:
 
 
 def test_what_nothing_measures_is_left_out_when_it_may_be() -> None:
-    schema = of(["title"], title=TEXT, mood=TEXT, objects={"type": "array", "items": TEXT})
+    schema = of(["title"], title=TEXT, mood=TEXT, logos={"type": "array", "items": TEXT})
     assert set(filled(schema)) == {"title"}
-    assert plan(schema, read_intent("x"), {}).omitted == ("/mood", "/objects")
+    assert plan(schema, read_intent("x"), {}).omitted == ("/mood", "/logos")
 
 
 def test_what_nothing_measures_is_null_or_unknown_where_that_is_offered() -> None:
@@ -423,6 +423,56 @@ def test_each_scene_has_the_texts_that_stand_in_it() -> None:
 def test_where_nothing_is_written_that_is_the_answer() -> None:
     schema = of(ocr={"type": "array", "items": TEXT}, on_screen_text=TEXT, has_on_screen_text=FLAG)
     assert filled(schema) == {"ocr": [], "on_screen_text": "", "has_on_screen_text": False}
+
+
+SEEN = (shot(0, 10), thing(1, 4), thing(2, 3, "bird"), thing(6, 8, most=2))
+
+
+def test_things_fill_rows_with_their_times() -> None:
+    value = filled(of(things=rows(name=TEXT, start=NUMBER, end=NUMBER, confidence=NUMBER)), *SEEN)
+    assert value["things"] == [
+        {"name": "person", "start": 1.0, "end": 4.0, "confidence": 0.7},
+        {"name": "bird", "start": 2.0, "end": 3.0, "confidence": 0.7},
+        {"name": "person", "start": 6.0, "end": 8.0, "confidence": 0.7},
+    ]
+
+
+def test_rows_of_one_kind_hold_that_kind_alone() -> None:
+    value = filled(of(people=rows(start=NUMBER, count=WHOLE), animals=rows(label=TEXT), cars=rows(start=NUMBER)), *SEEN)
+    assert value["people"] == [{"start": 1.0, "count": 1}, {"start": 6.0, "count": 2}]
+    assert value["animals"] == [{"label": "bird"}]
+    assert value["cars"] == []
+
+
+def test_names_without_times_come_once() -> None:
+    texts = {"type": "array", "items": TEXT}
+    value = filled(of(objects=texts, visible_objects=TEXT), *SEEN)
+    assert value == {"objects": ["person", "bird"], "visible_objects": "person, bird"}
+
+
+def test_a_thing_of_a_shot_is_told_with_that_shot() -> None:
+    facts = (shot(0, 4), thing(1, 4), shot(4, 10))
+    value = filled(of(scenes={"type": "array", "items": of(["start"], start=NUMBER, has_person=FLAG)}), *facts)
+    assert value["scenes"] == [{"start": 0.0, "has_person": True}, {"start": 4.0}]
+
+
+@pytest.mark.parametrize("name", ["has_person", "person_present", "contains_people", "hasAnimals", "bird_visible"])
+def test_a_thing_that_was_seen_is_there(name: str) -> None:
+    assert filled(of(**{name: FLAG}), *SEEN)[name] is True
+
+
+def test_a_thing_that_was_not_seen_is_never_absent() -> None:
+    perhaps = {"type": ["boolean", "null"]}
+    assert filled(of(has_car=perhaps), *SEEN) == {"has_car": None}
+    assert filled(of(["title"], title=TEXT, has_car=FLAG), *SEEN).keys() == {"title"}
+    with pytest.raises(ApiError, match="/has_car was not found in this clip"):
+        write(of(has_car=FLAG), *SEEN)
+
+
+def test_without_weights_what_must_name_things_is_refused() -> None:
+    with pytest.raises(ApiError, match=r"/has_person needs .*`fanlight models fetch things` fetches them"):
+        check_fillable(read_intent("x"), of(has_person=FLAG))
+    check_fillable(read_intent("x"), of([], objects={"type": "array", "items": TEXT}, title=TEXT))
 
 
 def test_without_a_reader_a_required_text_is_refused_and_an_optional_one_omitted(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from engine.vlm.prompt import MAX_FACT_CHARS, Picture, Seen, messages
 from engine.vlm.times import picture_times, windows
-from tests.engine.conftest import shot, spoken
+from tests.engine.conftest import shot, spoken, thing
 
 
 def test_each_shot_is_shown_and_long_ones_more_often() -> None:
@@ -48,6 +48,13 @@ def test_a_model_is_told_what_was_said_and_shown_pictures_after_their_times() ->
     assert "Shots begin at: 00:00, 00:04" in told["text"]
     assert (first_time["text"], second_time["text"], question["text"]) == ("[00:02]", "[01:04]", "What is it?")
     assert first["image_url"]["url"] == "data:image/jpeg;base64,b25l"
+
+
+def test_a_model_is_told_of_things_as_probable_and_of_none_where_none_was_seen() -> None:
+    [_, user] = messages("What?", Seen(9.0, [shot(0, 9), thing(1, 4, "bird")]))
+    assert "probably rightly:\n[00:01-00:04] bird" in user["content"][0]["text"]
+    [_, user] = messages("What?", Seen(9.0, [shot(0, 9)]))
+    assert "probably" not in user["content"][0]["text"]
 
 
 def test_a_part_is_told_what_was_said_of_those_before_it() -> None:

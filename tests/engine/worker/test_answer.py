@@ -3,7 +3,7 @@
 import pytest
 
 from engine.facts.facts import Clip
-from engine.senses import NO_MODEL
+from engine.senses import NO_MODEL, NO_THINGS
 from engine.worker.answer import examinations_of, lacking
 
 ALL = frozenset({"picture", "sound", "speech"})
@@ -34,12 +34,14 @@ def a_reader(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def a_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.worker.answer.speech_lack", lambda: "")
+    monkeypatch.setattr("engine.worker.answer.things_lack", lambda: "")
 
 
 @pytest.mark.usefixtures("no_reader")
 def test_what_is_needed_and_can_be_had_is_made() -> None:
     assert outcomes(FILM) == {
         "picture": "made", "sound": "made", "speech": "made", "on_screen_text": "not_available",
+        "things": "not_needed",
     }  # fmt: skip
 
 
@@ -58,6 +60,17 @@ def test_a_recording_of_sound_shows_no_text() -> None:
 @pytest.mark.usefixtures("no_reader")
 def test_a_missing_reader_is_said_with_the_extra_that_brings_it() -> None:
     assert lacking(FILM)["on_screen_text"] == "the package rapidocr is not installed (extra ocr)"
+
+
+def test_things_are_looked_for_where_their_weights_are_and_they_are_asked_for() -> None:
+    assert outcomes(FILM, frozenset({"things"}))["things"] == "made"
+    assert examinations_of(RECORD, frozenset({"things"}))["things"].reason == "the file has no picture"
+
+
+def test_missing_weights_for_things_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.worker.answer.things_lack", lambda: NO_THINGS)
+    assert lacking(FILM)["things"] == NO_THINGS
+    assert examinations_of(FILM, frozenset({"things"}))["things"].reason == NO_THINGS
 
 
 def test_what_nobody_asked_for_is_not_made() -> None:
