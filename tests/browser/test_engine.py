@@ -8,6 +8,7 @@ from playwright.async_api import expect
 from service.web import keys
 from tests.browser.conftest import Opening, Place
 from tests.browser.visitor import Visitor, in_one_browser
+from tests.engine.conftest import true_things
 from tests.fakes.waiting import until
 
 pytestmark = [*in_one_browser, pytest.mark.slow]
@@ -45,6 +46,20 @@ async def test_the_sample_is_looked_at_asked_about_searched_and_judged(opening: 
         await visitor.button("Try the sample").click()
         await visitor.sees("#map-state", "Looked at")
         assert await visitor.barriers() == []
+
+
+async def test_things_are_on_the_timeline_where_there_are_weights_and_no_row_is_where_there_are_none(
+    opening: Opening, tmp_path: Path
+):
+    for weights, there in ((tmp_path / "none", 0), (true_things().parent, 1)):
+        async with opening(upstream_url="", data_dir=tmp_path / f"d{there}", weights_dir=weights) as place:
+            visitor = await at_the_beginning(place)
+            await visitor.button("Try the sample").click()
+            await visitor.sees("#map-state", "Looked at")
+            row = visitor.page.get_by_role("group", name="Things")
+            await expect(row).to_have_count(there)
+            if there:
+                await expect(row.get_by_role("button")).to_have_count(1)
 
 
 async def test_a_large_file_goes_in_chunks_and_is_looked_at(opening: Opening, clip: Path, tmp_path: Path):

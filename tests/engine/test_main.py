@@ -141,14 +141,17 @@ def test_the_server_cannot_decode_media() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-def test_weights_that_are_not_there_or_not_the_true_ones_are_an_error_at_once(spawn: Spawn, tmp_path: Path) -> None:
-    where = ("--socket", str(tmp_path / "s"), "--data-dir", str(tmp_path / "d"), "--meaning", str(tmp_path / "w"))
+@pytest.mark.parametrize(("name", "file"), [("meaning", "model.safetensors"), ("things", "nanodet.onnx")])
+def test_weights_that_are_not_there_or_not_the_true_ones_are_an_error_at_once(
+    spawn: Spawn, tmp_path: Path, name: str, file: str
+) -> None:
+    where = ("--socket", str(tmp_path / "s"), "--data-dir", str(tmp_path / "d"), f"--{name}", str(tmp_path / "w"))
     missing = spawn(*where)
     assert missing.returncode == 2
     assert "cannot be read" in missing.said  # type: ignore[attr-defined]
-    assert "fanlight models fetch meaning" in missing.said  # type: ignore[attr-defined]
+    assert f"fanlight models fetch {name}" in missing.said  # type: ignore[attr-defined]
     (tmp_path / "w").mkdir()
-    (tmp_path / "w" / "model.safetensors").write_bytes(b"other")
+    (tmp_path / "w" / file).write_bytes(b"other")
     wrong = spawn(*where)
     assert wrong.returncode == 2
     assert "its SHA-256 is" in wrong.said  # type: ignore[attr-defined]
