@@ -236,7 +236,7 @@ class Thing:
         name: that of a kind in ``engine.facts.things``.
         score: the best of all pictures, 0..1.
         box: where it stood in that picture.
-        most: how many of the kind two pictures or more showed at once.
+        most: how many of the kind half of its pictures showed at once, or more.
     """
 
     start: float

@@ -1,12 +1,14 @@
 """What was spotted in single pictures, merged into things that are there for a time.
 
-A thing is told only where two pictures of one shot show it, and one of them clearly; so is how many there are.
+A thing is told only where two pictures of one shot show it, and one of them clearly. As many are told as half of its
+pictures show at once.
 """
 
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median_low
 
 from engine.facts.facts import Box, Thing
 from engine.facts.things import told_as
@@ -79,5 +81,5 @@ class Spots:
         last = run[-1].time
         until = min([end, last + _STEP_S, *self._cuts[self._shot(last) : self._shot(last) + 1]])
         best = max(run, key=lambda one: one.score)
-        number = sorted((one.number for one in run), reverse=True)[_LEAST_LOOKS - 1]
+        number = median_low(one.number for one in run)
         return Thing(run[0].time, max(until, last), kind, best.score, best.box, number)

@@ -56,7 +56,7 @@ def test_a_thing_that_is_missed_once_stands_on_and_one_that_is_gone_comes_anew()
     assert spans(dict.fromkeys(times, there)) == [("person", 1.0, 5.0), ("person", 9.0, 11.0)]
 
 
-def test_so_many_are_told_as_two_pictures_show() -> None:
+def test_so_many_are_told_as_half_of_the_pictures_show() -> None:
     [people] = merged({1.0: seen(*["person"] * 4), 2.0: seen("person", "person"), 3.0: seen("person")})
     assert people.most == 2
 

@@ -40,9 +40,9 @@ def test_a_near_end_that_is_gone_gets_no_farewell() -> None:
     assert sink.getvalue() == b""
 
 
-def facts_of(path: Path, spotter: Spotter) -> list[Fact]:
+def facts_of(path: Path, spotter: Spotter, start: float = 0.0) -> list[Fact]:
     with open_media(path) as container:
-        return list(examine(container, read_clip(container), Order(True, False, None, None, spotter)))
+        return list(examine(container, read_clip(container), Order(True, False, None, None, spotter, start)))
 
 
 def test_a_spotter_that_cannot_start_ends_the_job_with_a_reason(tmp_path: Path, sample_clip: Path) -> None:
@@ -82,3 +82,12 @@ def test_nothing_false_is_told_of_the_shared_clips(name: str, spotter: Spotter) 
     assert isinstance(facts[-1], Spotted)
     things = [(one.name, round(one.start), round(one.end), one.most) for one in facts if isinstance(one, Thing)]
     assert things == TOLD[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", [0.25, 0.5, 0.75])
+@pytest.mark.parametrize("name", ["reel.mp4", "bunny.mp4", "webb.mp4"])
+def test_nothing_false_is_told_when_other_pictures_are_looked_at(name: str, start: float, spotter: Spotter) -> None:
+    most = {kind: number for kind, _, _, number in TOLD[name]}
+    told = [one for one in facts_of(shared_clip(name), spotter, start) if isinstance(one, Thing)]
+    assert all(one.most <= most.get(one.name, 0) for one in told), told
