@@ -754,27 +754,29 @@ class Peers:
         except StoreFailed as exc:
             raise _overloaded() from exc
 
-    async def _fetched(self, tenant: str, ids: Iterable[str]) -> tuple[Stream, ...]:
+    async def _fetched(self, tenant: str, ids: Iterable[str], *, ended: bool = False) -> tuple[Stream, ...]:
+        """The streams of these ids that run; with ``ended`` the others, too."""
         found: list[Stream] = []
         for stream_id in ids:
             with suppress(Refusal):
                 stream = await self._hub.fetch(tenant, stream_id)
-                if stream.run.ending is None:
+                if ended or stream.run.ending is None:
                     found.append(stream)
         return tuple(found)
 
     def _heard(self, tenant: str, name: str, stream_id: str) -> None:
         """A stream was started under a channel's name, at some node."""
         if self._hub.channel(tenant, name) is not None:
-            self._run(self._show(tenant, name, [stream_id]))
+            # It may have ended by now: who listens is shown each that is started.
+            self._run(self._show(tenant, name, [stream_id], ended=True))
 
-    async def _show(self, tenant: str, name: str, ids: Iterable[str]) -> None:
+    async def _show(self, tenant: str, name: str, ids: Iterable[str], *, ended: bool = False) -> None:
         """Show streams to those who listen here and were not shown them."""
         channel = self._hub.channel(tenant, name)
         if channel is None:
             return
         fresh = [one for one in ids if any(one not in listener.shown for listener in channel.listeners)]
-        for stream in await self._fetched(tenant, fresh) if fresh else ():
+        for stream in await self._fetched(tenant, fresh, ended=ended) if fresh else ():
             channel.announce_once(stream)
 
     async def _look_for_announced(self) -> None:

@@ -78,6 +78,9 @@ class Visitor:
 
     async def go(self, path: str = "/") -> None:
         await self.page.goto(self.url + path)
+        # What the page says last of its beginning: before that nobody takes what is chosen or typed.
+        if path == "/":
+            await expect(self.at("#upstream")).not_to_be_empty()
 
     async def another_tab(self, address: str) -> Page:
         tab = await self.context.new_page()

@@ -269,6 +269,18 @@ async def test_a_stream_is_announced_to_those_who_listen_at_other_nodes(server: 
             assert {m["stream"] for m in told} == {stream}
 
 
+async def test_a_stream_that_has_ended_by_then_is_shown_to_those_who_listen_at_other_nodes(server: RedisServer):
+    async with nodes(server, Play([start(), text("a"), end()]), Play([])) as (a, b):
+        async with b.http.ws_connect(b.url + "/v1/channels/wall/ws") as socket:
+            assert (await socket.receive_json())["status"] == "waiting"
+            stream = await a.start(fanlight={"channel": "wall"})
+            await a.show(stream, "?wait=5")
+            told = [await socket.receive_json(timeout=5)]
+            while told[-1]["type"] != "end":
+                told.append(await socket.receive_json(timeout=5))
+            assert (told[0]["stream"], "".join(m.get("text", "") for m in told)) == (stream, "a")
+
+
 async def test_lists_hold_the_streams_of_all_nodes(server: RedisServer):
     async with nodes(server, Play([start(), text("hello"), Hang()]), Play([start(), text("b"), end()])) as (a, b):
         first = await a.start()
