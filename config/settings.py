@@ -21,6 +21,18 @@ from pydantic_settings import (
 CLOUD = "https://api.twelvelabs.io/v1.3"
 EMBEDDED = "embedded"
 REDIS = ("redis://", "rediss://", "unix://")
+# What a key may have a bound of its own for; each is a setting, too.
+KEY_LIMITS = frozenset(
+    {
+        "starts_per_minute",
+        "max_streams",
+        "max_readers",
+        "max_readers_per_stream",
+        "attaches_per_minute",
+        "upstream_seconds_per_day",
+        "output_tokens_per_day",
+    }
+)
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Names = Annotated[tuple[str, ...], NoDecode]
@@ -44,6 +56,14 @@ class Settings(BaseSettings):
     origins: Names = Field((), description="browser origins that may call, comma-separated")
     api_keys: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict, description="keys of callers: comma-separated name:sha256hex, each name a tenant"
+    )
+    keys: Path | None = Field(
+        None, description="file that `fanlight keys` keeps keys in; unset: the store, with memory a file beside it"
+    )
+    ticket_keys: SecretStr | None = Field(
+        None,
+        description="what tickets are signed with: kid:base64url or kid:ed25519:base64url, comma-separated; the first"
+        " signs; unset: a key is made at first use and kept beside the keys",
     )
     allow_open: bool = Field(False, description="listen beyond loopback without keys")
 
@@ -215,15 +235,6 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _guarded(self) -> "Settings":
-        if not self.api_keys and not self.allow_open and not self.forward_keys and not is_loopback(self.host):
-            raise ValueError(
-                f"listening on {self.host} without FANLIGHT_API_KEYS would let anybody in;"
-                " FANLIGHT_ALLOW_OPEN=1 says that this is meant"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _workers_share_a_store(self) -> "Settings":
         if self.workers > 1 and not self.store_is_shared:
             raise ValueError(
@@ -258,6 +269,16 @@ class Settings(BaseSettings):
         return self.data_dir / "streams.db" if self.store == "sqlite" else Path(self.store.removeprefix("sqlite:"))
 
     @property
+    def keys_path(self) -> Path | None:
+        """The file that keys are kept in; None where they are in the store."""
+        return self.keys or (self.data_dir / "keys.json" if self.store == "memory" else None)
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether the service must not be had without a key."""
+        return not (self.allow_open or self.forward_keys or is_loopback(self.host))
+
+    @property
     def upstream(self) -> str:
         """The upstream's address, or ``embedded``."""
         if self.upstream_url:
@@ -281,6 +302,7 @@ class Settings(BaseSettings):
         shown: dict[str, Any] = self.model_dump(mode="json")
         shown["vlm_key"] = "**********" if self.vlm_key is not None else None
         shown["upstream_key"] = "**********" if self.upstream_key is not None else None
+        shown["ticket_keys"] = "**********" if self.ticket_keys is not None else None
         shown["api_keys"] = sorted(self.api_keys.values())
         shown["store"] = _without_password(self.store)
         return shown | {"upstream": self.upstream}

@@ -112,6 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument("name", nargs="?", help="speech, meaning or things; all of them where it is left out")
     models.set_defaults(run=_models)
 
+    _add_keys(commands.add_parser("keys", help="make, list, revoke or rotate the keys of callers"))
+
     sample = commands.add_parser("sample", help="write a short clip that speaks")
     sample.add_argument("path", nargs="?", type=Path, default=Path("sample.mp4"))
     sample.set_defaults(run=_sample)
@@ -119,6 +121,46 @@ def _parser() -> argparse.ArgumentParser:
     config = commands.add_parser("config", help="print the effective settings, secrets masked")
     config.set_defaults(run=_config)
     return parser
+
+
+def _add_keys(keys: argparse.ArgumentParser) -> None:
+    """``fanlight keys``: of the service whose settings are in the environment."""
+    what = keys.add_subparsers(required=True, metavar="what")
+    create = what.add_parser("create", help="make a key; it is printed once, and kept as a digest")
+    create.add_argument("name")
+    create.add_argument("--tenant", help="whose streams it sees; the same as the name where it is left out")
+    create.add_argument("--scopes", help="of start,read,cancel,proxy,admin; without it all but admin")
+    create.add_argument("--origins", help="of pages that may use it, comma-separated")
+    create.add_argument("--expires", help="a span such as 12h or 30d, or a date")
+    create.add_argument("--limit", action="append", default=[], help="NAME=NUMBER, a bound of its own")
+    what.add_parser("list", help="list them")
+    for name, meaning in (("revoke", "end one, at once"), ("rotate", "give one another secret")):
+        what.add_parser(name, help=meaning).add_argument("name")
+    for name, command in what.choices.items():
+        command.set_defaults(run=_keys, what=name)
+
+
+def _keys(parsed: argparse.Namespace) -> int:
+    from config.settings import Settings
+    from service import keys
+
+    settings = Settings()
+    try:
+        if parsed.what == "create":
+            wanted = keys.NewKey(
+                parsed.name, parsed.tenant, parsed.scopes, parsed.origins, parsed.expires, tuple(parsed.limit)
+            )
+            print(keys.create(settings, wanted))
+        elif parsed.what == "rotate":
+            print(keys.rotate(settings, parsed.name))
+        elif parsed.what == "revoke":
+            keys.revoke(settings, parsed.name)
+        else:
+            print(*keys.listed(settings), sep="\n")
+    except keys.KeyFault as exc:
+        print(f"fanlight: {exc}", file=sys.stderr)
+        return FAILED
+    return WELL
 
 
 def _serve(parsed: argparse.Namespace) -> int:

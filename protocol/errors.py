@@ -22,6 +22,7 @@ ANSWERS: dict[str, ErrorForm] = {
     "option_invalid": ErrorForm(400, 1008, False),
     "schema_invalid": ErrorForm(400, 1008, False),
     "unauthenticated": ErrorForm(401, 4401, False),
+    "ticket_expired": ErrorForm(401, 4401, False),
     "forbidden": ErrorForm(403, 4403, False),
     "not_found": ErrorForm(404, 4404, False),
     "shared": ErrorForm(409, 1008, False),

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from config.settings import Settings
 from service import logs
+from service.access.book import BookBroken
 from service.app import serve
 from service.place import WorkerPlace
 from service.store.contract import StoreRefused
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
             runner.run(serve(settings, place) if alone else serve_with_workers(settings))
     except WorkerRefused:
         return 2
-    except StoreRefused as exc:
+    except (StoreRefused, BookBroken) as exc:
         print(f"fanlight: {exc}", file=sys.stderr)  # noqa: T201
         return 2
     except OSError as exc:

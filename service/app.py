@@ -15,6 +15,9 @@ import structlog
 from aiohttp import web
 
 from config.settings import CLOUD, EMBEDDED, Settings, is_loopback
+from service.access.keyring import Keyring
+from service.access.cabinets import FileCabinet, StoreCabinet
+from service.access.tickets import SigningKey, signing_keys
 from service.hub.clocks import ClockLimits
 from service.hub.hub import Hub, HubLimits
 from service.hub.pump import PumpLimits
@@ -30,6 +33,7 @@ from service.upstream.embedded import EmbeddedEngine, SharedEngine
 from service.upstream.http import HttpUpstream
 from service.web import keys
 from service.web.connection import Connections, LateHeads, first_requests
+from service.web.expiry import Expiry
 from service.web.gate import gate
 from service.web.guard import Guard
 from service.web.operations import private_door
@@ -63,7 +67,19 @@ def hub_limits(settings: Settings) -> HubLimits:
     )
 
 
-def guard_of(settings: Settings, salt: Callable[[], bytes]) -> Guard:
+def keyring_of(settings: Settings, store: Store) -> Keyring:
+    """The keys, out of the settings and the book."""
+    path = settings.keys_path
+    cabinet = StoreCabinet(store) if path is None else FileCabinet(path)
+    return Keyring(cabinet, settings.api_keys, ticket_keys_of(settings), required=settings.needs_keys)
+
+
+def ticket_keys_of(settings: Settings) -> tuple[SigningKey, ...]:
+    """What the settings say that tickets are signed with."""
+    return signing_keys(settings.ticket_keys.get_secret_value()) if settings.ticket_keys is not None else ()
+
+
+def guard_of(settings: Settings, keyring: Keyring, salt: Callable[[], bytes]) -> Guard:
     """The door, out of the settings; ``salt`` names the tenants of callers with their own keys."""
     hosts = {host.lower() for host in settings.hosts}
     if settings.host not in ("0.0.0.0", "::", ""):  # noqa: S104
@@ -74,7 +90,7 @@ def guard_of(settings: Settings, salt: Callable[[], bytes]) -> Guard:
     if settings.public_url:
         parts = urlsplit(settings.public_url)
         origins.add(f"{parts.scheme}://{parts.netloc}")
-    return Guard(frozenset(hosts), frozenset(origins), settings.api_keys, settings.forward_keys, salt)
+    return Guard(frozenset(hosts), frozenset(origins), keyring, settings.forward_keys, salt)
 
 
 def embedded_engine(settings: Settings) -> EmbeddedEngine:
@@ -168,13 +184,18 @@ async def application(settings: Settings, place: WorkerPlace | None = None) -> A
         store = store_of(settings, node)
         stack.push_async_callback(store.close)
         await store.open()
+        keyring = await stack.enter_async_context(keyring_of(settings, store))
+        if keyring.is_open and not is_loopback(settings.host):
+            log.warning("open_to_all", note="anybody who reaches this address may use it")
+        stack.callback(Expiry(connections, keyring).close)
         hub = await stack.enter_async_context(
             Hub(upstream, hub_limits(settings), store=store, node=node, upstream_ready=ready.ready)
         )
         app = web.Application(
-            middlewares=[gate(guard_of(settings, lambda: store.salt))], client_max_size=settings.max_body_bytes
+            middlewares=[gate(guard_of(settings, keyring, lambda: store.salt))], client_max_size=settings.max_body_bytes
         )
         app[keys.HUB] = hub
+        app[keys.KEYRING] = keyring
         app[keys.STORE] = await told_store(store, settings)
         app[keys.UPSTREAM] = upstream
         app[keys.CONNECTIONS] = connections
@@ -235,10 +256,8 @@ def address_of(host: str, port: int) -> str:
 
 
 def tell_serving(settings: Settings, address: str, store: str) -> None:
-    """Say where the service is, where streams are kept, and who may use it."""
+    """Say where the service is and where streams are kept."""
     log.info("serving", address=settings.public_url or address, upstream=settings.upstream_in_words, store=store)
-    if settings.allow_open and not settings.api_keys and not is_loopback(settings.host):
-        log.warning("open_to_all", note="anybody who reaches this address may use it")
 
 
 async def serve(settings: Settings, place: WorkerPlace | None = None) -> None:

@@ -73,7 +73,14 @@ class Ping(_Command):
     type: Literal["ping"]
 
 
-Command = Subscribe | Unsubscribe | Start | Cancel | Ping
+class NewTicket(_Command):
+    """Go on with another ticket: the one that the socket was opened with is about to expire."""
+
+    type: Literal["ticket"]
+    ticket: str = Field(min_length=1, max_length=4096)
+
+
+Command = Subscribe | Unsubscribe | Start | Cancel | Ping | NewTicket
 _COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="type")])
 
 

@@ -114,6 +114,11 @@ def error(code: str, message: str, retryable: bool, ref: Any = None, stream: str
     return dumps(body | {"code": code, "message": message, "retryable": retryable})
 
 
+def expiring(in_s: float) -> bytes:
+    """``expiring``: the ticket that this connection was opened with ends then."""
+    return dumps({"type": "expiring", "in_s": in_s})
+
+
 def pong(ref: Any = None) -> bytes:
     """``pong``: everything asked before it has been answered."""
     return dumps({"type": "pong"} if ref is None else {"type": "pong", "ref": ref})

@@ -19,6 +19,7 @@ class Listener:
     outlet: Outlet  # one that outlives the streams it shows
     view: str
     presence: bool = False
+    live_only: bool = False  # nothing that was told before
     shown: set[str] = field(default_factory=set)  # streams, as other nodes may announce them more than once
 
 
@@ -69,4 +70,4 @@ class Channel:
     @staticmethod
     def _show(listener: Listener, stream: "Stream", cursor: Cursor | None) -> None:
         listener.shown.add(stream.id)
-        stream.attach(listener.outlet, listener.view, cursor, presence=listener.presence)
+        stream.attach(listener.outlet, listener.view, cursor, presence=listener.presence, live_only=listener.live_only)

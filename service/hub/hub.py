@@ -805,22 +805,8 @@ class Hub:
             raise Refusal("not_found", "there is no such stream")
         return stream
 
-    def fetch_then(self, tenant: str, stream_id: str, then: Callable[[Stream | Refusal], None]) -> None:
-        """`fetch` for a caller that cannot wait: ``then`` is given the stream, or the refusal; always one of them."""
-        self._own(self._told(self.fetch(tenant, stream_id), then))
-
-    def begin_then(
-        self,
-        tenant: str,
-        asked: Asked,
-        dialect: Dialect,
-        then: Callable[[Started | Refusal], None],
-        *,
-        headers: Mapping[str, str] | None = None,
-        idempotency_key: str | None = None,
-    ) -> None:
-        """`begin` for a caller that cannot wait: ``then`` is given what was started, or the refusal."""
-        work = self.begin(tenant, asked, dialect, headers=headers, idempotency_key=idempotency_key)
+    def told(self, work: Coroutine[Any, Any, Result], then: Callable[[Result | Refusal], None]) -> None:
+        """Do what takes a while for a caller that cannot wait: ``then`` is given its result, or the refusal."""
         self._own(self._told(work, then))
 
     @staticmethod

@@ -25,7 +25,7 @@ from service.hub.audience import Audience, Rollup
 from service.hub.derived import CaptionView, DerivedView, ElementView, PatchView
 from service.hub.run import Run
 from service.hub.subscribers import Outlet, Subscriber
-from service.hub.views import EndView, MessageView, RawView, TextView, View, text_place
+from service.hub.views import EndView, MessageView, RawView, TextView, View, head_of, text_place
 from service.store.shared import Also
 
 log = structlog.get_logger()
@@ -294,9 +294,21 @@ class Stream:
         return audience
 
     def attach(
-        self, outlet: Outlet, view: str, cursor: Cursor | None, *, presence: bool = False, ref: Any = None
+        self,
+        outlet: Outlet,
+        view: str,
+        cursor: Cursor | None,
+        *,
+        presence: bool = False,
+        live_only: bool = False,
+        ref: Any = None,
     ) -> Subscriber:
-        """Attach a reader of messages: ``attached``, then everything past its place, with no gap."""
+        """Attach a reader of messages: ``attached``, then everything past its place, with no gap.
+
+        Args:
+            live_only: its place is the head, whatever its cursor says.
+        """
+        cursor = head_of(self.run, view) if live_only else cursor
         subscriber = Subscriber(self.id, outlet, presence=presence, ref=ref)
         shown = self.view(view)
         # Nothing is awaited between the decision and the seat: replay meets live.

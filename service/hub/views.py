@@ -65,6 +65,11 @@ def text_place(run: "Run", cursor: Cursor | None) -> tuple[Mode, int]:
     return (Mode.LIVE if cursor.position == log.size else Mode.SUFFIX), cursor.position
 
 
+def head_of(run: "Run", view: str) -> Cursor:
+    """The cursor of a reader that has seen all that was told so far."""
+    return Cursor(run.gen, run.log.count, raw=True) if view == "raw" else Cursor(run.gen, run.log.size)
+
+
 class MessageBase:
     """What all views that speak in messages have in common."""
 

@@ -110,12 +110,14 @@ class SqliteStore:
     Args:
         path: of the file; its directory is made where it is not there.
         synchronous: ``normal`` or ``full``.
+        guest: it may be in use by a service, beside which only notes are read and written.
     """
 
     durable = True
     shared = False
 
-    def __init__(self, path: Path, *, synchronous: str = "normal") -> None:
+    def __init__(self, path: Path, *, synchronous: str = "normal", guest: bool = False) -> None:
+        self._guest = guest
         self._synchronous = synchronous
         self._path = path
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
@@ -146,7 +148,7 @@ class SqliteStore:
         try:
             self._writer = self._prepared()
         except sqlite3.DatabaseError as exc:
-            if getattr(exc, "sqlite_errorcode", 0) & 0xFF not in DAMAGED:
+            if self._guest or getattr(exc, "sqlite_errorcode", 0) & 0xFF not in DAMAGED:
                 # Held by somebody, no room, no right: the file may be whole, and stays where it is.
                 raise StoreRefused(f"{self._path} cannot be used: {exc}") from exc
             aside = self._path.with_name(f"{self._path.name}.damaged-{int(time.time())}")
@@ -170,6 +172,8 @@ class SqliteStore:
             holder = os.pread(self._lock, 32, 0).decode(errors="replace").strip() or "another process"
             os.close(self._lock)
             self._lock = None
+            if self._guest:
+                return
             raise StoreRefused(f"{self._path} is held by process {holder}: two services cannot share it") from exc
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, str(os.getpid()).encode(), 0)
@@ -187,6 +191,8 @@ class SqliteStore:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             raise StoreRefused(f"{self._path} was written by a newer version of the service (schema {version})")
+        if version < VERSION and self._lock is None:
+            raise StoreRefused(f"{self._path} is in use by an older version of the service (schema {version})")
         # Gigabytes are not read through at each start: that the file opens is seen here, and
         # each text is held against its ending's digest when it is asked for.
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()

@@ -22,9 +22,12 @@ from typing import Any, cast
 import structlog
 from aiohttp import web
 
+from protocol.errors import Refusal
 from protocol.wire import messages
 from protocol.wire.frames import Framing
+from service.access.caller import Caller
 from service.hub.subscribers import Subscriber
+from service.web.guard import CALLER
 from service.web.turns import Turns
 
 log = structlog.get_logger()
@@ -59,6 +62,7 @@ def detach(request: web.Request, connection: "Connection") -> bytes:
     transport = request.transport
     if transport is None:
         raise ConnectionResetError("the peer has left")
+    connection.caller = request.get(CALLER)
     tail = bytes(protocol._message_tail)
     # To aiohttp the connection is lost: it lets go of everything, and closes nothing.
     protocol.transport = None
@@ -113,6 +117,7 @@ async def borrow(request: web.Request, connection: "BorrowedConnection") -> "Asy
     protocol, transport = request.protocol, request.transport
     if transport is None:
         raise ConnectionResetError("the caller has left")
+    connection.caller = request.get(CALLER)
     transport.set_protocol(connection)
     connection.connection_made(transport)
     try:
@@ -265,6 +270,7 @@ class Connection(asyncio.Protocol):
         self.fd = -1
         self.paused = False
         self.subscribers: dict[str, Subscriber] = {}
+        self.caller: Caller | None = None
         Connection._slots += 1
         self.slot = Connection._slots
 
@@ -375,6 +381,13 @@ class Connection(asyncio.Protocol):
         """The service is down in a moment."""
         self.drop()
 
+    def warn(self, in_s: float) -> None:
+        """The caller's ticket expires then."""
+
+    def expel(self, refusal: Refusal) -> None:
+        """The caller is nobody any more."""
+        self.drop()
+
     def close(self) -> None:
         """Close once what is queued has left; the send deadline watches over that."""
         if self._transport is not None:
@@ -412,13 +425,30 @@ class BodyConnection(Connection):
         self.leave_all()
         self.finish(clean=False)
 
-    def announce_drain(self, retry_after_ms: int) -> None:
-        if self.framing.name.startswith("text"):
+    def warn(self, in_s: float) -> None:
+        self._say(messages.expiring(in_s))
+
+    def expel(self, refusal: Refusal) -> None:
+        if not self._speaks:
+            self.drop()
             return
+        self._say(messages.error(refusal.code, refusal.message, refusal.answer.retryable))
+        self.drain()
+
+    @property
+    def _speaks(self) -> bool:
+        """Whether its readers take messages, and not bare text."""
+        return not self.framing.name.startswith("text")
+
+    def _say(self, told: bytes) -> None:
+        if self._speaks:
+            self.write(self.framing.body(self.framing.message(told, None)))
+
+    def announce_drain(self, retry_after_ms: int) -> None:
         for subscriber in self.subscribers.values():
             cursor = str(subscriber.cursor)
             told = messages.draining(subscriber.stream_id, retry_after_ms, {subscriber.stream_id: cursor})
-            self.write(self.framing.body(self.framing.message(told, None)))
+            self._say(told)
 
 
 class BorrowedConnection(Connection):

@@ -20,10 +20,12 @@ from service.hub.run import Refused
 from service.hub.streams import Started, Stream
 from service.hub.subscribers import Subscriber
 from service.hub.views import DialectView
+from service.web.access import caller_of
 from service.web.bodies import asked_of, read_object
 from service.web.connection import BorrowedConnection, Sent, borrow, framing_headers, head
-from service.web.keys import CONNECTIONS, CORS, HUB, TENANT
-from service.web.upstream_headers import analyze_headers, relayed
+from service.web.keys import CONNECTIONS, CORS
+from service.web.starts import begin
+from service.web.upstream_headers import relayed
 
 log = structlog.get_logger()
 # An empty 429 body would cost an SDK's caller the typed error.
@@ -32,11 +34,11 @@ TOO_MANY = {"code": "too_many_requests", "message": "The upstream's rate limit i
 
 async def analyze(request: web.Request) -> web.StreamResponse:
     """Run, join or replay one analysis for a caller of the upstream dialect."""
+    caller_of(request, "start")  # before the body is read
     options = parse_options_header(request.headers.get("Fanlight-Options"))
     value, size = await read_object(request)
     asked = await asked_of(value, options, size)
-    hub = request.app[HUB]
-    started = await hub.begin(request[TENANT], asked, DIALECT, headers=analyze_headers(request))
+    started = await begin(request, asked, DIALECT)
     stream = started.stream
     told = {"Fanlight-Stream": stream.id, "Fanlight-Join": started.join}
     with stream.hold():

@@ -5,7 +5,7 @@ from aiohttp import web
 from protocol.captions.subtitles import Subtitles
 from protocol.ndjson import dumps
 from service.hub.derived import CaptionView
-from service.web.streams import flag, found
+from service.web.streams import flag, found_whole
 
 TYPES = {"vtt": "text/vtt", "srt": "application/x-subrip", "json": "application/json"}
 
@@ -15,7 +15,7 @@ async def captions(request: web.Request) -> web.StreamResponse:
 
     Growing while the stream runs; once it has ended the file has an ``ETag``.
     """
-    stream, kind, formatted = await found(request), request.match_info["kind"], flag(request, "formatted")
+    stream, kind, formatted = await found_whole(request), request.match_info["kind"], flag(request, "formatted")
     headers = {"Cache-Control": "no-store"}
     if stream.run.ending is not None:
         tag = f'"{stream.run.ending.sha256[:32]}-{kind}{"-f" if formatted else ""}"'

@@ -11,9 +11,10 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from protocol.errors import Refusal
+from service.access.caller import Caller
 from service.web.errors import refusal_response
-from service.web.guard import Guard, cors_headers, preflight
-from service.web.keys import CORS, FORMS, TENANT
+from service.web.guard import CALLER, REFUSED, Guard, cors_headers, preflight
+from service.web.keys import CORS, FORMS
 
 log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -87,21 +88,32 @@ async def _admitted(guard: Guard, request: web.Request, handler: Handler) -> web
         return await handler(request)
     _check_single(request)
     guard.check_host(request)
-    origin = guard.check_origin(request)
+    is_public = request.path in PUBLIC_PAGES or request.path.startswith(PUBLIC_FILES) or _is_presigned(request)
+    caller, refused = (None, None) if is_public else _caller(guard, request)
+    origin = guard.check_origin(request, caller)
     if origin is not None:
         request[CORS].update(cors_headers(origin))
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
             return preflight(request, origin)
-    if request.path in PUBLIC_PAGES or request.path.startswith(PUBLIC_FILES) or _is_presigned(request):
-        return await handler(request)
-    try:
-        request[TENANT] = guard.tenant(request)
-    except Refusal:
+    if caller is not None:
+        request[CALLER] = caller
+    elif refused is not None:
         # A browser cannot see the status of a refused handshake: there the
         # handler upgrades, and closes with the code.
         if request.headers.get("Upgrade", "").lower() != "websocket":
-            raise
+            raise refused
+        request[REFUSED] = refused
     return await handler(request)
+
+
+def _caller(guard: Guard, request: web.Request) -> tuple[Caller | None, Refusal | None]:
+    """Who it is, or why it is nobody."""
+    try:
+        caller = guard.caller(request)
+        guard.check_own_origin(request, caller)
+    except Refusal as refusal:
+        return None, refusal
+    return caller, None
 
 
 def _check_single(request: web.Request) -> None:

@@ -1,18 +1,22 @@
-"""Who may call: Host, Origin and API keys (wire contract, section 8)."""
+"""Who may call: Host, Origin, keys and tickets (wire contract, section 8)."""
 
-import hashlib
 import hmac
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from protocol.errors import Refusal
+from service.access.caller import USUAL, Caller
+from service.access.keyring import LOCAL_TENANT, Keyring
+from service.access.tickets import looks_like_ticket
 
-LOCAL_TENANT = "local"
+CALLER = web.RequestKey("caller", Caller)
+REFUSED = web.RequestKey("refused", Refusal)  # why there is no caller, where the handler has to tell it
+TICKET_PROTOCOL = "ticket."  # what a WebSocket subprotocol begins with that carries one
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 
 
@@ -23,13 +27,13 @@ class Guard:
     Attributes:
         hosts: names accepted in ``Host`` besides loopback names, lower case, without port.
         origins: browser origins accepted besides the same origin.
-        keys: SHA-256 (hex) of each API key to the tenant's name; empty admits everybody.
+        keyring: the keys and tickets that are good; where there is no key everybody comes in.
         forward_keys: callers bring the upstream's own key, and each key is a tenant.
     """
 
     hosts: frozenset[str]
     origins: frozenset[str]
-    keys: Mapping[str, str]
+    keyring: Keyring
     forward_keys: bool = False
     # Tenants of callers with their own keys are named so by all who use one store, and by nobody else.
     salt: Callable[[], bytes] = bytes
@@ -44,7 +48,7 @@ class Guard:
         if name is None or not (_is_loopback_name(name) or name in self.hosts):
             raise Refusal("forbidden", "this service does not answer to that Host")
 
-    def check_origin(self, request: web.Request) -> str | None:
+    def check_origin(self, request: web.Request, caller: Caller | None) -> str | None:
         """Return the origin to allow by CORS, None where there is none to allow.
 
         Raises:
@@ -53,29 +57,61 @@ class Guard:
         origin = request.headers.get("Origin")
         if origin is None or _same_origin(origin, request):
             return None
-        if origin in self.origins:
+        if origin in self.origins or origin in self.keyring.origins or (caller and origin in caller.origins):
             return origin
         raise Refusal("forbidden", "pages of that origin may not call this service")
 
-    def tenant(self, request: web.Request) -> str:
-        """Whose request it is.
+    def check_own_origin(self, request: web.Request, caller: Caller) -> None:
+        """Refuse a page that the door lets in, but not with this key or ticket.
 
         Raises:
-            Refusal: ``unauthenticated``; ``overloaded``, where tenants cannot be told apart yet.
+            Refusal: ``forbidden``.
         """
+        origin = request.headers.get("Origin")
+        if origin is None:
+            return
+        own = origin in caller.origins
+        if not own and (caller.origins or not (origin in self.origins or _same_origin(origin, request))):
+            raise Refusal("forbidden", "pages of that origin may not use this key or ticket")
+
+    def caller(self, request: web.Request) -> Caller:
+        """Who it is.
+
+        Raises:
+            Refusal: ``unauthenticated``, ``ticket_expired``; ``overloaded``, where tenants cannot be told
+                apart yet; ``invalid_request``.
+        """
+        ticket = presented_ticket(request)
+        if ticket is not None:
+            return self.keyring.by_ticket(ticket)
         key = presented_key(request)
-        if self.keys:
-            name = self.keys.get(hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()) if key else None
-            if name is None:
-                raise Refusal("unauthenticated", "an API key is needed, as x-api-key or Authorization: Bearer")
-            return name
+        if not self.keyring.is_open:
+            return self.keyring.by_key(key or "")
         if self.forward_keys:
             if not key:
                 raise Refusal("unauthenticated", "bring your own upstream key, as x-api-key")
             if not (salt := self.salt()):
                 raise Refusal("overloaded", "where streams are kept cannot be reached yet", retry_after_s=1)
-            return "key-" + hmac.digest(salt, key.encode(errors="surrogateescape"), "sha256").hex()[:32]
-        return LOCAL_TENANT
+            name = "key-" + hmac.digest(salt, key.encode(errors="surrogateescape"), "sha256").hex()[:32]
+            return Caller(name, USUAL)
+        return Caller(LOCAL_TENANT)
+
+
+def presented_ticket(request: web.Request) -> str | None:
+    """The ticket of a request: ``?ticket=``, a WebSocket subprotocol, or a bearer's token of its form.
+
+    Raises:
+        Refusal: ``invalid_request``: there are several.
+    """
+    offered = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+    found = request.query.getall("ticket", [])
+    found += [name.removeprefix(TICKET_PROTOCOL) for name in offered if name.startswith(TICKET_PROTOCOL)]
+    if len(found) > 1:
+        raise Refusal("invalid_request", "one ticket at a time")
+    if found:
+        return found[0]
+    token = presented_key(request)
+    return token if token is not None and looks_like_ticket(token) else None
 
 
 def presented_key(request: web.Request) -> str | None:

@@ -15,7 +15,7 @@ from protocol.captions import hls
 from protocol.errors import Refusal
 from service.hub.derived import CaptionView
 from service.web.keys import UPSTREAM
-from service.web.streams import found, number, seconds
+from service.web.streams import found_whole, number, seconds
 from service.web.upstream_calls import asked_upstream
 
 PLAYLIST = "application/vnd.apple.mpegurl"
@@ -37,7 +37,7 @@ async def master(request: web.Request) -> web.Response:
     Raises:
         Refusal: ``not_found``: the stream's video has no playlist at the upstream.
     """
-    stream = await found(request)
+    stream = await found_whole(request)
     row = await _indexed(request, stream.request)
     at = _path(request, row["hls"]["video_url"])
     playlist = await _playlist(request, at)
@@ -77,7 +77,7 @@ async def _segments(request: web.Request) -> tuple[hls.CaptionSegments, int, flo
     zero, duration = number(request, "zero", 0, 0, MAX_TICKS), seconds(request, "duration", MAX_DURATION_S)
     if not duration:
         raise Refusal("invalid_request", "duration: that of the video, as the master playlist gives it")
-    stream = await found(request)
+    stream = await found_whole(request)
     await stream.ready("captions")
     view = stream.view("captions")
     assert isinstance(view, CaptionView)

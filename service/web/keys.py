@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from protocol.errors import Refusal
+from service.access.keyring import Keyring
 from service.hub.hub import Hub
 from service.upstream.http import HttpUpstream
 from service.web.connection import Connections
@@ -39,6 +40,7 @@ CONNECTIONS = web.AppKey("connections", Connections)
 STORE = web.AppKey("store", str)  # how streams are kept, in words
 MAX_BODY_BYTES = web.AppKey("max_body_bytes", int)
 READY = web.AppKey("ready", Readiness)
+KEYRING = web.AppKey("keyring", Keyring)
 RUNNER = web.AppKey("runner", Runner)
 SIBLINGS = web.AppKey("siblings", Siblings)  # where this process is one of several
 PUBLIC = web.AppKey("public", PublicAddress)
@@ -51,5 +53,4 @@ CHAT_BODY_BYTES = web.AppKey("chat_body_bytes", int)
 CHAT_RESUME_S = web.AppKey("chat_resume_s", float)
 FORMS = web.AppKey("forms", dict[str, Callable[[Refusal], web.Response]])  # of refusals, by the path's beginning
 
-TENANT = web.RequestKey("tenant", str)
 CORS = web.RequestKey("cors", dict[str, str])  # headers that every answer to this request carries

@@ -13,7 +13,7 @@ from service.hub.hub import Hub
 from service.hub.peers import Peers
 from service.web.connection import Connections
 from service.web.errors import json_response
-from service.web.keys import CONNECTIONS, HUB, READY, SIBLINGS
+from service.web.keys import CONNECTIONS, HUB, KEYRING, READY, SIBLINGS
 
 
 async def livez(request: web.Request) -> web.Response:
@@ -25,8 +25,9 @@ async def readyz(request: web.Request) -> web.Response:
     """Whether calls can be served; waits for the embedded engine, and asks nothing of the cloud."""
     hub = request.app[HUB]
     engine = request.app[READY].ready()
-    ok = engine and not hub.draining and hub.journal.up
-    state = "draining" if hub.draining else "starting" if not engine else "ok" if hub.journal.up else "store"
+    kept = hub.journal.up and request.app[KEYRING].was_read
+    ok = engine and not hub.draining and kept
+    state = "draining" if hub.draining else "starting" if not engine else "ok" if kept else "store"
     body = {
         "status": state,
         "upstream": {"kind": request.app[READY].kind, "ready": engine, "breaker": hub.breaker.state},
@@ -50,6 +51,7 @@ async def private_door(app: web.Application, path: Path) -> AsyncIterator[None]:
     """Answer a worker's parent and siblings on a Unix socket, about this process alone."""
     private = web.Application()
     private[HUB], private[CONNECTIONS], private[READY] = app[HUB], app[CONNECTIONS], app[READY]
+    private[KEYRING] = app[KEYRING]
     private.router.add_get("/readyz", readyz)
     private.router.add_get("/metrics", metrics)
     runner = web.AppRunner(private, access_log=None, shutdown_timeout=1.0)

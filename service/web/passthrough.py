@@ -15,6 +15,7 @@ from protocol.wire.endings import CODES
 from service.upstream.contract import ConnectTimeout, Unreachable
 from service.upstream.http import FAULTS, HttpUpstream, translated
 from service.web.connection import framing_headers, reset
+from service.web.guard import CALLER
 from service.web.keys import CORS, FORWARD_KEYS, PUBLIC, UPSTREAM
 from service.web.upstream_headers import HOP_BY_HOP, tenant_header
 
@@ -43,6 +44,8 @@ async def expect(request: web.Request) -> None:
 
 async def pass_through(request: web.Request) -> web.StreamResponse:
     """Pass one call to the upstream and its answer back."""
+    if CALLER in request:  # what is signed needs nobody
+        request[CALLER].need("proxy")
     upstream = request.app[UPSTREAM]
     try:
         response = await _call(upstream, request)

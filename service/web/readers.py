@@ -16,7 +16,8 @@ from protocol.wire.options import CHANNEL_PATTERN
 from service.hub.channels import Listener
 from service.hub.streams import Stream
 from service.hub.subscribers import Subscriber
-from service.hub.views import BareView, text_place
+from service.hub.views import BareView, head_of, text_place
+from service.web.access import caller_of, check_channel, check_view
 from service.web.connection import (
     BodyConnection,
     ChannelBodyConnection,
@@ -26,7 +27,7 @@ from service.web.connection import (
     head,
     in_charge,
 )
-from service.web.keys import CONNECTIONS, CORS, HUB, TENANT
+from service.web.keys import CONNECTIONS, CORS, HUB
 from service.web.streams import asked_cursor, read_of
 
 SSE_RETRY = b"retry: 1000\n\n"
@@ -36,11 +37,12 @@ def asked_view(request: web.Request) -> str:
     """The view that the query names.
 
     Raises:
-        Refusal: ``invalid_request``.
+        Refusal: ``invalid_request``, ``forbidden``.
     """
     view = request.query.get("view", "text")
     if view not in VIEWS:
         raise Refusal("invalid_request", f"view: one of {', '.join(VIEWS)}")
+    check_view(caller_of(request), view)
     return view
 
 
@@ -74,7 +76,8 @@ async def ndjson(request: web.Request) -> web.StreamResponse:
 async def text(request: web.Request) -> web.StreamResponse:
     """``GET /v1/streams/{id}/text``: the bare text; only a good ending ends the body cleanly."""
     stream = await read_of(request)
-    mode, start = text_place(stream.run, asked_cursor(request))
+    cursor = head_of(stream.run, "text") if caller_of(request).is_live_only else asked_cursor(request)
+    mode, start = text_place(stream.run, cursor)
     attached = {"Fanlight-Attached": f"{mode} {stream.run.gen}.{start}"}
     connection = _open(request, BARE, "text/plain; charset=utf-8", attached)
     if connection is not None:
@@ -110,18 +113,20 @@ async def _read(
         if first:
             connection.write(connection.framing.body(first))
         with in_charge(connection):
-            stream.attach(connection, view, cursor)
+            stream.attach(connection, view, cursor, live_only=caller_of(request).is_live_only)
     return Sent(keep_alive=False)
 
 
 async def _listen(request: web.Request, framings: Mapping[bool, Framing], content_type: str, first: bytes) -> Sent:
-    name, view, hub, tenant = asked_channel(request), asked_view(request), request.app[HUB], request[TENANT]
+    caller, name, view, hub = caller_of(request, "read"), asked_channel(request), asked_view(request), request.app[HUB]
+    check_channel(caller, name)
+    tenant = caller.tenant
     running = await hub.under(tenant, name)
     for stream in running:
         await stream.ready(view)
     chunked = request.version >= (1, 1)
     connection = ChannelBodyConnection(request.app[CONNECTIONS], framings[chunked], chunked=chunked)
-    listener = Listener(connection, view)
+    listener = Listener(connection, view, live_only=caller.is_live_only)
     connection.on_lost = lambda: hub.unlisten(tenant, name, listener)
     _take_over(request, connection, content_type, chunked, {})
     if first:

@@ -60,16 +60,16 @@ def kept_row(kept: Kept) -> dict[str, Any]:
     }
 
 
-def resource(stream: Stream, hub: Hub) -> dict[str, Any]:
-    """The whole resource."""
-    found = row(stream, hub)
+def resource(stream: Stream, hub: Hub, *, live_only: bool = False) -> dict[str, Any]:
+    """The whole resource; with ``live_only`` without what was told."""
+    found, ending = row(stream, hub), stream.run.ending
     return {
         **{key: found[key] for key in ("id", "tenant", "channel", "gen", "offset", "status")},
         "created_at": found["created_at"],
         "ended_at": found["ended_at"],
         "request": stream.request,
-        "text": stream.run.log.slice(0, stream.run.log.size),
-        "value": stream.run.ending.value if stream.run.ending else None,
+        "text": None if live_only else stream.run.log.slice(0, stream.run.log.size),
+        "value": ending.value if ending and not live_only else None,
         **found,
     }
 

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from service.web import dialect, exports, hls, operations, pages, passthrough, readers, streams, websocket
+from service.web import dialect, exports, hls, operations, pages, passthrough, readers, streams, tickets, websocket
 from service.web.dialects.ai_sdk import handlers as ai_sdk
 from service.web.dialects.openai import handlers as openai
 
@@ -33,6 +33,8 @@ def add_routes(app: web.Application) -> None:
     router.add_get("/v1/streams/{id}/master.m3u8", hls.master)
     router.add_get("/v1/streams/{id}/captions.m3u8", hls.captions)
     router.add_get("/v1/streams/{id}/captions/{number:[0-9]{1,5}}.vtt", hls.segment)
+    router.add_post("/v1/tickets", tickets.create)
+    router.add_delete("/v1/tickets/{jti}", tickets.revoke)
     router.add_get("/v1/ws", websocket.on_many, allow_head=False)
     router.add_get("/v1/channels/{name}/ws", websocket.on_channel, allow_head=False)
     router.add_get("/v1/channels/{name}/events", readers.channel_events)

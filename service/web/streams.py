@@ -1,6 +1,7 @@
 """The native API's resources: start, list, show, cancel."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
@@ -10,13 +11,16 @@ from protocol.upstream.request import check_members
 from protocol.wire.cursors import Cursor, parse_cursor
 from protocol.wire.endings import Status
 from protocol.wire.options import parse_options
-from service.hub.hub import NATIVE
+from service.access.caller import Caller
+from service.hub.hub import NATIVE, Hub
 from service.hub.streams import Stream
+from service.store.contract import Kept
+from service.web.access import caller_of, may_force, visible
 from service.web.bodies import asked_of, read_object
 from service.web.errors import json_response
-from service.web.keys import HUB, TENANT
+from service.web.keys import HUB
 from service.web.resources import kept_row, resource, row
-from service.web.upstream_headers import analyze_headers
+from service.web.starts import begin
 
 MAX_WAIT_S = 60.0
 MAX_LIMIT = 200
@@ -27,13 +31,27 @@ async def found(request: web.Request) -> Stream:
     """The stream that the path names.
 
     Raises:
-        Refusal: ``not_found``.
+        Refusal: ``forbidden``, ``not_found``.
     """
-    return await request.app[HUB].fetch(request[TENANT], request.match_info["id"])
+    return await visible(request.app[HUB], caller_of(request, "read"), request.match_info["id"])
+
+
+async def found_whole(request: web.Request) -> Stream:
+    """The stream that the path names, to be shown from its beginning.
+
+    Raises:
+        Refusal: ``forbidden``, ``not_found``.
+    """
+    stream = await found(request)
+    if caller_of(request).is_live_only:
+        raise Refusal("forbidden", "this ticket shows nothing that was told before")
+    return stream
 
 
 def asked_cursor(request: web.Request) -> Cursor | None:
-    """Where the reader stands."""
+    """Where the reader stands; with a ticket for what is live a cursor is not honoured."""
+    if caller_of(request).is_live_only:
+        return None
     return parse_cursor(request.headers.get("Last-Event-ID") or request.query.get("cursor"))
 
 
@@ -44,6 +62,8 @@ async def read_of(request: web.Request) -> Stream:
         Refusal: ``not_found`` or ``invalid_request``.
     """
     stream, pace = await found(request), request.query.get("pace")
+    if pace is not None and caller_of(request).is_live_only:
+        raise Refusal("forbidden", "this ticket shows nothing that was told before")
     if pace is None:
         await request.app[HUB].reach(stream, asked_cursor(request))
         return stream
@@ -58,6 +78,7 @@ async def read_of(request: web.Request) -> Stream:
 
 async def start(request: web.Request) -> web.Response:
     """``POST /v1/streams``: answers as soon as the stream is admitted."""
+    caller = caller_of(request, "start")
     value, size = await read_object(request)
     options = parse_options(value.pop("fanlight", None))
     key = request.headers.get("Idempotency-Key")
@@ -65,9 +86,7 @@ async def start(request: web.Request) -> web.Response:
         raise Refusal("invalid_request", "Idempotency-Key has 1 to 255 characters, in UTF-8")
     check_members(value)
     asked = await asked_of(value, options, size)
-    started = await request.app[HUB].begin(
-        request[TENANT], asked, NATIVE, headers=analyze_headers(request), idempotency_key=key
-    )
+    started = await begin(request, asked, NATIVE, idempotency_key=key)
     stream = started.stream
     await request.app[HUB].journal.flushed()  # an id that was told is not forgotten
     headers = {
@@ -75,7 +94,11 @@ async def start(request: web.Request) -> web.Response:
         "Fanlight-Join": started.join,
         "Fanlight-Stream": stream.id,
     }
-    return json_response(resource(stream, request.app[HUB]), 201 if started.join == "leader" else 200, headers)
+    return json_response(
+        resource(stream, request.app[HUB], live_only=caller.is_live_only),
+        201 if started.join == "leader" else 200,
+        headers,
+    )
 
 
 def _is_utf8(header: str) -> bool:
@@ -85,14 +108,41 @@ def _is_utf8(header: str) -> bool:
 
 async def listing(request: web.Request) -> web.Response:
     """``GET /v1/streams``: newest first."""
-    status = request.query.get("status")
+    caller, status = caller_of(request, "read"), request.query.get("status")
     limit = number(request, "limit", 50, 1, MAX_LIMIT)
     if status is not None and status not in tuple(Status):
         raise Refusal("invalid_request", "status: not a status of a stream")
-    hub = request.app[HUB]
-    streams = await hub.page(request[TENANT], status, request.query.get("after"), limit + 1)
+    hub, after = request.app[HUB], request.query.get("after")
+    if caller.grant is not None:
+        streams = await _granted(hub, caller, status, after, limit + 1)
+    else:
+        streams = await hub.page(caller.tenant, status, after, limit + 1)
     rows = [row(stream, hub) if isinstance(stream, Stream) else kept_row(stream) for stream in streams[:limit]]
     return json_response({"streams": rows, "next": rows[-1]["id"] if len(streams) > limit else None})
+
+
+async def _granted(
+    hub: Hub, caller: Caller, status: str | None, after: str | None, limit: int
+) -> tuple[Stream | Kept, ...]:
+    """Those of a page that there are for a ticket; behind any other there is no page."""
+    if after is not None:
+        try:
+            await visible(hub, caller, after)
+        except Refusal as refusal:
+            if refusal.code != "not_found":
+                raise
+            raise Refusal("invalid_request", "after: there is no such stream") from refusal
+    seen: list[Stream | Kept] = []
+    while len(seen) < limit and (page := await hub.page(caller.tenant, status, after, MAX_LIMIT)):
+        for one in page:
+            ident = one.id if isinstance(one, Stream) else one.stream
+            with suppress(Refusal):
+                await visible(hub, caller, ident)
+                seen.append(one)
+            after = ident
+        if len(page) < MAX_LIMIT:
+            break
+    return tuple(seen[:limit])
 
 
 async def show(request: web.Request) -> web.Response:
@@ -109,17 +159,19 @@ async def show(request: web.Request) -> web.Response:
     partial = flag(request, "partial")
     if partial:
         await stream.ready("patch")
-    shown: dict[str, Any] = resource(stream, request.app[HUB])
-    if partial:
+    live_only = caller_of(request).is_live_only
+    shown: dict[str, Any] = resource(stream, request.app[HUB], live_only=live_only)
+    if partial and not live_only:
         shown["partial"] = stream.partial()
     return json_response(shown)
 
 
 async def cancel(request: web.Request) -> web.Response:
     """``DELETE /v1/streams/{id}``: 202 while running, 200 when ended."""
-    stream = await found(request)
+    hub, caller = request.app[HUB], caller_of(request, "cancel")
+    stream = await visible(hub, caller, request.match_info["id"])
     ended = stream.run.ending is not None
-    await request.app[HUB].cancel_anywhere(stream, force=flag(request, "force"))
+    await hub.cancel_anywhere(stream, force=flag(request, "force") and may_force(caller))
     return json_response(row(stream, request.app[HUB]), 200 if ended else 202)
 
 

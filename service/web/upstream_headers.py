@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from service.web.guard import presented_key
-from service.web.keys import FORWARD_KEYS, TELL_TENANT, TENANT
+from service.web.guard import CALLER, presented_key
+from service.web.keys import FORWARD_KEYS, TELL_TENANT
 
 # RFC 9110, section 7.6.1, and what older clients send.
 HOP_BY_HOP = frozenset(
@@ -36,7 +36,10 @@ def relayed(headers: Mapping[str, str]) -> dict[str, str]:
 
 def tenant_header(request: web.Request) -> dict[str, str]:
     """Whose call it is, for the embedded engine alone: it serves those who wait tenant by tenant."""
-    return {TENANT_HEADER: request.get(TENANT, "")} if request.app[TELL_TENANT] else {}
+    if not request.app[TELL_TENANT]:
+        return {}
+    caller = request.get(CALLER)
+    return {TENANT_HEADER: caller.tenant if caller is not None else ""}
 
 
 def analyze_headers(request: web.Request) -> dict[str, str]:

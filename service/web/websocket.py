@@ -14,6 +14,7 @@ from protocol.wire.commands import (
     MAX_COMMAND_BYTES,
     Cancel,
     Command,
+    NewTicket,
     Ping,
     Start,
     Subscribe,
@@ -26,13 +27,23 @@ from protocol.wire.cursors import parse_cursor
 from protocol.wire.frames import CLOSE, CLOSE_TIMEOUT_S, PING, PONG, WEBSOCKET, Framing, ws_close, ws_frame
 from protocol.wire.options import parse_options
 from protocol.wire.websocket import Incoming, WebSocketError, WebSocketReader, accept_key
+from service.access.caller import Caller, Scope
 from service.hub.channels import Listener
-from service.hub.hub import NATIVE, Hub
-from service.hub.requests import ask
+from service.hub.hub import NATIVE
+from service.hub.requests import Asked, ask
 from service.hub.streams import Started, Stream
 from service.hub.subscribers import Subscriber
-from service.web.connection import Connection, Connections, Sent, detach, head, in_charge
-from service.web.keys import CONNECTIONS, CORS, HUB, TENANT
+from service.web.access import (
+    caller_of,
+    check_channel,
+    check_options,
+    check_view,
+    may_force,
+    remember_started,
+    visible,
+)
+from service.web.connection import Connection, Sent, detach, head, in_charge
+from service.web.keys import CONNECTIONS, CORS, HUB, KEYRING
 from service.web.readers import asked_channel, asked_view
 from service.web.streams import read_of
 from service.web.turns import FRAME_BYTES, FRAMES
@@ -68,7 +79,7 @@ def handshake(request: web.Request) -> bytes:
         raise Refusal("invalid_request", "Sec-WebSocket-Key is malformed") from exc
     answer = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)]
     offered = [name.strip() for name in headers.get("Sec-WebSocket-Protocol", "").split(",")]
-    if PROTOCOL in offered:
+    if PROTOCOL in offered:  # and never one that carries a ticket
         answer.append(("Sec-WebSocket-Protocol", PROTOCOL))
     return head("101 Switching Protocols", [*answer, *request[CORS].items()])
 
@@ -78,8 +89,10 @@ class WebSocketConnection(Connection):
 
     framing: Framing = WEBSOCKET
 
-    def __init__(self, connections: Connections) -> None:
-        super().__init__(connections)
+    def __init__(self, app: web.Application) -> None:
+        super().__init__(app[CONNECTIONS])
+        self._hub = app[HUB]
+        self._keyring = app[KEYRING]
         self._reader = WebSocketReader(MAX_COMMAND_BYTES)
         self._inbox: list[Incoming] = []  # read and not handled yet
         self._broken: WebSocketError | None = None
@@ -170,10 +183,12 @@ class WebSocketConnection(Connection):
                 self._refuse(refusal, ref)
         self._connections.turns.ask(self)
 
-    def _cancel_stream(self, hub: Hub, stream: Stream, command: Cancel) -> None:
+    def _cancel_stream(self, stream: Stream, command: Cancel) -> None:
         """Cancel a stream; where other nodes have a say in it what comes next waits for them."""
+        caller, hub = self._need("cancel"), self._hub
+        force = command.force and may_force(caller)
         if hub.peers is None:
-            hub.cancel(stream, force=command.force)
+            hub.cancel(stream, force=force)
             return
 
         def told(fault: Refusal | None) -> None:
@@ -181,7 +196,28 @@ class WebSocketConnection(Connection):
                 raise fault
 
         self.held = True
-        hub.cancel_then(stream, command.force, lambda fault: self.go_on(partial(told, fault), command.ref))
+        hub.cancel_then(stream, force, lambda fault: self.go_on(partial(told, fault), command.ref))
+
+    def _need(self, *scopes: Scope) -> Caller:
+        """Who speaks here.
+
+        Raises:
+            Refusal: ``forbidden``: it may not do that.
+        """
+        assert self.caller is not None, "a socket without a caller is closed"
+        self.caller.need(*scopes)
+        return self.caller
+
+    def _renew(self, command: NewTicket) -> None:
+        """Go on with another ticket, of the same tenant and for the same things.
+
+        Raises:
+            Refusal: ``unauthenticated``, ``ticket_expired``, ``forbidden``.
+        """
+        fresh, own = self._keyring.by_ticket(command.ticket), self._need()
+        if not fresh.renews(own):
+            raise Refusal("forbidden", "that ticket is for something else than this connection's")
+        self.caller = fresh
 
     def _refuse(self, refusal: Refusal, ref: Any) -> None:
         self.say(messages.error(refusal.code, refusal.message, refusal.answer.retryable, ref=ref))
@@ -241,6 +277,13 @@ class WebSocketConnection(Connection):
     def drain(self) -> None:
         self.close_with(1001, "draining")
 
+    def expel(self, refusal: Refusal) -> None:
+        self.close_with(refusal.answer.close, refusal.code)
+
+    def warn(self, in_s: float) -> None:
+        if self._closing is None:
+            self.say(messages.expiring(in_s))
+
     def beat(self) -> None:
         # A missing pong alone is no reason to close: the send deadline sees
         # whether bytes are still taken.
@@ -252,21 +295,23 @@ class WebSocketConnection(Connection):
 class StreamSocket(WebSocketConnection):
     """The socket on one stream: closes 1000 after the ending."""
 
-    def __init__(self, connections: Connections, hub: Hub, stream: Stream) -> None:
-        super().__init__(connections)
-        self._hub = hub
+    def __init__(self, app: web.Application, stream: Stream) -> None:
+        super().__init__(app)
         self._stream = stream
 
     def command(self, command: Command) -> None:
         if isinstance(command, Ping):
             self.say(messages.pong(command.ref))
             return
+        if isinstance(command, NewTicket):
+            self._renew(command)
+            return
         if isinstance(command, Subscribe | Start):
             raise Refusal("invalid_request", "this socket shows one stream; /v1/ws shows many")
         if command.stream not in (None, self._stream.id):
             raise Refusal("not_found", "this socket shows another stream")
         if isinstance(command, Cancel):
-            self._cancel_stream(self._hub, self._stream, command)
+            self._cancel_stream(self._stream, command)
         elif subscriber := self.subscribers.pop(self._stream.id, None):
             subscriber.leave()
 
@@ -280,10 +325,10 @@ class StreamSocket(WebSocketConnection):
 class ManySocket(WebSocketConnection):
     """The socket for many streams: subscribe, start and cancel by message."""
 
-    def __init__(self, connections: Connections, hub: Hub, tenant: str, headers: dict[str, str]) -> None:
-        super().__init__(connections)
-        self._hub = hub
-        self._tenant = tenant
+    def __init__(self, app: web.Application, caller: Caller, headers: dict[str, str]) -> None:
+        super().__init__(app)
+        self.caller = caller
+        self._tenant = caller.tenant
         self._headers = headers
         self._listeners: dict[str, Listener] = {}
 
@@ -291,6 +336,8 @@ class ManySocket(WebSocketConnection):
         match command:
             case Ping():
                 self.say(messages.pong(command.ref))
+            case NewTicket():
+                self._renew(command)
             case Subscribe():
                 self._subscribe(command)
             case Unsubscribe():
@@ -301,12 +348,16 @@ class ManySocket(WebSocketConnection):
                 self._cancel(command)
 
     def _subscribe(self, command: Subscribe) -> None:
+        caller = self._need("read")
         if (command.stream is None) == (command.channel is None):
             raise Refusal("invalid_request", "subscribe: either stream or channel")
+        check_view(caller, command.view)
         if command.channel is not None:
+            check_channel(caller, command.channel)
             self._listen(command)
             return
-        stream = self._hub.find(self._tenant, command.stream or "")
+        # What there is for a ticket is looked up first.
+        stream = self._hub.find(self._tenant, command.stream or "") if caller.grant is None else None
         if stream is None:
             self._fetch(command, command.stream or "")
             return
@@ -327,7 +378,14 @@ class ManySocket(WebSocketConnection):
             return
         with stream.hold():  # replacing one's only subscription is not leaving
             self._drop_subscription(stream.id)
-            stream.attach(self, command.view, parse_cursor(command.cursor), presence=command.presence, ref=command.ref)
+            stream.attach(
+                self,
+                command.view,
+                parse_cursor(command.cursor),
+                presence=command.presence,
+                live_only=self._need().is_live_only,
+                ref=command.ref,
+            )
 
     def _is_ready(self, streams: Iterable[Stream], command: Subscribe, again: Callable[[], None]) -> bool:
         """Whether a subscription can be had at once; else ``again`` is what comes next, and nothing before it."""
@@ -341,15 +399,16 @@ class ManySocket(WebSocketConnection):
         """Have a stream at hand that only the store has, and then do what was asked."""
         self.held = True
         # With the stream itself: one that memory has no room for is forgotten at once, and would be fetched for ever.
-        self._hub.fetch_then(
-            self._tenant, stream_id, lambda found: self.go_on(partial(self._fetched, command, found), command.ref)
+        self._hub.told(
+            visible(self._hub, self._need(), stream_id),
+            lambda found: self.go_on(partial(self._fetched, command, found), command.ref),
         )
 
     def _fetched(self, command: Subscribe | Cancel, found: Stream | Refusal) -> None:
         if isinstance(found, Refusal):
             raise found
         if isinstance(command, Cancel):
-            self._cancel_stream(self._hub, found, command)
+            self._cancel_stream(found, command)
         else:
             self._see(found, command)
 
@@ -370,7 +429,9 @@ class ManySocket(WebSocketConnection):
         if not self._is_ready(running, command, partial(self._listen_to, command, running)):
             return
         self._unlisten(name)
-        listener = self._listeners[name] = Listener(self, command.view, command.presence)
+        listener = self._listeners[name] = Listener(
+            self, command.view, command.presence, live_only=self._need().is_live_only
+        )
         self._hub.listen(self._tenant, name, listener, parse_cursor(command.cursor), command.ref, running)
 
     def listen(self, name: str, listener: Listener, cursor: str | None, running: tuple[Stream, ...]) -> None:
@@ -397,24 +458,27 @@ class ManySocket(WebSocketConnection):
             subscriber.leave()
 
     def _start(self, command: Start) -> None:
+        caller = self._need("start", "read")
         request = dict(command.request)
         options = parse_options(request.pop("fanlight", None))
+        check_options(caller, options)
         check_members(request)
         asked = ask(request, options)
-        key = command.idempotency_key
-        if not self._hub.needs_recall(self._tenant, asked, key):
+        key = command.idempotency_key and caller.space + command.idempotency_key
+        if caller.grant is None and not self._hub.needs_recall(self._tenant, asked, key):
             started = self._hub.start(self._tenant, asked, NATIVE, headers=self._headers, idempotency_key=key)
             self._started(command, started)
             return
         self.held = True
-        self._hub.begin_then(
-            self._tenant,
-            asked,
-            NATIVE,
+        self._hub.told(
+            self._begun(caller, asked, key),
             lambda found: self.go_on(partial(self._started, command, found), command.ref),
-            headers=self._headers,
-            idempotency_key=key,
         )
+
+    async def _begun(self, caller: Caller, asked: Asked, key: str | None) -> Started:
+        started = await self._hub.begin(self._tenant, asked, NATIVE, headers=self._headers, idempotency_key=key)
+        await remember_started(self._hub, caller, started.stream.id)
+        return started
 
     def _started(self, command: Start, started: Started | Refusal) -> None:
         if isinstance(started, Refusal):
@@ -440,11 +504,12 @@ class ManySocket(WebSocketConnection):
     def _cancel(self, command: Cancel) -> None:
         if command.stream is None:
             raise Refusal("invalid_request", "cancel: which stream?")
-        stream = self._hub.find(self._tenant, command.stream)
+        caller = self._need("cancel")
+        stream = self._hub.find(self._tenant, command.stream) if caller.grant is None else None
         if stream is None:
             self._fetch(command, command.stream)
             return
-        self._cancel_stream(self._hub, stream, command)
+        self._cancel_stream(stream, command)
 
     def ended(self, subscriber: Subscriber, clean: bool) -> None:
         """A stream's ending is not the socket's."""
@@ -483,26 +548,27 @@ async def on_stream(request: web.Request) -> web.StreamResponse:
     """``GET /v1/streams/{id}/ws``: a WebSocket on this stream."""
     accepted = handshake(request)
     try:
-        if TENANT not in request:
-            raise Refusal("unauthenticated", "an API key is needed")
+        caller = caller_of(request, "read")
         stream, view = await read_of(request), asked_view(request)
     except Refusal as refusal:
         return _refuse(request, accepted, refusal)
     await stream.ready(view)
-    connection = StreamSocket(request.app[CONNECTIONS], request.app[HUB], stream)
+    connection = StreamSocket(request.app, stream)
     tail = _upgrade(request, accepted, connection)
-    cursor = parse_cursor(request.query.get("cursor"))
+    cursor, presence = parse_cursor(request.query.get("cursor")), request.query.get("presence") == "1"
     with in_charge(connection):
-        stream.attach(connection, view, cursor, presence=request.query.get("presence") == "1")
+        stream.attach(connection, view, cursor, presence=presence, live_only=caller.is_live_only)
     return _begun(connection, tail)
 
 
 async def on_many(request: web.Request) -> web.StreamResponse:
     """``GET /v1/ws``: a WebSocket for many streams."""
     accepted = handshake(request)
-    if TENANT not in request:
-        return _refuse(request, accepted, Refusal("unauthenticated", "an API key is needed"))
-    connection = ManySocket(request.app[CONNECTIONS], request.app[HUB], request[TENANT], analyze_headers(request))
+    try:
+        caller = caller_of(request)  # what it asks says which scopes it needs
+    except Refusal as refusal:
+        return _refuse(request, accepted, refusal)
+    connection = ManySocket(request.app, caller, analyze_headers(request))
     return _begun(connection, _upgrade(request, accepted, connection))
 
 
@@ -510,18 +576,18 @@ async def on_channel(request: web.Request) -> web.StreamResponse:
     """``GET /v1/channels/{name}/ws``: attached before the stream is started."""
     accepted = handshake(request)
     try:
-        if TENANT not in request:
-            raise Refusal("unauthenticated", "an API key is needed")
+        caller = caller_of(request, "read")
         name, view = asked_channel(request), asked_view(request)
-        running = await request.app[HUB].under(request[TENANT], name)
+        check_channel(caller, name)
+        running = await request.app[HUB].under(caller.tenant, name)
     except Refusal as refusal:
         return _refuse(request, accepted, refusal)
     for stream in running:
         await stream.ready(view)
-    connection = ManySocket(request.app[CONNECTIONS], request.app[HUB], request[TENANT], analyze_headers(request))
+    connection = ManySocket(request.app, caller, analyze_headers(request))
     tail = _upgrade(request, accepted, connection)
     with in_charge(connection):
-        listener = Listener(connection, view, request.query.get("presence") == "1")
+        listener = Listener(connection, view, request.query.get("presence") == "1", live_only=caller.is_live_only)
         connection.listen(name, listener, request.query.get("cursor"), running)
     return _begun(connection, tail)
 
@@ -533,7 +599,7 @@ def _begun(connection: WebSocketConnection, tail: bytes) -> Sent:
 
 
 def _refuse(request: web.Request, accepted: bytes, refusal: Refusal) -> Sent:
-    connection = _Refused(request.app[CONNECTIONS])
+    connection = _Refused(request.app)
     _upgrade(request, accepted, connection)
     connection.close_with(refusal.answer.close, refusal.code)
     return Sent(keep_alive=False)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from yarl import URL
 
 from config.settings import CLOUD, Settings
+from service.access.book import BookBroken
 from service.web import keys
 from tests.fakes.service import Serving
 from tests.fakes.upstream import Hang, Play, end, start, text
@@ -306,11 +307,12 @@ async def test_an_upstream_that_is_not_there_is_502(serving: Serving):
             assert (await answer.json())["upstream"]["breaker"] == "closed"
 
 
-def test_binding_beyond_loopback_without_keys_is_refused():
-    with pytest.raises(ValidationError, match="FANLIGHT_ALLOW_OPEN"):
-        Settings(host="0.0.0.0")
-    assert Settings(host="0.0.0.0", allow_open=True).host == "0.0.0.0"
-    assert Settings(host="0.0.0.0", api_keys=KEYS).host == "0.0.0.0"
+async def test_binding_beyond_loopback_without_keys_is_refused(serving: Serving):
+    with pytest.raises(BookBroken, match="FANLIGHT_ALLOW_OPEN"):
+        async with serving(host="0.0.0.0"):
+            pass
+    async with serving(host="0.0.0.0", allow_open=True), serving(host="0.0.0.0", api_keys=KEYS):
+        pass
 
 
 def test_the_upstream_is_the_cloud_when_a_key_is_there_else_the_engine(monkeypatch: pytest.MonkeyPatch):

@@ -16,8 +16,8 @@ from service.hub.subscribers import Subscriber
 from service.hub.views import View
 from service.web.bodies import asked_of
 from service.web.connection import BorrowedConnection, Connections, Sent, borrow, framing_headers, head
-from service.web.keys import CONNECTIONS, CORS, HUB, TENANT
-from service.web.upstream_headers import analyze_headers
+from service.web.keys import CONNECTIONS, CORS, HUB
+from service.web.starts import begin as begin_for
 
 # Keywords of a schema that hold schemas by name, and those that hold values.
 _BY_NAME = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
@@ -115,7 +115,7 @@ async def begin(request: web.Request, asked: Mapping[str, Any], options: Options
     size = len(media or "") + len(value["prompt"])
     prepared = await asked_of(value, options, size, sent=_as_sent(value))
     hub = request.app[HUB]
-    started = await hub.begin(request[TENANT], prepared, dialect, headers=analyze_headers(request))
+    started = await begin_for(request, prepared, dialect)
     await hub.journal.flushed()  # an id that was told is not forgotten
     return started
 

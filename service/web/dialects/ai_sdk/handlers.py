@@ -17,12 +17,13 @@ from protocol.wire.options import Options
 from service.hub.hub import Dialect
 from service.hub.streams import Started, Stream
 from service.hub.views import BareView
+from service.web.access import caller_of
 from service.web.bodies import read_object
 from service.web.dialects.ai_sdk.chats import CHATS, TRIES, Chats, Memory, new_message_id, newest, said, turns_behind
 from service.web.dialects.ai_sdk.view import UiView
 from service.web.dialects.common import begin, options_of, schema_format, show
 from service.web.errors import json_response
-from service.web.keys import CHAT_BODY_BYTES, CHAT_RESUME_S, FORMS, HUB, PROMPT_CHARS, TENANT
+from service.web.keys import CHAT_BODY_BYTES, CHAT_RESUME_S, FORMS, HUB, PROMPT_CHARS
 
 # Leaving is not stopping: a page that is loaded anew has half a minute to come back.
 CHAT = Dialect("cancel", 30.0)
@@ -41,11 +42,12 @@ def refused(refusal: Refusal) -> web.Response:
 
 async def chat(request: web.Request) -> web.StreamResponse:
     """``POST /ai-sdk/chat``: a message, answered as a UI message stream."""
+    caller = caller_of(request, "start", "read")
     body, _ = await read_object(request, limit=request.app[CHAT_BODY_BYTES])
     told = ai_sdk.posted(body)
     parts, options = _options(request, told)
     asked = ai_sdk.chat(told)
-    async with request.app[CHATS].lock(request[TENANT], told.id):
+    async with request.app[CHATS].lock(caller.tenant, caller.space + told.id):
         started, message = await _begun(request, told, asked, parts, options)
     return await _answer(request, started, message, parts)
 
@@ -54,13 +56,14 @@ async def _begun(
     request: web.Request, told: Posted, asked: ai_sdk.Chat, parts: str, options: Options
 ) -> tuple[Started, str]:
     """The run that answers a message, and the answer's id."""
-    chats, tenant, max_chars = request.app[CHATS], request[TENANT], request.app[PROMPT_CHARS]
-    memory, before = await chats.recall(tenant, told.id)
+    chats, max_chars = request.app[CHATS], request.app[PROMPT_CHARS]
+    tenant, chat_id = _chat_of(request, told.id)
+    memory, before = await chats.recall(tenant, chat_id)
     stream = await chats.run_of(tenant, memory)
     again = told.trigger == "regenerate-message"
     if not again and stream is not None and _is_same(memory, asked, stream):
         return Started(stream, "joined"), memory.message
-    video = await _video(chats, tenant, told, asked, memory)
+    video = await _video(chats, tenant, chat_id, told, asked, memory)
     behind = _turns(asked) if asked.whole else turns_behind(memory, stream, again=again)
     turns = newest(behind, max_chars)
     prompt = prompt_of(asked.said if asked.whole else _whole(asked.said, turns), max_chars)
@@ -76,10 +79,16 @@ async def _begun(
         parts=parts,
         ttl_s=options.ttl_s,
     )
-    fresh = await _remembered(chats, tenant, told.id, fresh, before)
-    if told.id:
-        chats.watch(tenant, told.id, started.stream)
+    fresh = await _remembered(chats, tenant, chat_id, fresh, before)
+    if chat_id:
+        chats.watch(tenant, chat_id, started.stream)
     return started, fresh.message
+
+
+def _chat_of(request: web.Request, name: str) -> tuple[str, str]:
+    """Tenant and name that a chat is kept under; without a name nothing is kept."""
+    caller = caller_of(request)
+    return caller.tenant, caller.space + name if name else ""
 
 
 def _turns(asked: ai_sdk.Chat) -> list[tuple[str, str]]:
@@ -109,7 +118,9 @@ async def _remembered(chats: Chats, tenant: str, chat_id: str, fresh: Memory, be
     return fresh
 
 
-async def _video(chats: Chats, tenant: str, told: Posted, asked: ai_sdk.Chat, memory: Memory) -> Mapping[str, Any]:
+async def _video(
+    chats: Chats, tenant: str, chat_id: str, told: Posted, asked: ai_sdk.Chat, memory: Memory
+) -> Mapping[str, Any]:
     """The video that a message is about.
 
     Raises:
@@ -118,7 +129,7 @@ async def _video(chats: Chats, tenant: str, told: Posted, asked: ai_sdk.Chat, me
     named = told.video if told.video is not None else asked.video
     if named is not None:
         return video_of(named)
-    video = await chats.video(tenant, told.id, memory)
+    video = await chats.video(tenant, chat_id, memory)
     if video is None:
         raise Refusal("video_required", "no video is named: send it as a file, or name it in `video`")
     return video
@@ -147,8 +158,9 @@ def _options(request: web.Request, told: Posted) -> tuple[str, Options]:
 
 async def resume(request: web.Request) -> web.StreamResponse:
     """``GET /ai-sdk/chat/{id}/stream``: the newest answer from its beginning; 204 where there is none to be had."""
-    chats, tenant = request.app[CHATS], request[TENANT]
-    memory, _ = await chats.recall(tenant, request.match_info["id"])
+    caller_of(request, "start", "read")
+    chats, (tenant, chat_id) = request.app[CHATS], _chat_of(request, request.match_info["id"])
+    memory, _ = await chats.recall(tenant, chat_id)
     stream = None if memory.stopped else await chats.run_of(tenant, memory)
     if stream is None or _is_long_over(request, stream):
         return web.Response(status=204, headers={"Cache-Control": "no-store"})
@@ -162,11 +174,12 @@ def _is_long_over(request: web.Request, stream: Stream) -> bool:
 
 async def stop(request: web.Request) -> web.Response:
     """``POST /ai-sdk/chat/{id}/stop``: end the newest run, where nobody else has an interest in it."""
+    caller_of(request, "cancel")
     active = None
     if request.can_read_body:
         body, _ = await read_object(request)
         active = body.get("activeStreamId")
-    hub, chats, tenant, chat_id = request.app[HUB], request.app[CHATS], request[TENANT], request.match_info["id"]
+    hub, chats, (tenant, chat_id) = request.app[HUB], request.app[CHATS], _chat_of(request, request.match_info["id"])
     memory, _ = await chats.recall(tenant, chat_id)
     stream = None if memory.stopped else await chats.run_of(tenant, memory)
     if stream is None or stream.run.ending is not None or active not in (None, stream.id):
@@ -192,6 +205,7 @@ async def structured(request: web.Request) -> web.StreamResponse:
 
 
 async def _once(request: web.Request) -> tuple[Started, str]:
+    caller_of(request, "start", "read")
     body, _ = await read_object(request, limit=request.app[CHAT_BODY_BYTES])
     prompt = body.get("prompt")
     if not isinstance(prompt, str) or not prompt.strip():

@@ -19,11 +19,12 @@ from protocol.schema.violations import Violation
 from protocol.wire.endings import CLOCKS, Ending, Status
 from service.hub.hub import UPSTREAM as LEAVING_CANCELS
 from service.hub.streams import Started, Stream
+from service.web.access import caller_of
 from service.web.bodies import read_object
 from service.web.dialects.common import begin, options_of, schema_format, sentence_of, show
 from service.web.dialects.openai.view import ChunkFraming, OpenAiView, said_of
 from service.web.errors import json_response
-from service.web.keys import CHAT_BODY_BYTES, FORMS, PROMPT_CHARS, TENANT
+from service.web.keys import CHAT_BODY_BYTES, FORMS, PROMPT_CHARS
 from service.web.upstream_calls import asked_upstream
 
 HOLD_S = 15.0  # for the first text, so that an error has a status
@@ -72,6 +73,7 @@ def _error(
 
 async def completions(request: web.Request) -> web.StreamResponse:
     """``POST /openai/v1/chat/completions``."""
+    caller_of(request, "start", "read")
     body, _ = await read_object(request, limit=request.app[CHAT_BODY_BYTES])
     told = openai.completion(body)
     asked = openai.asked(told)
@@ -209,7 +211,10 @@ async def _is_asset(request: web.Request, asset: str) -> bool:
 
 async def _models(request: web.Request) -> list[dict[str, Any]]:
     """``fanlight``, and the newest assets that are ready."""
-    memory, tenant, now = request.app[MODELS].known, request[TENANT], time.monotonic()
+    caller = caller_of(request, "start", "read")
+    if caller.grant is not None:
+        return [_model(openai.MODEL, None)]  # a ticket shows nothing of what its tenant has
+    memory, tenant, now = request.app[MODELS].known, caller.tenant, time.monotonic()
     if (kept := memory.get(tenant)) is not None and now - kept[0] < ASSETS_S:
         return kept[1]
     found = [_model(openai.MODEL, None)]
@@ -242,7 +247,12 @@ async def model(request: web.Request) -> web.Response:
     """``GET /openai/v1/models/{id}``."""
     ident = request.match_info["id"]
     found = next((one for one in await _models(request) if one["id"] == ident), None)
-    if found is None and ident.startswith("asset:") and await _is_asset(request, ident.removeprefix("asset:")):
+    if (
+        found is None
+        and caller_of(request).grant is None
+        and ident.startswith("asset:")
+        and await _is_asset(request, ident.removeprefix("asset:"))
+    ):
         found = _model(ident, None)
     if found is None:
         raise Refusal("model_not_found", "model: there is no such")

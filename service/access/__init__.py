@@ -1,0 +1,1 @@
+"""Who may do what: keys, tickets, and what both are checked against."""

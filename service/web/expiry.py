@@ -1,0 +1,61 @@
+"""Connections outlive the key or ticket that opened them by a second or two, and no more."""
+
+import asyncio
+
+from protocol.errors import Refusal
+from service.access import tickets
+from service.access.caller import Caller
+from service.access.keyring import Keyring
+from service.web.connection import Connection, Connections
+
+TICK_S = 1.0
+# So long before a ticket ends its bearer is told.
+WARNING_S = 30.0
+
+
+class Expiry:
+    """Warn, and in the end send away, whoever holds a connection open with what is good no more."""
+
+    def __init__(self, connections: Connections, keyring: Keyring) -> None:
+        self._connections = connections
+        self._keyring = keyring
+        self._warned: dict[Connection, float] = {}  # and of which moment
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(TICK_S, self._tick)
+        keyring.changed = self.look
+
+    def close(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(TICK_S, self._tick)
+        self.look_for_expired()
+
+    def look_for_expired(self) -> None:
+        """Look at the clock."""
+        now, waiting = self._keyring.clock(), dict[Connection, float]()
+        for connection in self._connections.open():
+            caller = connection.caller
+            if caller is None or caller.expires is None:
+                continue
+            left = caller.expires - now
+            if left <= 0:
+                connection.expel(why(caller))
+            elif left <= WARNING_S:
+                waiting[connection] = caller.expires
+                if self._warned.get(connection) != caller.expires:
+                    connection.warn(round(left, 1))
+        self._warned = waiting
+
+    def look(self) -> None:
+        """Some key or ticket may have been revoked."""
+        for connection in self._connections.open():
+            caller = connection.caller
+            if caller is not None and not self._keyring.stands(caller):
+                connection.expel(why(caller))
+
+
+def why(caller: Caller) -> Refusal:
+    """Why somebody is nobody any more."""
+    return tickets.expired() if caller.grant is not None else Refusal("unauthenticated", "the key is good no more")

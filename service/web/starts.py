@@ -1,0 +1,24 @@
+"""Start an analysis in the name of a request's caller, whatever the dialect."""
+
+from aiohttp import web
+
+from service.hub.hub import Dialect
+from service.hub.requests import Asked
+from service.hub.streams import Started
+from service.web.access import caller_of, check_options, remember_started
+from service.web.keys import HUB
+from service.web.upstream_headers import analyze_headers
+
+
+async def begin(request: web.Request, asked: Asked, dialect: Dialect, *, idempotency_key: str | None = None) -> Started:
+    """Start an analysis, or come to one.
+
+    Raises:
+        Refusal: ``forbidden``; see also `service.hub.hub.Hub.begin`.
+    """
+    caller, hub = caller_of(request, "start"), request.app[HUB]
+    check_options(caller, asked.options)
+    key = None if idempotency_key is None else caller.space + idempotency_key
+    started = await hub.begin(caller.tenant, asked, dialect, headers=analyze_headers(request), idempotency_key=key)
+    await remember_started(hub, caller, started.stream.id)
+    return started
