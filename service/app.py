@@ -15,8 +15,8 @@ import structlog
 from aiohttp import web
 
 from config.settings import CLOUD, EMBEDDED, Settings, is_loopback
-from service.access.keyring import Keyring
 from service.access.cabinets import FileCabinet, StoreCabinet
+from service.access.keyring import Keyring
 from service.access.tickets import SigningKey, signing_keys
 from service.hub.clocks import ClockLimits
 from service.hub.hub import Hub, HubLimits

@@ -15,7 +15,7 @@ from config.settings import KEY_LIMITS, Settings
 from protocol.errors import first_fault
 from service.access import book
 from service.access.book import Book, BookBroken, Edit, Key
-from service.access.cabinets import FileCabinet, Cabinet, StoreCabinet, change
+from service.access.cabinets import Cabinet, FileCabinet, StoreCabinet, change
 from service.store.contract import Store, StoreRefused
 from service.store.sqlite import SqliteStore
 

@@ -27,9 +27,18 @@ MAY_IMPORT = {
     "service.store": PROTOCOL,
     "service.access": PROTOCOL | {"service.store"},
     "service.hub": PROTOCOL | {"service.upstream", "service.store"},
-    "service.web": PROTOCOL | {"protocol.dialects", "service.access", "service.hub", "service.upstream", "service.store"},
+    "service.web": PROTOCOL
+    | {"protocol.dialects", "service.access", "service.hub", "service.upstream", "service.store"},
     "service": PROTOCOL
-    | {"protocol.dialects", "service.web", "service.access", "service.hub", "service.upstream", "service.store", "config"},
+    | {
+        "protocol.dialects",
+        "service.web",
+        "service.access",
+        "service.hub",
+        "service.upstream",
+        "service.store",
+        "config",
+    },
     "fanlight": PROTOCOL,
     # `fanlight serve` and `fanlight config` are the composition root's own doors.
     "fanlight.__main__": PROTOCOL | {"fanlight", "service", "config"},

@@ -18,8 +18,8 @@ import structlog
 from protocol.errors import Refusal
 from service.access import tickets
 from service.access.book import Book, BookAway, BookBroken, Edit, new_signing, taken_apart, ticket_revoked
-from service.access.caller import USUAL, Caller, Grant, Scope
 from service.access.cabinets import Cabinet, change
+from service.access.caller import USUAL, Caller, Grant, Scope
 from service.access.tickets import SigningKey
 
 log = structlog.get_logger()

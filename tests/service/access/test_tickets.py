@@ -47,7 +47,7 @@ def public_as_secret() -> str:
 
 
 def with_header(header: dict) -> str:
-    head, body, signature = signed().split(".")
+    _, body, signature = signed().split(".")
     return ".".join([part(header), body, signature])
 
 
