@@ -25,8 +25,8 @@ REDIS = ("redis://", "rediss://", "unix://")
 KEY_LIMITS = frozenset(
     {
         "starts_per_minute",
-        "max_streams",
-        "max_readers",
+        "max_streams_per_tenant",
+        "max_readers_per_tenant",
         "max_readers_per_stream",
         "attaches_per_minute",
         "upstream_seconds_per_day",
@@ -35,6 +35,7 @@ KEY_LIMITS = frozenset(
 )
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Limit = Annotated[int | None, Field(ge=0, le=1 << 53)]
 Names = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -118,6 +119,18 @@ class Settings(BaseSettings):
     chat_resume_s: Seconds = Field(60.0, description="an answer that has ended is told again to who resumes its chat")
     max_streams: Count = Field(2000, description="streams running at once")
     max_streams_per_tenant: Count = Field(1000, description="streams of one tenant running at once")
+    starts_per_minute: Limit = Field(None, description="streams that a tenant may lead a minute")
+    attaches_per_minute: Limit = Field(None, description="readers of a tenant that may come a minute")
+    max_readers_per_tenant: Limit = Field(None, description="connections of a tenant that may read at once")
+    max_readers_per_stream: Limit = Field(None, description="readers that a stream may have at once")
+    upstream_seconds_per_day: Limit = Field(None, description="time of the upstream that a tenant may use a day (UTC)")
+    output_tokens_per_day: Limit = Field(None, description="tokens that may be written for a tenant a day (UTC)")
+    messages_per_minute: Count = Field(6000, description="messages that a socket may send a minute")
+    memory_bytes: Count | None = Field(
+        None,
+        description="memory that this process may take: from 0.8 of it on no stream is started, from 0.9 on no reader"
+        " comes, from 0.95 on readers are sent away; unset: the container's, else the machine's",
+    )
     max_kept_bytes: Count = Field(1 << 29, description="ended streams kept, in all")
     max_kept_bytes_per_tenant: Count = Field(1 << 28, description="ended streams kept of one tenant")
 

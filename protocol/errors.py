@@ -50,6 +50,9 @@ class Refusal(Exception):
         code: a key of `ANSWERS`.
         message: for a person; never quotes a secret, a prompt or a transcript.
         retry_after_s: told where waiting helps.
+
+    Attributes:
+        headers: what the answer says besides, over HTTP.
     """
 
     def __init__(self, code: str, message: str, *, retry_after_s: int | None = None) -> None:
@@ -57,6 +60,7 @@ class Refusal(Exception):
         self.code = code
         self.message = message
         self.retry_after_s = retry_after_s
+        self.headers: dict[str, str] = {}
 
     @property
     def answer(self) -> ErrorForm:

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from aiohttp import web
 from config.settings import CLOUD, EMBEDDED, Settings, is_loopback
 from service.access.cabinets import FileCabinet, StoreCabinet
 from service.access.keyring import Keyring
+from service.access.limiter import Bounds, Limiter
 from service.access.tickets import SigningKey, signing_keys
 from service.hub.clocks import ClockLimits
 from service.hub.hub import Hub, HubLimits
@@ -36,9 +38,11 @@ from service.web.connection import Connections, LateHeads, first_requests
 from service.web.expiry import Expiry
 from service.web.gate import gate
 from service.web.guard import Guard
+from service.web.memory import MemoryWatch, available_bytes
 from service.web.operations import private_door
 from service.web.routes import add_routes
 from service.web.server import Runner
+from service.web.usage import Usage, bill
 
 log = structlog.get_logger()
 # Readers that are sent away come back over the length of the grace, not all at once.
@@ -77,6 +81,24 @@ def keyring_of(settings: Settings, store: Store) -> Keyring:
 def ticket_keys_of(settings: Settings) -> tuple[SigningKey, ...]:
     """What the settings say that tickets are signed with."""
     return signing_keys(settings.ticket_keys.get_secret_value()) if settings.ticket_keys is not None else ()
+
+
+def limiter_of(settings: Settings, store: Store, hub: Hub, connections: Connections) -> Limiter:
+    """What each tenant and key may do, out of the settings."""
+    bounds = Bounds(
+        starts_per_minute=settings.starts_per_minute,
+        attaches_per_minute=settings.attaches_per_minute,
+        max_readers_per_tenant=settings.max_readers_per_tenant,
+        max_readers_per_stream=settings.max_readers_per_stream,
+        upstream_seconds_per_day=settings.upstream_seconds_per_day,
+        output_tokens_per_day=settings.output_tokens_per_day,
+    )
+    peers = hub.peers
+    limiter = Limiter(
+        store, bounds, Usage(hub, connections), node=hub.node, nodes=peers.others if peers is not None else tuple
+    )
+    hub.on_ended = partial(bill, limiter)
+    return limiter
 
 
 def guard_of(settings: Settings, keyring: Keyring, salt: Callable[[], bytes]) -> Guard:
@@ -196,6 +218,10 @@ async def application(settings: Settings, place: WorkerPlace | None = None) -> A
         )
         app[keys.HUB] = hub
         app[keys.KEYRING] = keyring
+        app[keys.MEMORY] = MemoryWatch(hub, connections, settings.memory_bytes or available_bytes())
+        stack.callback(app[keys.MEMORY].close)
+        app[keys.MESSAGES_PER_MINUTE] = settings.messages_per_minute
+        app[keys.LIMITER] = await stack.enter_async_context(limiter_of(settings, store, hub, connections))
         app[keys.STORE] = await told_store(store, settings)
         app[keys.UPSTREAM] = upstream
         app[keys.CONNECTIONS] = connections

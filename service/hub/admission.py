@@ -14,6 +14,7 @@ class Admission:
 
     Attributes:
         draining: the service is going down, and nothing new is begun.
+        short_of_memory: so it is as long as there is not enough.
     """
 
     def __init__(self, most: int, most_per_tenant: int) -> None:
@@ -21,6 +22,7 @@ class Admission:
         self._most_per_tenant = most_per_tenant
         self._running: Counter[str] = Counter()
         self.draining = False
+        self.short_of_memory = False
 
     def admit(self, tenant: str) -> None:
         """Count one more; `release` takes it back.
@@ -30,6 +32,8 @@ class Admission:
         """
         if self.draining:
             raise Refusal("draining", "the service is shutting down", retry_after_s=1)
+        if self.short_of_memory:
+            raise Refusal("overloaded", "the service is short of memory", retry_after_s=5)
         if self._running.total() >= self._most:
             raise Refusal("overloaded", "the service runs as many streams as it may", retry_after_s=1)
         if self._running[tenant] >= self._most_per_tenant:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Protocol, Self, TypeVar, cast
 
 import structlog
 
@@ -65,6 +65,23 @@ class Dialect:
 
 NATIVE = Dialect("finish", 10.0)
 UPSTREAM = Dialect("cancel", 0.0)
+
+
+class Payer(Protocol):
+    """Whoever a stream's cost is told under.
+
+    Attributes:
+        name: of the key; empty without one.
+    """
+
+    name: str
+
+    async def pay(self) -> None:
+        """One more stream is led.
+
+        Raises:
+            Refusal: it may not.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +168,7 @@ class Hub:
         self.tally = Tally()
         self._replays: set[asyncio.Task[None]] = set()
         self.breaker = Breaker(self._loop.time)
+        self.on_ended: Callable[[Stream], None] = lambda _stream: None
 
     async def __aenter__(self) -> Self:
         self._ticker = self._loop.call_later(TICK_S, self._tick)
@@ -194,6 +212,15 @@ class Hub:
         """Whether nothing new is begun."""
         return self._admission.draining
 
+    @property
+    def short_of_memory(self) -> bool:
+        """Whether nothing new is begun until there is more of it."""
+        return self._admission.short_of_memory
+
+    @short_of_memory.setter
+    def short_of_memory(self, short: bool) -> None:
+        self._admission.short_of_memory = short
+
     # -- starting
 
     async def begin(
@@ -204,15 +231,28 @@ class Hub:
         *,
         headers: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
+        payer: Payer | None = None,
     ) -> Started:
-        """`start`, also where only the store or another node has what it leads to."""
+        """`start`, also where only the store or another node has what it leads to.
+
+        Args:
+            payer: is asked before a stream is led, and not for one that is joined.
+        """
         if self.peers is not None:
             terms = dialect.terms(asked.options)
-            started = await self.peers.start(tenant, asked, terms, headers or {}, idempotency_key)
+            started = await self.peers.start(tenant, asked, terms, headers or {}, idempotency_key, payer)
             self.tally.joins[started.join] += 1
             return started
         await self.recall(tenant, asked, idempotency_key)
-        return self.start(tenant, asked, dialect, headers=headers, idempotency_key=idempotency_key)
+        if payer is not None and not self._leads_somewhere(tenant, asked, idempotency_key):
+            await payer.pay()
+        name = payer.name if payer is not None else ""
+        return self.start(tenant, asked, dialect, headers=headers, idempotency_key=idempotency_key, payer=name)
+
+    def _leads_somewhere(self, tenant: str, asked: Asked, idempotency_key: str | None) -> bool:
+        """Whether a start comes to a stream that is at hand."""
+        space = self._tenants.get(tenant) or _Tenant()
+        return idempotency_key in space.keys or self._joinable(space, asked) is not None
 
     def start(
         self,
@@ -222,6 +262,7 @@ class Hub:
         *,
         headers: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
+        payer: str = "",
     ) -> Started:
         """Start a stream, or come to one that is already there in memory.
 
@@ -237,7 +278,7 @@ class Hub:
         terms = dialect.terms(asked.options)
         joined = self._join(space, asked, terms)
         if joined is None:
-            joined = Started(self.lead(tenant, asked, terms, headers or {}), "leader")
+            joined = Started(self.lead(tenant, asked, terms, headers or {}, payer=payer), "leader")
             space = self._tenants[tenant]
         if idempotency_key is not None:
             space.keys[idempotency_key] = (asked.identity, joined.stream)
@@ -266,22 +307,39 @@ class Hub:
         return stream
 
     def _join(self, space: _Tenant, asked: Asked, terms: Terms) -> Started | None:
+        stream = self._joinable(space, asked)
+        if stream is None:
+            return None
+        if stream.run.ending is not None:
+            return Started(stream, "replayed")
+        stream.terms.join(terms)
+        self._note(stream)
+        return Started(stream, "joined")
+
+    @staticmethod
+    def _joinable(space: _Tenant, asked: Asked) -> Stream | None:
+        """The stream that a start comes to; None where it leads."""
         join = asked.options.join
         if join == "never":
             return None
         stream = space.joinable.get(asked.identity)
         if stream is not None and stream.run.ending is None:
-            stream.terms.join(terms)
-            self._note(stream)
-            return Started(stream, "joined")
+            return stream
         if join != "replay":
             return None
         # Its ending is written before its upstream call is wound up.
         kept = stream if stream is not None else space.kept.get(asked.identity)
-        return Started(kept, "replayed") if kept is not None and kept.run.status is Status.COMPLETED else None
+        return kept if kept is not None and kept.run.status is Status.COMPLETED else None
 
     def lead(
-        self, tenant: str, asked: Asked, terms: Terms, headers: Mapping[str, str], stream_id: str | None = None
+        self,
+        tenant: str,
+        asked: Asked,
+        terms: Terms,
+        headers: Mapping[str, str],
+        stream_id: str | None = None,
+        *,
+        payer: str = "",
     ) -> Stream:
         """Begin a stream, whatever else there is.
 
@@ -304,7 +362,7 @@ class Hub:
             loop=self._loop,
             on_idle=self._idle,
         )
-        stream.node = self.node
+        stream.node, stream.payer = self.node, payer
         call = None
         if self.journal.store.durable:
             call = call_of(headers, asked.body) if may_run_again(asked) else None
@@ -525,6 +583,7 @@ class Hub:
         tally.events += stream.run.log.count
         tally.text_bytes += ending.to
         tally.retries += stream.run.retries
+        self.on_ended(stream)
         first = None if times.first_event is None else round((times.first_event - times.began) * 1000, 1)
         log.info(
             "stream_ended",

@@ -24,7 +24,7 @@ from service.store.contract import Kept, Renewed, StoreFailed
 from service.store.shared import LEASE_S, Also, Claim, Pulse, Reach, Record, SharedStore, Wanted
 
 if TYPE_CHECKING:
-    from service.hub.hub import Hub
+    from service.hub.hub import Hub, Payer
 
 log = structlog.get_logger()
 BEAT_S = 1.0
@@ -220,6 +220,10 @@ class Peers:
                 for name in stream.channels:
                     await self._store.announce(stream.tenant, name, stream.id)
 
+    def others(self) -> tuple[str, ...]:
+        """The other nodes that live."""
+        return tuple(self._nodes - {self._store.node})
+
     def _see_who_lives(self, nodes: frozenset[str]) -> None:
         if nodes == self._nodes:
             return
@@ -386,14 +390,20 @@ class Peers:
     # -- starts
 
     async def start(
-        self, tenant: str, asked: Asked, terms: Terms, headers: Mapping[str, str], key: str | None
+        self,
+        tenant: str,
+        asked: Asked,
+        terms: Terms,
+        headers: Mapping[str, str],
+        key: str | None,
+        payer: "Payer | None" = None,
     ) -> Started:
         """Lead, or come to what runs at whatever node, or has completed.
 
         Raises:
             Refusal: ``draining``, ``overloaded``, ``limit_reached``, ``idempotency_conflict``.
         """
-        work = self._loop.create_task(self._start(tenant, asked, terms, headers, key))
+        work = self._loop.create_task(self._start(tenant, asked, terms, headers, key, payer))
         self._tasks.add(work)
         work.add_done_callback(self._tasks.discard)
         work.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -401,7 +411,13 @@ class Peers:
         return await asyncio.shield(work)
 
     async def _start(
-        self, tenant: str, asked: Asked, terms: Terms, headers: Mapping[str, str], key: str | None
+        self,
+        tenant: str,
+        asked: Asked,
+        terms: Terms,
+        headers: Mapping[str, str],
+        key: str | None,
+        payer: "Payer | None",
     ) -> Started:
         stale: list[str] = []
         join = asked.options.join
@@ -415,7 +431,7 @@ class Peers:
             try:
                 claim = await self._store.claim(start)
                 if claim.kind == "leader":
-                    return Started(await self._lead(tenant, stream_id, asked, terms, headers, key), "leader")
+                    return Started(await self._lead(tenant, stream_id, asked, terms, headers, key, payer), "leader")
             except StoreFailed as exc:
                 raise _overloaded() from exc
             finally:
@@ -429,10 +445,20 @@ class Peers:
         raise _overloaded()
 
     async def _lead(
-        self, tenant: str, stream_id: str, asked: Asked, terms: Terms, headers: Mapping[str, str], key: str | None
+        self,
+        tenant: str,
+        stream_id: str,
+        asked: Asked,
+        terms: Terms,
+        headers: Mapping[str, str],
+        key: str | None,
+        payer: "Payer | None",
     ) -> Stream:
         try:
-            stream = self._hub.lead(tenant, asked, terms, headers, stream_id)
+            if payer is not None:
+                await payer.pay()
+            name = payer.name if payer is not None else ""
+            stream = self._hub.lead(tenant, asked, terms, headers, stream_id, payer=name)
         except Refusal:
             with suppress(StoreFailed):
                 await self._store.drop_claim(tenant, stream_id)

@@ -52,6 +52,7 @@ def meta_of(stream: Stream, identity: bytes) -> bytes:
             "channels": sorted(stream.channels),
             "identity": identity.hex(),
             "node": stream.node,
+            "payer": stream.payer,
             "restarts": stream.restarts,
         }
     )
@@ -145,6 +146,7 @@ class Shelf:
         )
         stream.channels.update(meta["channels"])
         stream.node = meta["node"]
+        stream.payer = meta.get("payer", "")
         stream.restarts = meta.get("restarts", options.restart)
 
         def fill() -> None:

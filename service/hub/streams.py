@@ -121,6 +121,7 @@ class Stream:
         self.terms = terms
         self.limits = limits
         self.restarts = options.restart  # that are left where its process dies
+        self.payer = ""  # the name of the key that its cost is told under
         self.node = ""  # of the process that pumps it, or did
         self.channels: set[str] = {options.channel} if options.channel else set()
         self._loop = loop

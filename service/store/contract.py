@@ -17,7 +17,7 @@ else is promised about how long it takes. What several processes may use at once
 more laws: `service.store.shared`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -214,6 +214,15 @@ class Store(Protocol):
         Args:
             before: None where there was none.
             expires: wall-clock seconds since the epoch, when it is to be forgotten.
+        """
+
+    async def add(
+        self, amounts: Mapping[tuple[str, str], float], expires: float, now: float
+    ) -> Mapping[tuple[str, str], float]:
+        """Add to sums, by tenant and name; return what they are then, with what was added over other connections.
+
+        Args:
+            expires: wall-clock seconds since the epoch, when they are to be forgotten.
         """
 
     async def usage(self) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """A store in memory: the laws without the durability, for processes that need not outlive themselves."""
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from service.store.contract import Begun, Change, Ended, Forgotten, Grown, Kept, Keyed, Noted, Renewed, Replaced
@@ -29,6 +29,7 @@ class MemoryStore:
         self._keys: dict[tuple[str, str], tuple[str, bytes]] = {}
         self._places = 0
         self._notes: dict[tuple[str, str], tuple[bytes, float]] = {}
+        self._sums: dict[tuple[str, str], tuple[float, float]] = {}
         self.salt = secrets.token_bytes(32)
 
     async def open(self) -> None:
@@ -146,6 +147,15 @@ class MemoryStore:
             return False
         self._notes[tenant, name] = told, expires
         return True
+
+    async def add(
+        self, amounts: Mapping[tuple[str, str], float], expires: float, now: float
+    ) -> Mapping[tuple[str, str], float]:
+        """See `service.store.contract.Store.add`."""
+        self._sums = {mark: kept for mark, kept in self._sums.items() if kept[1] > now}
+        for mark, amount in amounts.items():
+            self._sums[mark] = self._sums.get(mark, (0.0, 0.0))[0] + amount, expires
+        return {mark: self._sums[mark][0] for mark in amounts}
 
     async def usage(self) -> tuple[int, int]:
         """See `service.store.contract.Store.usage`."""

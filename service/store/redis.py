@@ -35,6 +35,7 @@ from service.store.contract import (
     StoreRefused,
 )
 from service.store.following import Following
+from service.store.rates import Drawn, Rate
 from service.store.scripts import Script
 from service.store.shared import LEASE_S, Also, Claim, Pulse, Reach, Record, Told, Wanted
 
@@ -423,6 +424,27 @@ class RedisStore:
         """See `service.store.contract.Store.write_note`."""
         values = (int(before is not None), before or b"", told, max(1, round(expires * 1000)))
         return bool(await self._one(scripts.NOTE, _tenant(tenant, f"note:{name}"), values))
+
+    async def add(
+        self, amounts: Mapping[tuple[str, str], float], expires: float, now: float
+    ) -> Mapping[tuple[str, str], float]:
+        """See `service.store.contract.Store.add`; the engine forgets them by its own clock."""
+        marks = list(amounts)
+        commands: list[Command] = []
+        for tenant, name in marks:
+            (key,) = _tenant(tenant, f"sum:{name}")
+            commands += [("INCRBYFLOAT", key, amounts[tenant, name]), ("EXPIREAT", key, round(expires))]
+        answers = await self._call(commands) if commands else []
+        return {mark: float(sum_) for mark, sum_ in zip(marks, answers[::2], strict=True)}
+
+    async def draw(self, tenant: str, rates: Sequence[Rate]) -> Drawn:
+        """See `service.store.shared.SharedStore.draw`."""
+        keys = _tenant(tenant, *(f"rate:{rate.name}" for rate in rates))
+        wait, behind = await self._one(scripts.DRAW, keys, tuple(rate.per_minute for rate in rates))
+        # Microseconds: numbers of a script are whole.
+        left = [Drawn(0.0, rate, int(full) / 1e6) for rate, full in zip(rates, behind, strict=True)]
+        tightest = min(left, key=lambda drawn: drawn.left)
+        return Drawn(int(wait) / 1e6, tightest.rate, tightest.full_s)
 
     async def usage(self) -> tuple[int, int]:
         """See `service.store.contract.Store.usage`."""

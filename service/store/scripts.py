@@ -288,6 +288,25 @@ redis.call('SET', KEYS[1], ARGV[3], 'PXAT', ARGV[4])
 return 1
 """)
 
+# Law: of several rates one is taken from each, or from none (`service.store.rates` has the arithmetic).
+# KEYS: the rates. ARGV: what each allows a minute. Returns how long to wait, and when each is unused again, in µs.
+DRAW = Script("""#!lua
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local wait, after, before = 0, {}, {}
+for n, key in ipairs(KEYS) do
+  local step = 60000000 / tonumber(ARGV[n])
+  local behind = math.max(tonumber(redis.call('GET', key) or '0') - now, 0)
+  wait = math.max(wait, behind + step - 60000000)
+  before[n], after[n] = math.floor(behind), math.floor(behind + step)
+end
+if wait > 1 then return {math.ceil(wait), before} end
+for n, key in ipairs(KEYS) do
+  redis.call('SET', key, string.format('%.0f', now + after[n]), 'PX', math.ceil(after[n] / 1000) + 1)
+end
+return {0, after}
+""")
+
 # Law: the engine's clock says who lives, and its mark whether it is what it was.
 # KEYS of all: nodes, mark, processes. ARGV: node, lease in ms, a mark to be set where there is none, this
 # process. Returns those who live, those who died, the mark, and the process that beat under that name before.
@@ -314,5 +333,5 @@ return redis.call('ZREM', KEYS[1], ARGV[1])
 
 ALL = (
     WRITE, READ, TAKE, GIVE, WISH, JOIN, RENEW, PRESENT, CLAIM, RELEASE,
-    KEY, ENLIST, FORGET, COUNT, UNCOUNT, NOTE, BEAT, BURY,
+    KEY, ENLIST, FORGET, COUNT, UNCOUNT, NOTE, DRAW, BEAT, BURY,
 )  # fmt: skip

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from service.store.contract import Kept, Store
+from service.store.rates import Drawn, Rate
 
 # A node that did not beat for this long has died.
 LEASE_S = 6.0
@@ -186,6 +187,9 @@ class SharedStore(Store, Protocol):
 
     async def join(self, stream: str, also: Also) -> bool:
         """One more starter of a running stream, whose owner is asked to look; False where it ends, or is to end."""
+
+    async def draw(self, tenant: str, rates: Sequence[Rate]) -> Drawn:
+        """Draw one of each of a tenant's rates, or none, by the store's own clock; see `service.store.rates`."""
 
     # -- streams of any owner
 

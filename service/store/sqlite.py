@@ -11,7 +11,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -37,7 +37,7 @@ from service.store.contract import (
 log = structlog.get_logger()
 Result = TypeVar("Result")
 
-VERSION = 2
+VERSION = 3
 # From nothing to each version; what is listed last is the schema of today.
 MIGRATIONS = (
     """
@@ -89,6 +89,15 @@ MIGRATIONS = (
         PRIMARY KEY (tenant, name)
     ) WITHOUT ROWID;
     CREATE INDEX notes_by_expiry ON notes (expires);
+    """,
+    """
+    CREATE TABLE sums (
+        tenant TEXT NOT NULL,
+        name TEXT NOT NULL,
+        amount REAL NOT NULL,
+        expires REAL NOT NULL,
+        PRIMARY KEY (tenant, name)
+    ) WITHOUT ROWID;
     """,
 )
 # A block grows by what comes until it has this many bytes: a token is never a row.
@@ -404,6 +413,32 @@ class SqliteStore:
             asked = "UPDATE notes SET told = ?, expires = ? WHERE tenant = ? AND name = ? AND told = ?"
             values = (told, expires, tenant, name, before)
         return self._writer.execute(asked, values).rowcount == 1
+
+    async def add(
+        self, amounts: Mapping[tuple[str, str], float], expires: float, now: float
+    ) -> Mapping[tuple[str, str], float]:
+        """See `service.store.contract.Store.add`."""
+        return await self._run(self._writing, self._add, amounts, expires, now)
+
+    def _add(
+        self, amounts: Mapping[tuple[str, str], float], expires: float, now: float
+    ) -> Mapping[tuple[str, str], float]:
+        assert self._writer is not None, "the store is not open"
+        asked = (
+            "INSERT INTO sums VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET amount = amount + excluded.amount, expires = excluded.expires RETURNING amount"
+        )
+        writer, found = self._writer, dict[tuple[str, str], float]()
+        writer.execute("BEGIN IMMEDIATE")
+        try:
+            writer.execute("DELETE FROM sums WHERE expires <= ?", (now,))
+            for mark, amount in amounts.items():
+                ((found[mark],),) = writer.execute(asked, (*mark, amount, expires)).fetchall()
+            writer.execute("COMMIT")
+        except BaseException:
+            writer.execute("ROLLBACK")
+            raise
+        return found
 
     async def usage(self) -> tuple[int, int]:
         """See `service.store.contract.Store.usage`."""

@@ -15,6 +15,7 @@ from service.hub.hub import Hub
 from service.hub.streams import Stream
 from service.store.contract import StoreFailed
 from service.web.guard import CALLER, REFUSED
+from service.web.keys import LIMITER, MEMORY
 
 TRIES = 8
 MAX_OF_SESSION = 1000  # streams of one session that are remembered, the newest
@@ -50,6 +51,28 @@ async def visible(hub: Hub, caller: Caller, stream_id: str) -> Stream:
     if grant.channel is not None and grant.channel not in stream.channels:
         raise _unknown()
     return stream
+
+
+async def come_in(app: web.Application, caller: Caller, stream: Stream) -> None:
+    """One more reader comes to a stream.
+
+    Raises:
+        Refusal: ``limit_reached``, ``overloaded``.
+    """
+    app[MEMORY].check_readers()
+    limiter = app[LIMITER]
+    if limiter.concerns(caller):
+        await limiter.attach(caller, sum(stream.presence().values()))
+
+
+async def listen_in(app: web.Application, caller: Caller) -> None:
+    """One more reader comes to a channel.
+
+    Raises:
+        Refusal: ``limit_reached``, ``overloaded``.
+    """
+    app[MEMORY].check_readers()
+    await app[LIMITER].attach(caller, 0)
 
 
 async def visible_ids(hub: Hub, caller: Caller) -> frozenset[str] | None:

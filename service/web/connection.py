@@ -15,6 +15,7 @@ import socket
 import struct
 import sys
 import termios
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, cast
@@ -181,6 +182,7 @@ class Connections:
         self.high_water_bytes = high_water_bytes
         self.send_deadline_s = send_deadline_s
         self._open: set[Connection] = set()
+        self.by_owner: Counter[str] = Counter()  # by `tenant`, and by `tenant/key`
         self._stuck: dict[Connection, tuple[int, float]] = {}  # bytes not taken yet, since when
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -221,9 +223,18 @@ class Connections:
 
     def add(self, connection: "Connection") -> None:
         self._open.add(connection)
+        self._count(connection, 1)
+
+    def _count(self, connection: "Connection", change: int) -> None:
+        if (caller := connection.caller) is not None:
+            self.by_owner[caller.tenant] += change
+            if caller.key:
+                self.by_owner[f"{caller.tenant}/{caller.key}"] += change
 
     def discard(self, connection: "Connection") -> None:
-        self._open.discard(connection)
+        if connection in self._open:
+            self._open.discard(connection)
+            self._count(connection, -1)
         if not self._open:
             self._emptied.set()
         self._stuck.pop(connection, None)

@@ -20,7 +20,7 @@ def refusal_response(refusal: Refusal, path: str) -> web.Response:
     if is_dialect(path):
         del body["retryable"]
         body["code"] = DIALECT_CODES.get(refusal.code, refusal.code)
-    headers = {"Cache-Control": "no-store"}
+    headers = {"Cache-Control": "no-store", **refusal.headers}
     if refusal.retry_after_s is not None:
         headers["Retry-After"] = str(refusal.retry_after_s)
     if refusal.code == "unauthenticated":

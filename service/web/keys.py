@@ -7,9 +7,11 @@ from aiohttp import web
 
 from protocol.errors import Refusal
 from service.access.keyring import Keyring
+from service.access.limiter import Limiter
 from service.hub.hub import Hub
 from service.upstream.http import HttpUpstream
 from service.web.connection import Connections
+from service.web.memory import MemoryWatch
 from service.web.server import Runner
 from service.web.siblings import Siblings
 
@@ -40,6 +42,8 @@ CONNECTIONS = web.AppKey("connections", Connections)
 STORE = web.AppKey("store", str)  # how streams are kept, in words
 MAX_BODY_BYTES = web.AppKey("max_body_bytes", int)
 READY = web.AppKey("ready", Readiness)
+MEMORY = web.AppKey("memory", MemoryWatch)
+LIMITER = web.AppKey("limiter", Limiter)
 KEYRING = web.AppKey("keyring", Keyring)
 RUNNER = web.AppKey("runner", Runner)
 SIBLINGS = web.AppKey("siblings", Siblings)  # where this process is one of several
@@ -48,6 +52,7 @@ TELL_TENANT = web.AppKey("tell_tenant", bool)
 FORWARD_KEYS = web.AppKey("forward_keys", bool)
 BODY_TIMEOUT_S = web.AppKey("body_timeout_s", float)
 
+MESSAGES_PER_MINUTE = web.AppKey("messages_per_minute", int)
 PROMPT_CHARS = web.AppKey("prompt_chars", int)
 CHAT_BODY_BYTES = web.AppKey("chat_body_bytes", int)
 CHAT_RESUME_S = web.AppKey("chat_resume_s", float)

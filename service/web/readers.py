@@ -17,7 +17,7 @@ from service.hub.channels import Listener
 from service.hub.streams import Stream
 from service.hub.subscribers import Subscriber
 from service.hub.views import BareView, head_of, text_place
-from service.web.access import caller_of, check_channel, check_view
+from service.web.access import caller_of, check_channel, check_view, listen_in
 from service.web.connection import (
     BodyConnection,
     ChannelBodyConnection,
@@ -121,6 +121,7 @@ async def _listen(request: web.Request, framings: Mapping[bool, Framing], conten
     caller, name, view, hub = caller_of(request, "read"), asked_channel(request), asked_view(request), request.app[HUB]
     check_channel(caller, name)
     tenant = caller.tenant
+    await listen_in(request.app, caller)
     running = await hub.under(tenant, name)
     for stream in running:
         await stream.ready(view)

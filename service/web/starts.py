@@ -6,8 +6,9 @@ from service.hub.hub import Dialect
 from service.hub.requests import Asked
 from service.hub.streams import Started
 from service.web.access import caller_of, check_options, remember_started
-from service.web.keys import HUB
+from service.web.keys import CORS, HUB, LIMITER
 from service.web.upstream_headers import analyze_headers
+from service.web.usage import Account
 
 
 async def begin(request: web.Request, asked: Asked, dialect: Dialect, *, idempotency_key: str | None = None) -> Started:
@@ -19,6 +20,11 @@ async def begin(request: web.Request, asked: Asked, dialect: Dialect, *, idempot
     caller, hub = caller_of(request, "start"), request.app[HUB]
     check_options(caller, asked.options)
     key = None if idempotency_key is None else caller.space + idempotency_key
-    started = await hub.begin(caller.tenant, asked, dialect, headers=analyze_headers(request), idempotency_key=key)
+    account = Account(request.app[LIMITER], caller)
+    started = await hub.begin(
+        caller.tenant, asked, dialect, headers=analyze_headers(request), idempotency_key=key, payer=account
+    )
+    if account.drawn is not None:
+        request[CORS].update(account.drawn.headers("starts"))
     await remember_started(hub, caller, started.stream.id)
     return started

@@ -15,7 +15,7 @@ from service.access.caller import Caller
 from service.hub.hub import NATIVE, Hub
 from service.hub.streams import Stream
 from service.store.contract import Kept
-from service.web.access import caller_of, may_force, visible
+from service.web.access import caller_of, come_in, may_force, visible
 from service.web.bodies import asked_of, read_object
 from service.web.errors import json_response
 from service.web.keys import HUB
@@ -59,11 +59,12 @@ async def read_of(request: web.Request) -> Stream:
     """The stream to be read: the one that the path names, or with ``?pace=`` a replay of it.
 
     Raises:
-        Refusal: ``not_found`` or ``invalid_request``.
+        Refusal: ``not_found``, ``invalid_request``, ``limit_reached``.
     """
     stream, pace = await found(request), request.query.get("pace")
     if pace is not None and caller_of(request).is_live_only:
         raise Refusal("forbidden", "this ticket shows nothing that was told before")
+    await come_in(request.app, caller_of(request), stream)
     if pace is None:
         await request.app[HUB].reach(stream, asked_cursor(request))
         return stream

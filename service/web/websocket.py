@@ -1,7 +1,7 @@
 """WebSockets: the handshake, what clients say, and how a socket ends (wire contract, sections 4 and 5)."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -33,21 +33,25 @@ from service.hub.hub import NATIVE
 from service.hub.requests import Asked, ask
 from service.hub.streams import Started, Stream
 from service.hub.subscribers import Subscriber
+from service.store.rates import Rate, draw
 from service.web.access import (
     caller_of,
     check_channel,
     check_options,
     check_view,
+    come_in,
+    listen_in,
     may_force,
     remember_started,
     visible,
 )
 from service.web.connection import Connection, Sent, detach, head, in_charge
-from service.web.keys import CONNECTIONS, CORS, HUB, KEYRING
+from service.web.keys import CONNECTIONS, CORS, HUB, KEYRING, LIMITER, MEMORY, MESSAGES_PER_MINUTE
 from service.web.readers import asked_channel, asked_view
 from service.web.streams import read_of
 from service.web.turns import FRAME_BYTES, FRAMES
 from service.web.upstream_headers import analyze_headers
+from service.web.usage import Account
 
 PROTOCOL = "fanlight.v1"
 MAX_FAULTS = 20  # malformed messages in `FAULTS_WINDOW_S`; one more is close code 1008
@@ -92,7 +96,10 @@ class WebSocketConnection(Connection):
     def __init__(self, app: web.Application) -> None:
         super().__init__(app[CONNECTIONS])
         self._hub = app[HUB]
-        self._keyring = app[KEYRING]
+        self._keyring, self._limiter = app[KEYRING], app[LIMITER]
+        self._app = app
+        self._rate = Rate("messages", app[MESSAGES_PER_MINUTE])
+        self._full_at: Mapping[str, float] = {}
         self._reader = WebSocketReader(MAX_COMMAND_BYTES)
         self._inbox: list[Incoming] = []  # read and not handled yet
         self._broken: WebSocketError | None = None
@@ -162,6 +169,12 @@ class WebSocketConnection(Connection):
             self._connections.turns.ask(self)
 
     def _told(self, payload: bytes) -> None:
+        drawn, fresh = draw(self._full_at, [self._rate], self._loop.time())
+        if drawn.wait_s:
+            self._limiter.hits["messages_per_minute"] += 1
+            self.close_with(4429, "limit_reached")
+            return
+        self._full_at = fresh
         ref = None
         with in_charge(self):
             try:
@@ -356,8 +369,9 @@ class ManySocket(WebSocketConnection):
             check_channel(caller, command.channel)
             self._listen(command)
             return
-        # What there is for a ticket is looked up first.
-        stream = self._hub.find(self._tenant, command.stream or "") if caller.grant is None else None
+        # What there is for a ticket is looked up first, and what is bounded is counted.
+        plain = caller.grant is None and not self._limiter.concerns(caller)
+        stream = self._hub.find(self._tenant, command.stream or "") if plain else None
         if stream is None:
             self._fetch(command, command.stream or "")
             return
@@ -400,9 +414,16 @@ class ManySocket(WebSocketConnection):
         self.held = True
         # With the stream itself: one that memory has no room for is forgotten at once, and would be fetched for ever.
         self._hub.told(
-            visible(self._hub, self._need(), stream_id),
+            self._there(command, stream_id),
             lambda found: self.go_on(partial(self._fetched, command, found), command.ref),
         )
+
+    async def _there(self, command: Subscribe | Cancel, stream_id: str) -> Stream:
+        caller = self._need()
+        stream = await visible(self._hub, caller, stream_id)
+        if isinstance(command, Subscribe):
+            await come_in(self._app, caller, stream)
+        return stream
 
     def _fetched(self, command: Subscribe | Cancel, found: Stream | Refusal) -> None:
         if isinstance(found, Refusal):
@@ -465,8 +486,11 @@ class ManySocket(WebSocketConnection):
         check_members(request)
         asked = ask(request, options)
         key = command.idempotency_key and caller.space + command.idempotency_key
-        if caller.grant is None and not self._hub.needs_recall(self._tenant, asked, key):
-            started = self._hub.start(self._tenant, asked, NATIVE, headers=self._headers, idempotency_key=key)
+        plain = caller.grant is None and not self._limiter.concerns(caller)
+        if plain and not self._hub.needs_recall(self._tenant, asked, key):
+            started = self._hub.start(
+                self._tenant, asked, NATIVE, headers=self._headers, idempotency_key=key, payer=caller.key
+            )
             self._started(command, started)
             return
         self.held = True
@@ -476,7 +500,10 @@ class ManySocket(WebSocketConnection):
         )
 
     async def _begun(self, caller: Caller, asked: Asked, key: str | None) -> Started:
-        started = await self._hub.begin(self._tenant, asked, NATIVE, headers=self._headers, idempotency_key=key)
+        account = Account(self._limiter, caller)
+        started = await self._hub.begin(
+            self._tenant, asked, NATIVE, headers=self._headers, idempotency_key=key, payer=account
+        )
         await remember_started(self._hub, caller, started.stream.id)
         return started
 
@@ -566,6 +593,8 @@ async def on_many(request: web.Request) -> web.StreamResponse:
     accepted = handshake(request)
     try:
         caller = caller_of(request)  # what it asks says which scopes it needs
+        request.app[MEMORY].check_readers()
+        request.app[LIMITER].check_readers(caller)
     except Refusal as refusal:
         return _refuse(request, accepted, refusal)
     connection = ManySocket(request.app, caller, analyze_headers(request))
@@ -579,6 +608,7 @@ async def on_channel(request: web.Request) -> web.StreamResponse:
         caller = caller_of(request, "read")
         name, view = asked_channel(request), asked_view(request)
         check_channel(caller, name)
+        await listen_in(request.app, caller)
         running = await request.app[HUB].under(caller.tenant, name)
     except Refusal as refusal:
         return _refuse(request, accepted, refusal)
