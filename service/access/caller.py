@@ -17,6 +17,11 @@ USUAL = frozenset[Scope]({"start", "read", "cancel", "proxy"})
 Replay = Literal["full", "live"]
 
 
+def owners_of(tenant: str, key: str) -> tuple[str, ...]:
+    """The names that something is counted under: the tenant's, and the key's where there is one."""
+    return (tenant, f"{tenant}/{key}") if key else (tenant,)
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """What a ticket lets its bearer have to do with.
@@ -71,6 +76,11 @@ class Caller:
         if missing:
             what = "ticket" if self.grant is not None else "key"
             raise Refusal("forbidden", f"this {what} has no scope {missing[0]}")
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """What its use is counted under; the last is its key's, where it has one."""
+        return owners_of(self.tenant, self.key)
 
     @property
     def is_live_only(self) -> bool:

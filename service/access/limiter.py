@@ -130,7 +130,7 @@ class Limiter:
             Refusal: ``limit_reached``; ``overloaded``, where it cannot be counted.
         """
         most = caller.limits.get("max_streams_per_tenant")
-        if most is not None and self._count_of("streams", f"{caller.tenant}/{caller.key}") >= most:
+        if most is not None and self._count_of("streams", caller.owners[-1]) >= most:
             raise self._reached("max_streams_per_tenant", "this key runs as many streams as it may", 1)
         await self._check_budget(caller)
         return await self._draw("starts_per_minute", caller, "starts")
@@ -273,7 +273,7 @@ class Limiter:
         if (most := getattr(self.bounds, name)) is not None:
             found[caller.tenant] = most
         if name in caller.limits:
-            found[f"{caller.tenant}/{caller.key}"] = caller.limits[name]
+            found[caller.owners[-1]] = caller.limits[name]
         return found
 
     def _reached(self, name: str, message: str, retry_after_s: int) -> Refusal:

@@ -181,7 +181,7 @@ class Connections:
     def __init__(self, high_water_bytes: int, send_deadline_s: float) -> None:
         self.high_water_bytes = high_water_bytes
         self.send_deadline_s = send_deadline_s
-        self._open: set[Connection] = set()
+        self._open: dict[Connection, tuple[str, ...]] = {}  # and whom each is counted for
         self.by_owner: Counter[str] = Counter()  # by `tenant`, and by `tenant/key`
         self._stuck: dict[Connection, tuple[int, float]] = {}  # bytes not taken yet, since when
         self._loop = asyncio.get_running_loop()
@@ -222,19 +222,15 @@ class Connections:
         return min(1.0, self.send_deadline_s / 4)
 
     def add(self, connection: "Connection") -> None:
-        self._open.add(connection)
-        self._count(connection, 1)
-
-    def _count(self, connection: "Connection", change: int) -> None:
-        if (caller := connection.caller) is not None:
-            self.by_owner[caller.tenant] += change
-            if caller.key:
-                self.by_owner[f"{caller.tenant}/{caller.key}"] += change
+        owners = connection.caller.owners if connection.caller is not None else ()
+        self._open[connection] = owners
+        self.by_owner.update(owners)
 
     def discard(self, connection: "Connection") -> None:
-        if connection in self._open:
-            self._open.discard(connection)
-            self._count(connection, -1)
+        for owner in self._open.pop(connection, ()):
+            self.by_owner[owner] -= 1
+            if not self.by_owner[owner]:
+                del self.by_owner[owner]
         if not self._open:
             self._emptied.set()
         self._stuck.pop(connection, None)

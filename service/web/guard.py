@@ -149,7 +149,7 @@ def cors_headers(origin: str) -> dict[str, str]:
         "Access-Control-Allow-Origin": origin,
         "Access-Control-Expose-Headers": (
             "Fanlight-Stream, Fanlight-Join, Fanlight-Attached, X-Resumable-Stream-Id, Location, Retry-After,"
-            " X-Request-Id"
+            " RateLimit, RateLimit-Policy, X-Request-Id"
         ),
         "Vary": "Origin",
     }

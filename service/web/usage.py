@@ -1,9 +1,9 @@
 """What each tenant, and each key, uses of this process; and whose account a start goes to."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-from service.access.caller import Caller
+from service.access.caller import Caller, owners_of
 from service.access.limiter import Limiter
 from service.hub.hub import Hub
 from service.hub.streams import Stream
@@ -24,19 +24,12 @@ class Usage:
 
     def streams(self) -> Mapping[str, int]:
         """Streams that run, by whose they are."""
-        return Counter(whose for stream in self._hub.streams_here() for whose in owners(stream.tenant, stream.payer))
+        return Counter(whose for stream in self._hub.streams_here() for whose in owners_of(stream.tenant, stream.payer))
 
     def seconds(self, whose: str) -> float:
         """How long the upstream has worked for the streams that run."""
-        running = (s for s in self._hub.streams_here() if whose in owners(s.tenant, s.payer))
+        running = (s for s in self._hub.streams_here() if whose in owners_of(s.tenant, s.payer))
         return sum(upstream_seconds(stream) for stream in running)
-
-
-def owners(tenant: str, key: str) -> Iterator[str]:
-    """Whom something is counted for: the tenant, and the key."""
-    yield tenant
-    if key:
-        yield f"{tenant}/{key}"
 
 
 def upstream_seconds(stream: Stream) -> float:

@@ -152,6 +152,19 @@ async def test_what_has_expired_goes_then_the_oldest_until_they_fit(make):
         assert await store.find("runs") is not None
 
 
+async def test_sums_grow_by_what_is_added_over_whichever_connection_and_are_forgotten(make):
+    async with opened(make) as store:
+        assert await store.add({("t", "a"): 1.5, ("t", "b"): 2.0, ("u", "a"): 0.0}, LATER, 1.0) == {
+            ("t", "a"): 1.5,
+            ("t", "b"): 2.0,
+            ("u", "a"): 0.0,
+        }
+        assert await store.add({("t", "a"): 0.5}, LATER, 2.0) == {("t", "a"): 2.0}
+        assert await store.add({("t", "short"): 1.0}, 3.0, 2.0) == {("t", "short"): 1.0}
+        assert await store.add({("t", "short"): 1.0}, LATER, 4.0) == {("t", "short"): 1.0}
+        assert await store.add({}, LATER, 5.0) == {}
+
+
 async def test_a_note_is_written_where_it_still_says_what_it_did(make):
     async with opened(make) as store:
         assert await store.note("t", "n", 1.0) is None
