@@ -151,6 +151,11 @@ def test_each_header_that_may_come_once_is_listed():
     assert {name.lower() for name in re.findall(r"`([\w-]+)`", line)} - {"invalid_request"} == SINGLE
 
 
+def unbounded(*limits: int | None) -> str:
+    """None, where each is left to whoever runs the service."""
+    return "none" if set(limits) == {None} else f"{limits}"
+
+
 def test_the_limits_are_those_of_the_code():
     rows = {row[0]: row[1] for row in table("what")}
     kept, defaults = RetentionLimits(), Settings(_env_file=None)
@@ -177,6 +182,12 @@ def test_the_limits_are_those_of_the_code():
         "messages kept of a derived view": f"about {DerivedView.keep_bytes // mib} MiB",
         "errors listed in a verdict": f"{verdict.MAX_ERRORS}, counted up to {verdict.MAX_COUNT:,}",
         "streams running": f"{defaults.max_streams:,}, of one tenant {defaults.max_streams_per_tenant:,} (FANLIGHT_MAX_STREAMS, …_PER_TENANT)",
+        "streams led a minute, of a tenant": f"{unbounded(defaults.starts_per_minute)} (FANLIGHT_STARTS_PER_MINUTE)",
+        "readers that come a minute, of a tenant": f"{unbounded(defaults.attaches_per_minute)} (FANLIGHT_ATTACHES_PER_MINUTE)",
+        "readers at once, of a stream and of a tenant": f"{unbounded(defaults.max_readers_per_stream, defaults.max_readers_per_tenant)} (FANLIGHT_MAX_READERS_PER_STREAM, …_PER_TENANT)",
+        "seconds of the upstream, and tokens written, of a tenant a day (UTC)": f"{unbounded(defaults.upstream_seconds_per_day, defaults.output_tokens_per_day)} (FANLIGHT_UPSTREAM_SECONDS_PER_DAY, FANLIGHT_OUTPUT_TOKENS_PER_DAY)",
+        "messages of a socket a minute": f"{defaults.messages_per_minute:,} (FANLIGHT_MESSAGES_PER_MINUTE)",
+        "memory of a process": "the container's or the machine's (FANLIGHT_MEMORY_BYTES)",
         "ended streams kept": f"{kept.max_streams:,}; {defaults.max_kept_bytes // mib} MiB, of one tenant {defaults.max_kept_bytes_per_tenant // mib} MiB (FANLIGHT_MAX_KEPT_BYTES, …_PER_TENANT)",
         "Idempotency-Key": "1 to 255 characters",
         "?wait=": f"{MAX_WAIT_S:g} s",
