@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -72,8 +72,12 @@ class Settings(BaseSettings):
         None,
         description="an address ending in /v1.3, http+unix: for sockets, or 'embedded'; unset: see README",
     )
+    upstream_key_file: Path | None = Field(
+        None, description="file with that key, so that it need not stand in the environment; read anew on SIGHUP"
+    )
     upstream_key: SecretStr | None = Field(
         None,
+        validate_default=True,
         validation_alias=AliasChoices("FANLIGHT_UPSTREAM_KEY", "TWELVELABS_API_KEY", "upstream_key"),
         description="the key sent to the upstream in place of the caller's",
     )
@@ -161,6 +165,9 @@ class Settings(BaseSettings):
     send_deadline_s: Seconds = Field(15.0, description="a reader that takes no byte for this long is closed")
     rollup_ms: float = Field(0.0, ge=0, le=100, description="joins fragments for very large audiences")
     drain_s: Seconds = Field(20.0, description="from SIGTERM to the exit")
+    max_connection_age_s: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = Field(
+        None, description="a reader's connection is ended then, with its cursor, a fifth of that earlier at most"
+    )
     header_timeout_s: Seconds = Field(10.0, description="a request's head must be there")
     body_timeout_s: Seconds = Field(30.0, description="a JSON call's body must be there")
     keep_alive_s: Seconds = Field(15.0, description="an idle connection is kept")
@@ -238,8 +245,14 @@ class Settings(BaseSettings):
 
     @field_validator("upstream_key", mode="before")
     @classmethod
-    def _empty_is_unset(cls, value: Any) -> Any:
-        return None if value == "" else value
+    def _out_of_its_file(cls, value: Any, info: ValidationInfo) -> Any:
+        path = info.data.get("upstream_key_file")
+        if path is None or value:
+            return value or None
+        try:
+            return path.read_text(encoding="utf-8").strip() or None
+        except (OSError, UnicodeDecodeError) as exc:
+            raise ValueError(f"FANLIGHT_UPSTREAM_KEY_FILE names {path}, which cannot be read") from exc
 
     @model_validator(mode="after")
     def _names_a_model(self) -> "Settings":
@@ -336,3 +349,13 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def faults(exc: ValueError) -> str:
+    """What is wrong with the settings, without quoting their values."""
+    if not isinstance(exc, ValidationError):
+        return str(exc)
+    return "; ".join(
+        f"{'FANLIGHT_' + '.'.join(map(str, fault['loc'])).upper() + ': ' if fault['loc'] else ''}{fault['msg']}"
+        for fault in exc.errors(include_input=False, include_url=False)
+    )

@@ -1,4 +1,4 @@
-"""``fanlight``: serve, analyze, watch, models, sample, config."""
+"""``fanlight``: serve, analyze, watch, top, streams, cancel, drain, models, keys, sample, config."""
 
 import argparse
 import asyncio
@@ -103,7 +103,15 @@ def _parser() -> argparse.ArgumentParser:
     watch.add_argument("stream", help="the stream's id, st_…")
     watch.add_argument("--view", default="text", choices=["text", "json", "patch", "captions", "raw", "end"])
     watch.set_defaults(run=lambda parsed: asyncio.run(_watch(parsed)))
-    for command in (analyze, watch):
+    top = commands.add_parser("top", help="what runs and who reads, for the operator; anew each second")
+    top.add_argument("--once", action="store_true", help="print it and end")
+    streams = commands.add_parser("streams", help="list what runs, of every tenant")
+    cancel = commands.add_parser("cancel", help="end a stream, whoever started it")
+    cancel.add_argument("stream", help="the stream's id, st_…")
+    drain = commands.add_parser("drain", help="let the service go down, as SIGTERM does")
+    for name in ("top", "streams", "cancel", "drain"):
+        commands.choices[name].set_defaults(run=_operate, what=name)
+    for command in (analyze, watch, top, streams, cancel, drain):
         command.add_argument("--url", default=os.environ.get("FANLIGHT_URL", DEFAULT_URL), help="the service")
         command.add_argument("--api-key", default=os.environ.get("FANLIGHT_KEY"), help="key for the service")
 
@@ -163,6 +171,27 @@ def _keys(parsed: argparse.Namespace) -> int:
     return WELL
 
 
+def _operate(parsed: argparse.Namespace) -> int:
+    return asyncio.run(_operated(parsed))
+
+
+async def _operated(parsed: argparse.Namespace) -> int:
+    # Its tables take a tenth of a second to load, which no other command waits for.
+    from fanlight import operator
+
+    async with _client(parsed) as client:
+        match parsed.what:
+            case "top":
+                await operator.top(client, once=parsed.once)
+            case "streams":
+                await operator.streams(client)
+            case "cancel":
+                await operator.cancel(client, parsed.stream)
+            case _:
+                await operator.drain(client)
+    return WELL
+
+
 def _serve(parsed: argparse.Namespace) -> int:
     from service.__main__ import main as serve
 
@@ -170,8 +199,7 @@ def _serve(parsed: argparse.Namespace) -> int:
 
 
 def _config(_parsed: argparse.Namespace) -> int:
-    from config.settings import Settings
-    from service.__main__ import faults
+    from config.settings import Settings, faults
 
     try:
         settings = Settings()

@@ -3,11 +3,12 @@
 import argparse
 import asyncio
 import sys
+from functools import partial
 
 import uvloop
 from pydantic import ValidationError
 
-from config.settings import Settings
+from config.settings import Settings, faults
 from service import logs
 from service.access.book import BookBroken
 from service.app import serve
@@ -29,7 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             alone = place is not None or settings.workers == 1
-            runner.run(serve(settings, place) if alone else serve_with_workers(settings))
+            read = place.settings if place is not None else partial(_settings, parsed.workers)
+            runner.run(serve(settings, place, read=read) if alone else serve_with_workers(settings))
     except WorkerRefused:
         return 2
     except (StoreRefused, BookBroken) as exc:
@@ -52,16 +54,6 @@ def _parser() -> argparse.ArgumentParser:
 def _settings(workers: int | None) -> Settings:
     """Read the settings; what the command line says wins over the environment."""
     return Settings() if workers is None else Settings(workers=workers)
-
-
-def faults(exc: ValueError) -> str:
-    """What is wrong with the settings, without quoting their values."""
-    if not isinstance(exc, ValidationError):
-        return str(exc)
-    return "; ".join(
-        f"{'FANLIGHT_' + '.'.join(map(str, fault['loc'])).upper() + ': ' if fault['loc'] else ''}{fault['msg']}"
-        for fault in exc.errors(include_input=False, include_url=False)
-    )
 
 
 if __name__ == "__main__":

@@ -7,15 +7,16 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
 
 from config.settings import CLOUD, EMBEDDED, Settings, is_loopback
+from service import logs
 from service.access.cabinets import FileCabinet, StoreCabinet
 from service.access.keyring import Keyring
 from service.access.limiter import Bounds, Limiter
@@ -26,6 +27,7 @@ from service.hub.pump import PumpLimits
 from service.hub.retention import RetentionLimits
 from service.hub.streams import Limits
 from service.place import WorkerPlace
+from service.reload import Reload, ReloadFault
 from service.store.contract import Store
 from service.store.memory import MemoryStore
 from service.store.shared import SharedStore
@@ -83,19 +85,28 @@ def ticket_keys_of(settings: Settings) -> tuple[SigningKey, ...]:
     return signing_keys(settings.ticket_keys.get_secret_value()) if settings.ticket_keys is not None else ()
 
 
-def limiter_of(settings: Settings, store: Store, hub: Hub, connections: Connections) -> Limiter:
-    """What each tenant and key may do, out of the settings."""
-    bounds = Bounds(
+def bounds_of(settings: Settings) -> Bounds:
+    """What each tenant may do, out of the settings."""
+    return Bounds(
         starts_per_minute=settings.starts_per_minute,
         attaches_per_minute=settings.attaches_per_minute,
         max_readers_per_tenant=settings.max_readers_per_tenant,
         max_readers_per_stream=settings.max_readers_per_stream,
         upstream_seconds_per_day=settings.upstream_seconds_per_day,
         output_tokens_per_day=settings.output_tokens_per_day,
+        messages_per_minute=settings.messages_per_minute,
     )
+
+
+def limiter_of(settings: Settings, store: Store, hub: Hub, connections: Connections) -> Limiter:
+    """Counts what each tenant and key does."""
     peers = hub.peers
     limiter = Limiter(
-        store, bounds, Usage(hub, connections), node=hub.node, nodes=peers.others if peers is not None else tuple
+        store,
+        bounds_of(settings),
+        Usage(hub, connections),
+        node=hub.node,
+        nodes=peers.others if peers is not None else tuple,
     )
     hub.on_ended = partial(bill, limiter)
     return limiter
@@ -178,9 +189,26 @@ async def told_store(store: Store, settings: Settings) -> str:
     return f"redis, {words}"
 
 
+def upstream_key_of(settings: Settings) -> str | None:
+    """What is sent to the upstream in place of callers' keys; None where theirs are."""
+    own = settings.upstream_key
+    return None if own is None or settings.forward_keys else own.get_secret_value()
+
+
 @asynccontextmanager
-async def application(settings: Settings, place: WorkerPlace | None = None) -> AsyncIterator[web.Application]:
-    """Open every part, and give the application that serves them."""
+async def application(
+    settings: Settings,
+    place: WorkerPlace | None = None,
+    *,
+    read: Callable[[], Settings] = Settings,
+    drain_now: Callable[[], None] = lambda: None,
+) -> AsyncIterator[web.Application]:
+    """Open every part, and give the application that serves them.
+
+    Args:
+        read: reads the settings anew.
+        drain_now: begins the end.
+    """
     async with AsyncExitStack() as stack:
         if settings.upstream == EMBEDDED:
             engine = engine_for(settings, place)
@@ -190,16 +218,16 @@ async def application(settings: Settings, place: WorkerPlace | None = None) -> A
         else:
             address = parse_address(settings.upstream)
             ready = keys.Readiness(lambda: True, "cloud" if settings.upstream == CLOUD else "other")
-        key = settings.upstream_key.get_secret_value() if settings.upstream_key is not None else None
         upstream = await stack.enter_async_context(
             HttpUpstream(
                 address,
-                api_key=None if settings.forward_keys else key,
+                api_key=upstream_key_of(settings),
                 connect_timeout_s=settings.connect_timeout_s,
                 silence_timeout_s=settings.total_timeout_s,
             )
         )
         connections = Connections(settings.high_water_bytes, settings.send_deadline_s)
+        connections.max_age_s = settings.max_connection_age_s
         connections.start()
         stack.push_async_callback(connections.close)
         node = node_name(settings, place)
@@ -220,12 +248,12 @@ async def application(settings: Settings, place: WorkerPlace | None = None) -> A
         app[keys.KEYRING] = keyring
         app[keys.MEMORY] = MemoryWatch(hub, connections, settings.memory_bytes or available_bytes())
         stack.callback(app[keys.MEMORY].close)
-        app[keys.MESSAGES_PER_MINUTE] = settings.messages_per_minute
         app[keys.LIMITER] = await stack.enter_async_context(limiter_of(settings, store, hub, connections))
         app[keys.STORE] = await told_store(store, settings)
         app[keys.UPSTREAM] = upstream
         app[keys.CONNECTIONS] = connections
         app[keys.READY] = ready
+        app[keys.SWITCH] = switch_of(drain_now, Reload(settings, read, partial(take, app)), place)
         app[keys.TELL_TENANT] = settings.upstream == EMBEDDED
         app[keys.FORWARD_KEYS] = settings.forward_keys
         app[keys.MAX_BODY_BYTES] = settings.max_body_bytes
@@ -251,9 +279,19 @@ def sites_of(runner: Runner, settings: Settings, place: WorkerPlace | None) -> l
 
 
 @asynccontextmanager
-async def served(settings: Settings, place: WorkerPlace | None = None) -> AsyncIterator[tuple[web.Application, str]]:
-    """Serve until the context is left; gives the application and its own address."""
-    async with application(settings, place) as app, AsyncExitStack() as stack:
+async def served(
+    settings: Settings,
+    place: WorkerPlace | None = None,
+    *,
+    read: Callable[[], Settings] = Settings,
+    drain_now: Callable[[], None] = lambda: None,
+) -> AsyncIterator[tuple[web.Application, str]]:
+    """Serve until the context is left; gives the application and its own address.
+
+    Args:
+        read, drain_now: see `application`.
+    """
+    async with application(settings, place, read=read, drain_now=drain_now) as app, AsyncExitStack() as stack:
         runner = app[keys.RUNNER] = Runner(
             app,
             handle_signals=False,
@@ -286,10 +324,15 @@ def tell_serving(settings: Settings, address: str, store: str) -> None:
     log.info("serving", address=settings.public_url or address, upstream=settings.upstream_in_words, store=store)
 
 
-async def serve(settings: Settings, place: WorkerPlace | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, then drain and return; a second signal ends at once. SIGHUP changes nothing.
+async def serve(
+    settings: Settings, place: WorkerPlace | None = None, *, read: Callable[[], Settings] = Settings
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and return; a second signal ends at once. SIGHUP reads settings anew.
 
-    A worker also ends with its parent.
+    A worker also ends with its parent; that one replaces it on SIGHUP.
+
+    Args:
+        read: reads the settings.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -305,11 +348,13 @@ async def serve(settings: Settings, place: WorkerPlace | None = None) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked_to_stop)
-    # A terminal that closes, or an operator's habit: nothing here is read anew.
-    loop.add_signal_handler(signal.SIGHUP, lambda: log.info("sighup_ignored"))
     if place is not None:
         await place.watch_parent(parent_gone, settings.drain_s + GOODBYE_S)
-    async with served(settings, place) as (app, address):
+    # A terminal that closes ends nothing.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    async with served(settings, place, read=read, drain_now=asked_to_stop) as (app, address):
+        if place is None:
+            loop.add_signal_handler(signal.SIGHUP, hung_up, app)
         if place is None:
             tell_serving(settings, address, app[keys.STORE])
         await stop.wait()
@@ -321,6 +366,12 @@ async def serve(settings: Settings, place: WorkerPlace | None = None) -> None:
     log.info("stopped")
 
 
+def hung_up(app: web.Application) -> None:
+    """SIGHUP: read the settings anew; a fault is logged, and changes nothing."""
+    with suppress(ReloadFault):
+        app[keys.SWITCH].reload()
+
+
 async def leave_port(runner: Runner) -> None:
     """Take no connection any more: the other workers do. Who has one and waits for nothing is sent to them."""
     for site in runner.sites:
@@ -328,6 +379,35 @@ async def leave_port(runner: Runner) -> None:
     assert runner.server is not None
     await first_requests(runner.server, FIRST_REQUESTS_S)
     runner.server.pre_shutdown()
+
+
+def take(app: web.Application, settings: Settings) -> None:
+    """Let those settings count that may change while the service runs (`service.reload.LIVE`).
+
+    Raises:
+        ValueError: one of them is wrong, and none counts.
+    """
+    app[keys.KEYRING].configure(settings.api_keys, ticket_keys_of(settings))
+    app[keys.LIMITER].bounds = bounds_of(settings)
+    app[keys.HUB].change_limits(hub_limits(settings))
+    app[keys.CONNECTIONS].max_age_s = settings.max_connection_age_s
+    app[keys.MEMORY].most_bytes = settings.memory_bytes or available_bytes()
+    app[keys.UPSTREAM].api_key = upstream_key_of(settings)
+    logs.configure(settings.log_level)
+
+
+def switch_of(
+    drain_now: Callable[[], None], reload: Callable[[], dict[str, Any]], place: WorkerPlace | None
+) -> keys.Switch:
+    """What an operator may do; with several workers their parent does it."""
+    if place is None:
+        return keys.Switch(drain_now, reload)
+
+    def renewed() -> dict[str, Any]:
+        os.kill(os.getppid(), signal.SIGHUP)
+        return {"workers": "replaced one after the other"}
+
+    return keys.Switch(partial(os.kill, os.getppid(), signal.SIGTERM), renewed)
 
 
 async def drain(app: web.Application, drain_s: float, now: asyncio.Event) -> None:

@@ -43,6 +43,7 @@ class Bounds:
     max_readers_per_stream: int | None = None
     upstream_seconds_per_day: int | None = None
     output_tokens_per_day: int | None = None
+    messages_per_minute: int = 6000  # of one socket
 
 
 class Here(Protocol):

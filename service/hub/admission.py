@@ -24,6 +24,10 @@ class Admission:
         self.draining = False
         self.short_of_memory = False
 
+    def change(self, most: int, most_per_tenant: int) -> None:
+        """Other bounds count for whoever comes now."""
+        self._most, self._most_per_tenant = most, most_per_tenant
+
     def admit(self, tenant: str) -> None:
         """Count one more; `release` takes it back.
 

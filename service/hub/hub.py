@@ -9,7 +9,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, cast
 
@@ -211,6 +211,12 @@ class Hub:
     def draining(self) -> bool:
         """Whether nothing new is begun."""
         return self._admission.draining
+
+    def change_limits(self, limits: HubLimits) -> None:
+        """Let other numbers of running streams count from now on; the rest stays."""
+        most, each = limits.max_streams, limits.max_streams_per_tenant
+        self._limits = replace(self._limits, max_streams=most, max_streams_per_tenant=each)
+        self._admission.change(most, each)
 
     @property
     def short_of_memory(self) -> bool:

@@ -18,6 +18,7 @@ import termios
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, cast
 
 import structlog
@@ -32,6 +33,8 @@ from service.web.guard import CALLER
 from service.web.turns import Turns
 
 log = structlog.get_logger()
+AGE_SPREAD = 0.2
+GOLDEN = 0.6180339887  # multiples of it, less their whole parts, are spread evenly
 
 
 class Sent(web.StreamResponse):
@@ -181,7 +184,8 @@ class Connections:
     def __init__(self, high_water_bytes: int, send_deadline_s: float) -> None:
         self.high_water_bytes = high_water_bytes
         self.send_deadline_s = send_deadline_s
-        self._open: dict[Connection, tuple[str, ...]] = {}  # and whom each is counted for
+        self.max_age_s: float | None = None
+        self._open: dict[Connection, _Entry] = {}  # the oldest first
         self.by_owner: Counter[str] = Counter()  # by `tenant`, and by `tenant/key`
         self._stuck: dict[Connection, tuple[int, float]] = {}  # bytes not taken yet, since when
         self._loop = asyncio.get_running_loop()
@@ -223,11 +227,16 @@ class Connections:
 
     def add(self, connection: "Connection") -> None:
         owners = connection.caller.owners if connection.caller is not None else ()
-        self._open[connection] = owners
+        self._open[connection] = _Entry(self._loop.time(), owners)
         self.by_owner.update(owners)
 
+    def age_s(self, connection: "Connection") -> float:
+        """How long a connection has been open."""
+        return self._loop.time() - self._open[connection].since
+
     def discard(self, connection: "Connection") -> None:
-        for owner in self._open.pop(connection, ()):
+        entry = self._open.pop(connection, None)
+        for owner in entry.owners if entry is not None else ():
             self.by_owner[owner] -= 1
             if not self.by_owner[owner]:
                 del self.by_owner[owner]
@@ -258,6 +267,27 @@ class Connections:
         every = max(1, round(20.0 / self._tick_s))
         for connection in [c for c in self._open if c.slot % every == self._ticks % every]:
             connection.beat()
+        self._send_the_old_away(now)
+
+    def _send_the_old_away(self, now: float) -> None:
+        """End who has been here for long enough: it comes back with its cursor, to a newer node where there is one."""
+        if self.max_age_s is None:
+            return
+        for connection, entry in list(self._open.items()):
+            if now - entry.since < self.max_age_s * (1 - AGE_SPREAD):
+                return
+            # Those that came together do not leave together.
+            if now - entry.since >= self.max_age_s * (1 - AGE_SPREAD * (connection.slot * GOLDEN % 1)):
+                connection.announce_drain(0)
+                connection.drain()
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An open connection: since when, on the loop's clock, and whom it is counted for."""
+
+    since: float
+    owners: tuple[str, ...]
 
 
 class Connection(asyncio.Protocol):
@@ -330,6 +360,22 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A peer that has closed its half has left: a reader that only stops sending is not worth the guess."""
         return False
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it ends already."""
+        return self._transport is None or self._transport.is_closing()
+
+    @property
+    def transport_name(self) -> str:
+        """How its readers are told."""
+        return self.framing.name.rstrip("+").removesuffix("/1.0")
+
+    @property
+    def address(self) -> str | None:
+        """Where its peer is; None on a Unix socket."""
+        name = self._transport.get_extra_info("peername") if self._transport is not None else None
+        return str(name[0]) if isinstance(name, tuple) else None
 
     @property
     def waiting_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
@@ -36,8 +37,23 @@ class PublicAddress:
     host: str
 
 
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """What an operator may do to the whole service.
+
+    Attributes:
+        drain: begin to go down.
+        reload: read the settings anew; which have changed, by whether they count now.
+    """
+
+    drain: Callable[[], None]
+    reload: Callable[[], dict[str, Any]]
+
+
 HUB = web.AppKey("hub", Hub)
 UPSTREAM = web.AppKey("upstream", HttpUpstream)
+
+SWITCH = web.AppKey("switch", Switch)
 CONNECTIONS = web.AppKey("connections", Connections)
 STORE = web.AppKey("store", str)  # how streams are kept, in words
 MAX_BODY_BYTES = web.AppKey("max_body_bytes", int)
@@ -52,7 +68,6 @@ TELL_TENANT = web.AppKey("tell_tenant", bool)
 FORWARD_KEYS = web.AppKey("forward_keys", bool)
 BODY_TIMEOUT_S = web.AppKey("body_timeout_s", float)
 
-MESSAGES_PER_MINUTE = web.AppKey("messages_per_minute", int)
 PROMPT_CHARS = web.AppKey("prompt_chars", int)
 CHAT_BODY_BYTES = web.AppKey("chat_body_bytes", int)
 CHAT_RESUME_S = web.AppKey("chat_resume_s", float)

@@ -50,13 +50,18 @@ class MemoryWatch:
     ) -> None:
         self._hub = hub
         self._connections = connections
-        self._most = most
+        self.most_bytes = most
         self._taken = taken
         self._share = 0.0
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(TICK_S, self._tick)
         self.refused = 0  # readers
         self.sent_away = 0
+
+    @property
+    def taken_bytes(self) -> int:
+        """What the process takes now."""
+        return self._taken()
 
     def close(self) -> None:
         """Look no more."""
@@ -68,7 +73,7 @@ class MemoryWatch:
 
     def look(self) -> None:
         """See what there is room for."""
-        before, self._share = self._share, self._taken() / self._most
+        before, self._share = self._share, self.taken_bytes / self.most_bytes
         self._hub.short_of_memory = self._share >= NO_STARTS
         for mark in (NO_STARTS, NO_READERS, FEWER_READERS):
             if (before >= mark) != (self._share >= mark):

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from service.hub.hub import Hub
 from service.hub.peers import Peers
+from service.web.admin import add_private_routes
 from service.web.connection import Connections
 from service.web.errors import json_response
 from service.web.keys import CONNECTIONS, HUB, KEYRING, READY, SIBLINGS
@@ -54,6 +55,7 @@ async def private_door(app: web.Application, path: Path) -> AsyncIterator[None]:
     private[KEYRING] = app[KEYRING]
     private.router.add_get("/readyz", readyz)
     private.router.add_get("/metrics", metrics)
+    add_private_routes(private, app)
     runner = web.AppRunner(private, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:

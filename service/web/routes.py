@@ -2,7 +2,19 @@
 
 from aiohttp import web
 
-from service.web import dialect, exports, hls, operations, pages, passthrough, readers, streams, tickets, websocket
+from service.web import (
+    admin,
+    dialect,
+    exports,
+    hls,
+    operations,
+    pages,
+    passthrough,
+    readers,
+    streams,
+    tickets,
+    websocket,
+)
 from service.web.dialects.ai_sdk import handlers as ai_sdk
 from service.web.dialects.openai import handlers as openai
 
@@ -35,6 +47,15 @@ def add_routes(app: web.Application) -> None:
     router.add_get("/v1/streams/{id}/captions/{number:[0-9]{1,5}}.vtt", hls.segment)
     router.add_post("/v1/tickets", tickets.create)
     router.add_delete("/v1/tickets/{jti}", tickets.revoke)
+    router.add_get("/v1/admin/nodes", admin.nodes)
+    router.add_get("/v1/admin/streams", admin.streams)
+    router.add_get("/v1/admin/streams/{id}", admin.stream)
+    router.add_delete("/v1/admin/streams/{id}", admin.cancel)
+    router.add_get("/v1/admin/readers", admin.readers)
+    router.add_delete("/v1/admin/readers", admin.disconnect_all)
+    router.add_delete("/v1/admin/readers/{id}", admin.disconnect)
+    router.add_post("/v1/admin/drain", admin.drain)
+    router.add_post("/v1/admin/reload", admin.reload)
     router.add_get("/v1/ws", websocket.on_many, allow_head=False)
     router.add_get("/v1/channels/{name}/ws", websocket.on_channel, allow_head=False)
     router.add_get("/v1/channels/{name}/events", readers.channel_events)

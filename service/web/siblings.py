@@ -7,12 +7,16 @@ are left to who reads them, so that nothing is counted twice.
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
+
+from protocol.ndjson import dumps, loads
 
 ANSWER_S = 1.0
 
@@ -48,6 +52,12 @@ class Siblings:
             up.add_metric([str(index)], int(index in told))
         return [up, *_by_worker(told)]
 
+    async def ask(self, method: str, path: str, body: Mapping[str, str]) -> list[Any]:
+        """What each of the others answers; who does not answer in time is left out."""
+        others = [other for other in self._newest().values() if other != self.own]
+        answers = await asyncio.gather(*(_ask(other, method, path, dumps(dict(body))) for other in others))
+        return [loads(answer) for answer in answers if answer is not None]
+
     def _newest(self) -> dict[int, Path]:
         """Each worker's socket. While one is being replaced it has two: the successor speaks for both."""
         sockets = {_index_and_turn(path): path for path in self.directory.glob("*.sock")}
@@ -72,13 +82,20 @@ def _by_worker(told: Mapping[int, Iterable[Metric]]) -> list[Metric]:
 
 async def _figures(path: Path) -> list[Metric] | None:
     """Ask a sibling for its figures; None where it does not answer in time."""
+    answer = await _ask(path, "GET", "metrics")
+    with suppress(ValueError):
+        return list(text_string_to_metric_families(answer.decode())) if answer is not None else None
+    return None
+
+
+async def _ask(path: Path, method: str, what: str, body: bytes = b"") -> bytes | None:
     timeout = aiohttp.ClientTimeout(total=ANSWER_S)
     connector = aiohttp.UnixConnector(str(path))
     try:
         async with (
             aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
-            session.get("http://localhost/metrics") as answer,
+            session.request(method, f"http://localhost/{what}", data=body or None) as answer,
         ):
-            return list(text_string_to_metric_families(await answer.text()))
-    except (aiohttp.ClientError, OSError, ValueError):
+            return await answer.read()
+    except (aiohttp.ClientError, OSError):
         return None

@@ -46,7 +46,7 @@ from service.web.access import (
     visible,
 )
 from service.web.connection import Connection, Sent, detach, head, in_charge
-from service.web.keys import CONNECTIONS, CORS, HUB, KEYRING, LIMITER, MEMORY, MESSAGES_PER_MINUTE
+from service.web.keys import CONNECTIONS, CORS, HUB, KEYRING, LIMITER, MEMORY
 from service.web.readers import asked_channel, asked_view
 from service.web.streams import read_of
 from service.web.turns import FRAME_BYTES, FRAMES
@@ -98,7 +98,7 @@ class WebSocketConnection(Connection):
         self._hub = app[HUB]
         self._keyring, self._limiter = app[KEYRING], app[LIMITER]
         self._app = app
-        self._rate = Rate("messages", app[MESSAGES_PER_MINUTE])
+        self._rate = Rate("messages", app[LIMITER].bounds.messages_per_minute)
         self._full_at: Mapping[str, float] = {}
         self._reader = WebSocketReader(MAX_COMMAND_BYTES)
         self._inbox: list[Incoming] = []  # read and not handled yet
@@ -289,6 +289,10 @@ class WebSocketConnection(Connection):
 
     def drain(self) -> None:
         self.close_with(1001, "draining")
+
+    @property
+    def is_leaving(self) -> bool:
+        return self._closing is not None or super().is_leaving
 
     def expel(self, refusal: Refusal) -> None:
         self.close_with(refusal.answer.close, refusal.code)

@@ -158,15 +158,34 @@ async def test_nothing_secret_is_logged_and_every_line_is_json():
         assert secret not in logged[0]
 
 
-async def test_sighup_changes_nothing():
+async def test_sighup_reads_the_settings_anew_and_a_broken_file_changes_nothing(tmp_path: Path):
+    path, logged = tmp_path / "fanlight.toml", list[bytes]()
+    path.write_text("starts_per_minute = 1\n")
     async with ScriptedServer(Play([start(), text("a"), Hang()])) as upstream:
-        async with process(upstream, drain_s="1") as (child, url), aiohttp.ClientSession() as http:
-            child.send_signal(signal.SIGHUP)
+        async with (
+            process(upstream, logged=logged, drain_s="1", config=str(path)) as (child, url),
+            aiohttp.ClientSession() as http,
+        ):
             stream = await started(http, url)
+            assert child.stderr is not None
+            for written, event in (
+                ("starts_per_minute = [SECRET", "reload_refused"),
+                ("log_level = 'debug'", "reloaded"),
+            ):
+                path.write_text(written + "\n")
+                child.send_signal(signal.SIGHUP)
+                line = {"event": ""}
+                while line["event"] != event:
+                    line = orjson.loads(await asyncio.wait_for(child.stderr.readline(), 10))
+                assert "SECRET" not in str(line)
+            assert line["changed"] == ["log_level", "starts_per_minute"]
+            async with http.post(url + "/v1/streams", json={"prompt": "another"}) as answer:
+                assert answer.status == 201
             async with http.get(f"{url}/v1/streams/{stream}") as answer:
                 assert answer.status == 200
             child.send_signal(signal.SIGTERM)
             assert await asyncio.wait_for(child.wait(), 10) == 0
+    assert b'"level":"debug"' in logged[0]
 
 
 async def test_those_who_are_sent_away_are_told_to_come_back_at_different_times():

@@ -275,7 +275,7 @@ class Full:
     def __init__(self, service: Service) -> None:
         self.share = 0.0
         self.watch = service.app[keys.MEMORY]
-        self.watch._most, self.watch._taken = 1000, lambda: round(self.share * 1000)
+        self.watch.most_bytes, self.watch._taken = 1000, lambda: round(self.share * 1000)
 
     def becomes(self, share: float) -> MemoryWatch:
         self.share = share

@@ -210,6 +210,26 @@ async def test_workers_end_with_their_parent_however_it_ends_and_leave_no_file()
         await until(lambda: not any(map(lives, found.pids)))
 
 
+async def test_an_operator_sees_all_workers_whichever_answers_and_has_all_replaced_and_ended():
+    async with parent() as found, aiohttp.ClientSession() as http:
+        async with http.get(found.url + "/v1/admin/nodes") as answer:
+            assert sorted(node["pid"] for node in (await answer.json())["nodes"]) == sorted(found.workers)
+        sockets = [await http.ws_connect(found.url + "/v1/ws") for _ in range(8)]
+        async with http.get(found.url + "/v1/admin/readers") as answer:
+            ids = [one["id"] for one in (await answer.json())["readers"]]
+        assert len(set(ids)) == 8
+        for ident in ids:
+            async with http.delete(f"{found.url}/v1/admin/readers/{ident}") as answer:
+                assert await answer.json() == {"sent_away": 1}
+        assert [(await socket.receive()).data for socket in sockets] == [4403] * 8
+        async with http.post(found.url + "/v1/admin/reload") as answer:
+            assert answer.status == 200
+        await until(lambda: found.told("workers_replaced"))
+        async with http.post(found.url + "/v1/admin/drain") as answer:
+            assert answer.status == 202
+        assert await asyncio.wait_for(found.process.wait(), 30) == 0
+
+
 async def test_sighup_replaces_all_while_every_request_is_answered():
     async with parent() as found:
         before = found.workers
