@@ -1,6 +1,10 @@
 # The service and its embedded engine. Build:  docker build -t fanlight .
 # Run:  docker run -p 8080:8080 -v fanlight:/data -e FANLIGHT_API_KEYS=me:$(printf %s KEY | sha256sum | cut -c1-64) fanlight
-FROM python:3.13-slim AS build
+# Root may be read-only: `docker run --read-only --tmpfs /tmp …`. What is written is under /data, and in /tmp.
+# To have the very same base each time: --build-arg BASE=python:…@sha256:…
+ARG BASE=python:3.13.9-slim-bookworm
+
+FROM ${BASE} AS build
 WORKDIR /src
 # For the fan-out's innermost loop; without a compiler Python does the same.
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
@@ -18,7 +22,7 @@ RUN /opt/fanlight/bin/pip install .
 # The model that hears; where it cannot be fetched the image says so, and has everything else.
 RUN /opt/fanlight/bin/python -m engine.models --home /opt/fanlight/weights fetch speech || true
 
-FROM python:3.13-slim
+FROM ${BASE}
 RUN useradd --system --uid 10001 --home-dir /data --create-home fanlight
 COPY --from=build /opt/fanlight /opt/fanlight
 USER fanlight
