@@ -30,7 +30,7 @@ class _ResponseFormat(_Members):
     # What its schema may be is judged where it is admitted, and refused with a code of its own.
 
 
-class _Request(_Members):
+class AnalyzeRequest(_Members):
     prompt: str | None = None
     video_id: str | None = None
     video: _Video | None = None
@@ -70,7 +70,7 @@ def check_members(request: Any) -> None:
         Refusal: ``invalid_request``, naming the member; its value is not quoted.
     """
     try:
-        _Request.model_validate(request)
+        AnalyzeRequest.model_validate(request)
     except ValidationError as exc:
         raise Refusal("invalid_request", first_fault(exc, "request")) from exc
 

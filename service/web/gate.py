@@ -21,7 +21,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 # Operations must answer a probe that knows no key and no name.
-PUBLIC_PAGES = frozenset({"/", "/captions"})
+PUBLIC_PAGES = frozenset({"/", "/captions", "/docs", "/openapi.json", "/asyncapi.json"})
 PUBLIC_FILES = "/static/"
 # What the embedded engine signs: addresses that carry their right, which it checks. As it
 # is on the wire, and without a dot that could lead elsewhere.

@@ -15,6 +15,7 @@ from service.web import (
     tickets,
     websocket,
 )
+from service.web.described import handlers as described
 from service.web.dialects.ai_sdk import handlers as ai_sdk
 from service.web.dialects.openai import handlers as openai
 
@@ -30,6 +31,9 @@ def add_routes(app: web.Application) -> None:
     router.add_get("/livez", operations.livez)
     router.add_get("/readyz", operations.readyz)
     router.add_get("/metrics", operations.metrics)
+    router.add_get("/openapi.json", described.calls)
+    router.add_get("/asyncapi.json", described.sockets)
+    router.add_get("/docs", described.described)
     router.add_get("/", pages.front_page)
     router.add_get("/captions", pages.caption_bar)
     router.add_get("/static/{name}", pages.static_file)
