@@ -18,8 +18,9 @@ the client connects again with its cursor, after a jittered pause that grows.
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from inspect import isawaitable
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -29,7 +30,7 @@ import orjson
 from yarl import URL
 
 from fanlight.errors import ClientError, Inexact, NotReady, Refused, TooLarge, Unreachable
-from fanlight.link import Frames, Link
+from fanlight.link import EXPIRED, Frames, Link
 from fanlight.messages import Delta, Derived, Ending, Reset, Watched
 from fanlight.place import Place, need
 from fanlight.tree import apply_op
@@ -41,6 +42,7 @@ __all__ = [
     "Refused", "Reset", "TooLarge", "Unreachable", "Watched", "apply_op",
 ]  # fmt: skip
 
+Ticket = str | Callable[[], str | Awaitable[str]]
 DEFAULT_URL = "http://127.0.0.1:8080"
 # An element may be the whole text, 16 MiB, which JSON makes longer.
 MAX_MESSAGE_BYTES = 1 << 26
@@ -60,6 +62,8 @@ class Client:
     Args:
         url: the service's address; a path in it is kept.
         api_key: sent as ``x-api-key``.
+        ticket: in place of a key; or a function that gives one, which is asked for each connection and call,
+            and when one is about to expire.
         attempts: connections tried in a row without progress before giving up.
         silence_s: a connection on which nothing came for that long is dead, and is made anew.
         answer_s: how long a call waits for its answer.
@@ -77,6 +81,7 @@ class Client:
         url: str = DEFAULT_URL,
         *,
         api_key: str | None = None,
+        ticket: "Ticket | None" = None,
         attempts: int = 20,
         silence_s: float = 35.0,
         answer_s: float = 30.0,
@@ -86,6 +91,7 @@ class Client:
     ) -> None:
         self.url = _address(url)
         self._headers = _key_header(api_key)
+        self._ticket = ticket
         self._attempts = attempts
         self._silence_s = silence_s
         self._answer_s = answer_s
@@ -115,7 +121,11 @@ class Client:
         return self._entered
 
     def _new_link(self) -> Link:
-        return Link(self.url, self._headers, self._silence_s, self._max_message_bytes)
+        return Link(self.url, self._headers, self._silence_s, self._max_message_bytes, self._ticket_now)
+
+    async def _ticket_now(self) -> str | None:
+        given = self._ticket() if callable(self._ticket) else self._ticket
+        return await given if isawaitable(given) else given
 
     # -- calls
 
@@ -193,10 +203,17 @@ class Client:
                             yield message
                         if place.ended:
                             return
+                        if place.expiring:
+                            place.expiring = False
+                            await frames.renew()
             except Unreachable as exc:
                 if self._link.closed:
                     raise
                 why = str(exc)  # a lost connection loses nothing: the cursor stays
+            except Refused as exc:
+                if exc.code != EXPIRED or not callable(self._ticket):
+                    raise
+                why = str(exc)  # the next connection has another ticket
             losses.count(progress=place.cursor != before)
             if losses.in_vain >= self._attempts:
                 raise Unreachable(f"{self.url} was tried {losses.in_vain} times in a row: {why}")

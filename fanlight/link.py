@@ -6,7 +6,7 @@ Above this module nobody sees what aiohttp raises.
 import asyncio
 import math
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
 from typing import Any, Self
@@ -24,6 +24,8 @@ _NAMES = {
     204: "ended", 400: "invalid_request", 401: "unauthenticated", 403: "forbidden", 404: "not_found", 410: "gone",
 }  # fmt: skip
 _PASSING = frozenset({408, 425, 429})
+# What another ticket helps against.
+EXPIRED = "ticket_expired"
 # After a close with one of these codes asking again does not help.
 _FINAL_CLOSES = {1008: "invalid_request", 4401: "unauthenticated", 4403: "forbidden", 4404: "not_found"}
 
@@ -35,14 +37,23 @@ class Link:
         url: the service's address, without a slash at its end.
         silence_s: a WebSocket on which nothing came for that long is dead.
         max_message_bytes: longest message that is taken.
+        ticket: gives the one to come with now; None where none is needed.
 
     Attributes:
         session: the HTTP client beneath.
         closed: whether it was left.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str], silence_s: float, max_message_bytes: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        silence_s: float,
+        max_message_bytes: int,
+        ticket: Callable[[], Awaitable[str | None]],
+    ) -> None:
         self._url = url
+        self._ticket = ticket
         self._headers = headers
         self._silence_s = silence_s
         self._max_message_bytes = max_message_bytes
@@ -117,11 +128,28 @@ class Link:
         Raises:
             Unreachable: there was no answer, or none in time.
         """
-        async with (
-            self.waiting(answer_s),
-            self.session.request(method, self._url + path, **arguments) as response,
-        ):
-            return response.status, await response.read()
+        async with self.waiting(answer_s):
+            headers = {**(arguments.pop("headers", None) or {}), **await self._rights()}
+            async with self.session.request(method, self._url + path, headers=headers, **arguments) as response:
+                return response.status, await response.read()
+
+    async def _rights(self) -> dict[str, str]:
+        ticket = await self.ticket()
+        return {"Authorization": f"Bearer {ticket}"} if ticket is not None else {}
+
+    async def ticket(self) -> str | None:
+        """The ticket to come with now.
+
+        Raises:
+            Unreachable: none can be had.
+        """
+        try:
+            async with self.waiting(CONNECT_S):
+                return await self._ticket()
+        except Unreachable:
+            raise
+        except Exception as exc:
+            raise Unreachable(f"no ticket was given: {type(exc).__name__}") from exc
 
     async def connect(self, path: str, params: Mapping[str, str]) -> aiohttp.ClientWebSocketResponse[Any]:
         """Make a WebSocket.
@@ -135,6 +163,7 @@ class Link:
                 return await self.session.ws_connect(
                     self._url + path,
                     params=params,
+                    headers=await self._rights(),
                     # A ping after two thirds of the silence, and a third for its pong.
                     heartbeat=self._silence_s / 1.5,
                     max_msg_size=self._max_message_bytes + 1,  # where aiohttp begins to refuse
@@ -204,17 +233,29 @@ class Frames:
                 case aiohttp.WSMsgType.PONG:
                     pass
                 case _:
-                    self._check_end(told.data)
+                    self._check_end(told.data, told.extra)
                     return None
 
-    def _check_end(self, fault: Any) -> None:
+    async def renew(self) -> None:
+        """Go on with another ticket; where none can be had the connection ends with its own.
+
+        Raises:
+            Unreachable: the connection is gone.
+        """
+        with suppress(Unreachable):
+            ticket = await self._link.ticket()
+            if ticket is not None:
+                async with self._link.waiting(CONNECT_S):
+                    await self._socket.send_json({"type": "ticket", "ticket": ticket})
+
+    def _check_end(self, fault: Any, reason: Any) -> None:
         if isinstance(fault, aiohttp.WebSocketError):
             if fault.code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
                 raise TooLarge(f"a message is longer than max_message_bytes: {fault}") from fault
             raise Inexact(f"the frames are no WebSocket's: {fault}") from fault
         code = self._socket.close_code or 0
         if code in _FINAL_CLOSES:
-            raise Refused(code, _FINAL_CLOSES[code])
+            raise Refused(code, EXPIRED if reason == EXPIRED else _FINAL_CLOSES[code])
 
 
 def _is_final(status: int) -> bool:

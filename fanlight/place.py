@@ -39,6 +39,7 @@ _NEEDS: Mapping[str, Needs] = {
     "violation": {"at": int, "pointer": str, "keyword": str, "message": str},
     "presence": {"counts": dict},
     "draining": {"retry_after_ms": int},
+    "expiring": {"in_s": float | int},
 }  # fmt: skip
 # The view in which it is told.
 _VIEWS = {"delta": "text", "element": "json", "patch": "patch", "caption": "captions", "event": "raw"}
@@ -78,12 +79,14 @@ class Place:
         cursor: where to attach next; None for the beginning.
         pause_s: what the service asked for before one comes back; None where it did not.
         ended: whether the ending was told.
+        expiring: whether another ticket is wanted soon; whoever brings it takes this back.
     """
 
     def __init__(self, view: str, cursor: str | None = None) -> None:
         self.view, self.cursor = view, cursor
         self.pause_s: float | None = None
         self.ended = False
+        self.expiring = False
         self._attached = False
         # Whether the user holds something that a snapshot would replace.
         self._shown = cursor is not None
@@ -115,7 +118,7 @@ class Place:
         if kind not in _NEEDS:
             return []  # clients ignore what they do not know
         need(message, _NEEDS[kind])
-        if kind not in ("attached", "draining", "presence") and not self._attached:
+        if kind not in ("attached", "draining", "expiring", "presence") and not self._attached:
             raise Inexact(f"{kind} came before attached")
         if _VIEWS.get(kind, self.view) != self.view:
             raise Inexact(f"{kind} is no message of view {self.view}")
@@ -133,6 +136,9 @@ class Place:
                 return [self._end(message)]
             case "draining":
                 self.pause_s = min(message["retry_after_ms"] / 1000, LONGEST_ASKED_PAUSE_S)
+                return []
+            case "expiring":
+                self.expiring = True
                 return []
             case "event":
                 return [self._event(message)]

@@ -64,6 +64,11 @@ declare class Reader extends HTMLElement {
     static css: CSSStyleSheet;
     /** @type {?AbortController} */
     control: AbortController | null;
+    /**
+     * In place of the attribute: a ticket, or a function that gives one; set it before the element is in a page.
+     * @type {import("./fanlight.js").Ticket|undefined}
+     */
+    ticket: import("./fanlight.js").Ticket | undefined;
     shadow: ShadowRoot;
     connectedCallback(): void;
     disconnectedCallback(): void;

@@ -68,6 +68,11 @@ class Reader extends HTMLElement {
     super();
     /** @type {?AbortController} */
     this.control = null;
+    /**
+     * In place of the attribute: a ticket, or a function that gives one; set it before the element is in a page.
+     * @type {import("./fanlight.js").Ticket|undefined}
+     */
+    this.ticket = undefined;
     this.shadow = this.attachShadow({ mode: "open" });
     this.shadow.adoptedStyleSheets = [/** @type {typeof Reader} */ (this.constructor).css];
   }
@@ -112,7 +117,7 @@ class Reader extends HTMLElement {
   async read(signal) {
     const stream = this.getAttribute("stream");
     const channel = this.getAttribute("channel");
-    const options = { base: this.getAttribute("src") ?? undefined, ticket: this.getAttribute("ticket") ?? undefined };
+    const options = { base: this.getAttribute("src") ?? undefined, ticket: this.ticket ?? this.getAttribute("ticket") ?? undefined };
     if (stream) return this.follow(stream, { ...options, signal });
     if (!channel) return this.state("idle");
     this.state("waiting");

@@ -205,8 +205,14 @@ export type End = {
 /**
  * Where the service is, and by what right it is asked. `base` is its address, a path in it is kept; left out it is
  * where this file was served from, else the page's origin. `key` is for servers: a page would show it to everybody.
+ * `ticket` may be a function that gives one: it is asked for each connection and call, and when one is about to expire.
  */
 export type Message = Attached | Lost | Delta | Reset | Element | Patch | Caption | Violation | RawEvent | End;
+/**
+ * Each message has `cursor`: handed to `watch` again, as after a reload, it goes on behind this message. Null where
+ * nothing was told yet.
+ */
+export type Ticket = string | (() => string | Promise<string>);
 /**
  * `attempts`: connections in a row without progress before `unreachable` (20). `silence`: milliseconds without a sign
  * of life after which a connection is dead (36,000).
@@ -214,7 +220,7 @@ export type Message = Attached | Lost | Delta | Reset | Element | Patch | Captio
 export type Access = {
     base?: string | URL;
     key?: string;
-    ticket?: string;
+    ticket?: Ticket;
     signal?: AbortSignal;
 };
 /**

@@ -33,7 +33,9 @@
  *
  * Where the service is, and by what right it is asked. `base` is its address, a path in it is kept; left out it is
  * where this file was served from, else the page's origin. `key` is for servers: a page would show it to everybody.
- * @typedef {{base?: string|URL, key?: string, ticket?: string, signal?: AbortSignal}} Access
+ * `ticket` may be a function that gives one: it is asked for each connection and call, and when one is about to expire.
+ * @typedef {string | (() => string|Promise<string>)} Ticket
+ * @typedef {{base?: string|URL, key?: string, ticket?: Ticket, signal?: AbortSignal}} Access
  *
  * `attempts`: connections in a row without progress before `unreachable` (20). `silence`: milliseconds without a sign
  * of life after which a connection is dead (36,000).
@@ -212,20 +214,24 @@ async function* wires(path, asked, options, stop, progress = () => asked().curso
     const before = progress();
     const url = new URL(`${path}/${transport === "websocket" ? "ws" : "events"}`, base);
     for (const [name, value] of Object.entries(asked())) url.searchParams.set(name, value);
-    const connection = (transport === "websocket" ? openSocket : openEvents)(url, options);
+    const right = await granted(options, stop);
+    const connection = (right === null ? openNothing : transport === "websocket" ? openSocket : openEvents)(url, right ?? {});
     try {
       for (let wire; (wire = await connection.next(stop)) !== null; ) {
         if (wire.type === "draining") connection.askedPause(wire.retry_after_ms);
-        yield wire;
+        if (wire.type === "expiring") renew(connection, options);
+        if (wire.type === "error") connection.refuse(wire);
+        else yield wire;
       }
     } finally {
       connection.close();
     }
     // A page is not told why a handshake was refused; the stream's resource tells. A channel has none.
     const untold = !connection.opened && !connection.fault && transport === "websocket";
-    if (!stop.asked && untold && path.startsWith("v1/streams/"))
-      connection.fault = await refusal(new URL(path, base), options, stop);
+    if (!stop.asked && right && untold && path.startsWith("v1/streams/"))
+      connection.fault = await refusal(new URL(path, base), right, stop);
     if (stop.due()) return;
+    if (typeof options.ticket === "function" && connection.fault?.code === "ticket_expired") connection.fault = null;
     if (connection.fault) throw connection.fault;
     // One that said something for a while was none in vain: a proxy may give connections so long to live.
     failures = progress() === before && connection.spoke < LONGEST_PAUSE_MS ? failures + 1 : 0;
@@ -331,6 +337,9 @@ class Connection {
     this.wake = () => {};
     this.ask = () => {};
     this.leave = (/** @type {boolean} */ dead) => {};
+    this.renew = (/** @type {string} */ ticket) => {};
+    // Over a socket an error answers what was sent; in a body it says why that ends.
+    this.refuse = (/** @type {any} */ wire) => {};
     this.quiet = 0;
     this.begun = Date.now();
     /** Milliseconds from its beginning to its last sign of life. */
@@ -393,6 +402,40 @@ class Connection {
   }
 }
 
+/** The options with a ticket for now; null where none can be had. @param {Options} options @param {Stop} stop */
+async function granted(options, stop) {
+  const { ticket } = options;
+  if (typeof ticket !== "function") return options;
+  let given = null;
+  let timer;
+  await stop.wait((wake) => {
+    timer = setTimeout(wake, CALL_MS);
+    ticketOf(ticket).then((found) => (given = { ...options, ticket: found }), () => {}).then(wake);
+  });
+  clearTimeout(timer);
+  return given;
+}
+
+/** What gives tickets is asked for one, until the signal. @param {() => string|Promise<string>} give @param {AbortSignal} [signal] @returns {Promise<string>} */
+async function ticketOf(give, signal) {
+  return new Promise((resolve, fail) => {
+    signal?.addEventListener("abort", () => fail(signal.reason));
+    Promise.resolve(give()).then(resolve, fail);
+  });
+}
+
+/** Go on with another ticket; where none can be had the connection ends with its own. @param {Connection} connection @param {Options} options */
+function renew(connection, options) {
+  if (typeof options.ticket === "function") ticketOf(options.ticket).then(connection.renew, () => {});
+}
+
+/** @param {URL} url @param {Options} options */
+function openNothing(url, options) {
+  const connection = new Connection(options.silence);
+  connection.close();
+  return connection;
+}
+
 /** @param {URL} url @param {Options} options */
 function openSocket(url, options) {
   url.protocol = url.protocol.replace("http", "ws");
@@ -407,7 +450,9 @@ function openSocket(url, options) {
     };
     // Node 20 tells a failed handshake by this alone; elsewhere the close that follows says no more.
     socket.onerror = () => connection.close();
-    connection.ask = () => socket.readyState === WebSocket.OPEN && socket.send('{"type":"ping"}');
+    const say = (message) => socket.readyState === WebSocket.OPEN && socket.send(JSON.stringify(message));
+    connection.ask = () => say({ type: "ping" });
+    connection.renew = (ticket) => say({ type: "ticket", ticket });
     connection.leave = (dead) => {
       // A peer that never answers the close is not waited for.
       socket.onmessage = socket.onclose = socket.onerror = null;
@@ -425,6 +470,7 @@ function openSocket(url, options) {
 /** @param {URL} url @param {Options} options */
 function openEvents(url, options) {
   const connection = new Connection(options.silence);
+  connection.refuse = (wire) => (connection.fault = refused(401, wire));
   const control = new AbortController();
   connection.leave = () => control.abort();
   // EventSource hides keep-alives and statuses, and repeats by itself; this does none of it.
@@ -510,7 +556,9 @@ async function call(method, path, options, body = {}) {
   const timer = setTimeout(() => control.abort(new FanlightError("unreachable", "no answer in time")), patience);
   signal?.addEventListener("abort", stop);
   try {
-    const headers = { ...rights(options), ...body.headers, ...(json && { "Content-Type": "application/json" }) };
+    const { ticket } = options;
+    const right = typeof ticket === "function" ? { ...options, ticket: await ticketOf(ticket, control.signal) } : options;
+    const headers = { ...rights(right), ...body.headers, ...(json && { "Content-Type": "application/json" }) };
     const answer = await fetch(url, { method, headers, body: json, signal: control.signal, redirect: "error" });
     const words = await answer.text();
     let told = null;

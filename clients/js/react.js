@@ -136,17 +136,21 @@ function useMessages(stream, options, add, empty) {
   };
   const [seen, tell] = useReducer(fold, { ...NOTHING, value: empty });
   const { base, key, ticket, view, transport, attempts, silence } = options;
+  const latest = useRef(ticket);
+  latest.current = ticket;
   useEffect(() => {
     tell({ kind: "begin", stream });
     if (stream === null) return;
     const control = new AbortController();
     const read = async () => {
-      const reading = { base, key, ticket, view, transport, attempts, silence, signal: control.signal };
+      const given = typeof latest.current === "function" ? () => latest.current() : latest.current;
+      const reading = { base, key, ticket: given, view, transport, attempts, silence, signal: control.signal };
       for await (const message of watch(stream, reading)) tell(message);
     };
     read().catch((error) => control.signal.aborted || tell({ kind: "fault", error }));
     return () => control.abort();
-  }, [stream, String(base), key, ticket, view, transport, attempts, silence]);
+    // A function is another one at each rendering: the latest is asked, and nothing is read anew.
+  }, [stream, String(base), key, typeof ticket === "function" ? "asked" : ticket, view, transport, attempts, silence]);
   return seen;
 }
 

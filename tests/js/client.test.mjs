@@ -233,3 +233,70 @@ test("a channel is read on where a handshake fails, for it has no resource that 
       sockets[Symbol.dispose]();
     }
   }));
+
+test("a ticket that is given by a function is asked for anew for each connection, and when one is about to expire", async () => {
+  const sockets = fakeSockets(async (socket, n) => {
+    socket.open();
+    socket.say(n ? suffix(3) : attached("one"));
+    if (n) return;
+    socket.say({ type: "expiring", in_s: 30 });
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    socket.onclose({ code: 4401, reason: "ticket_expired" });
+  });
+  let given = 0;
+  const ticket = async () => `t${given++}`;
+  try {
+    const options = { base: "http://127.0.0.1:9", transport: "websocket", ticket };
+    const { told, error } = await collected(watch("st_1", options), (message) => message.mode === "live");
+    assert.deepEqual([kinds(told), error], [["attached", "delta", "lost", "attached"], null]);
+    assert.deepEqual(sockets.opened.map((socket) => socket.protocols[1]), ["ticket.t0", "ticket.t2"]);
+    assert.deepEqual(sockets.opened[0].sent, [{ type: "ticket", ticket: "t1" }]);
+  } finally {
+    sockets[Symbol.dispose]();
+  }
+});
+
+test("a ticket that was handed in and has expired ends the reading by its name", async () => {
+  const sockets = fakeSockets((socket) => (socket.open(), socket.onclose({ code: 4401, reason: "ticket_expired" })));
+  try {
+    const { error } = await collected(watch("st_1", { base: "http://127.0.0.1:9", transport: "websocket", ticket: "t" }));
+    assert.equal(error.code, "ticket_expired");
+  } finally {
+    sockets[Symbol.dispose]();
+  }
+});
+
+const EXPIRED = { type: "error", code: "ticket_expired", message: "the ticket has expired", retryable: false };
+
+test("events that end with their ticket are taken up again with another one", async () =>
+  using(await serving(events([attached("one"), EXPIRED], "cut"), events([suffix(3)])), async ({ base, seen }) => {
+    let given = 0;
+    const { told } = await collected(watch("st_1", { base, ticket: () => `t${given++}` }), (message) => message.mode === "live");
+    assert.deepEqual(kinds(told), ["attached", "delta", "lost", "attached"]);
+    assert.deepEqual(seen.map((request) => request.headers.authorization), ["Bearer t0", "Bearer t1"]);
+  }));
+
+test("events that end with a ticket that was handed in say so", async () =>
+  using(await serving(events([attached("one"), EXPIRED], "cut")), async ({ base }) => {
+    const { error } = await collected(watch("st_1", { base, ticket: "t" }));
+    assert.equal(error.code, "ticket_expired");
+  }));
+
+test("a function that gives no ticket is asked again, and in the end nobody can be reached", async () =>
+  using(await serving(never), async ({ base, seen }) => {
+    const ticket = () => Promise.reject(new Error("no"));
+    const { told, error } = await collected(watch("st_1", { base, ticket, attempts: 2 }));
+    assert.deepEqual([kinds(told), error.code, seen.length], [["lost"], "unreachable", 0]);
+  }));
+
+test("a signal stops a function that gives its ticket never", async () => {
+  const control = new AbortController();
+  const before = timers();
+  const reading = collected(watch("st_1", { base: "http://127.0.0.1:9", ticket: () => new Promise(never), signal: control.signal }));
+  const asking = start({}, { base: "http://127.0.0.1:9", ticket: () => new Promise(never), signal: control.signal });
+  await new Promise(setImmediate);
+  control.abort("enough");
+  assert.equal((await reading).error, "enough");
+  await assert.rejects(asking, (reason) => reason === "enough");
+  assert.equal(timers(), before);
+});
