@@ -143,7 +143,7 @@ function useMessages(stream, options, add, empty) {
     if (stream === null) return;
     const control = new AbortController();
     const read = async () => {
-      const given = typeof latest.current === "function" ? () => latest.current() : latest.current;
+      const given = typeof ticket === "function" ? () => /** @type {() => string|Promise<string>} */ (latest.current)() : ticket;
       const reading = { base, key, ticket: given, view, transport, attempts, silence, signal: control.signal };
       for await (const message of watch(stream, reading)) tell(message);
     };

@@ -91,7 +91,7 @@ async def test_a_peer_that_pings_and_reads_nothing_holds_nobody_up():
 
     rest = says(attached("two", mode="suffix", **{"from": 3}), end("onetwo"))
     async with Peer(says(attached("one"), then=floods), rest) as peer, nothing_left(peer):
-        async with Client(peer.url, silence_s=0.2, sleep=at_once) as client:
+        async with Client(peer.url, silence_s=0.5, sleep=at_once) as client:
             assert await shown(client) == "onetwo"
 
 
