@@ -6,6 +6,7 @@ import random
 import secrets
 import signal
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -38,6 +39,7 @@ from service.upstream.http import HttpUpstream
 from service.web import keys
 from service.web.connection import Connections, LateHeads, first_requests
 from service.web.expiry import Expiry
+from service.web.figures import Figures
 from service.web.gate import gate
 from service.web.guard import Guard
 from service.web.memory import MemoryWatch, available_bytes
@@ -195,6 +197,33 @@ def upstream_key_of(settings: Settings) -> str | None:
     return None if own is None or settings.forward_keys else own.get_secret_value()
 
 
+def put_settings(app: web.Application, settings: Settings) -> None:
+    """What handlers are told of the settings."""
+    app[keys.TELL_TENANT] = settings.upstream == EMBEDDED
+    app[keys.FORWARD_KEYS] = settings.forward_keys
+    app[keys.MAX_BODY_BYTES] = settings.max_body_bytes
+    app[keys.BODY_TIMEOUT_S] = settings.body_timeout_s
+    if settings.public_url:
+        parts = urlsplit(settings.public_url)
+        app[keys.PUBLIC] = keys.PublicAddress(parts.scheme, parts.netloc)
+    app[keys.PROMPT_CHARS] = settings.prompt_chars
+    app[keys.CHAT_BODY_BYTES] = settings.chat_body_bytes
+    app[keys.CHAT_RESUME_S] = settings.chat_resume_s
+
+
+def watch(app: web.Application) -> None:
+    """What the parts tell those who run the service."""
+    app[keys.REFUSALS] = Counter[str]()
+    app[keys.FIGURES] = Figures(
+        app[keys.HUB],
+        app[keys.CONNECTIONS],
+        app[keys.LIMITER],
+        app[keys.MEMORY],
+        app[keys.KEYRING],
+        app[keys.REFUSALS],
+    )
+
+
 @asynccontextmanager
 async def application(
     settings: Settings,
@@ -254,19 +283,11 @@ async def application(
         app[keys.CONNECTIONS] = connections
         app[keys.READY] = ready
         app[keys.SWITCH] = switch_of(drain_now, Reload(settings, read, partial(take, app)), place)
-        app[keys.TELL_TENANT] = settings.upstream == EMBEDDED
-        app[keys.FORWARD_KEYS] = settings.forward_keys
-        app[keys.MAX_BODY_BYTES] = settings.max_body_bytes
-        app[keys.BODY_TIMEOUT_S] = settings.body_timeout_s
-        if settings.public_url:
-            parts = urlsplit(settings.public_url)
-            app[keys.PUBLIC] = keys.PublicAddress(parts.scheme, parts.netloc)
+        put_settings(app, settings)
         if place is not None:
             app[keys.SIBLINGS] = place.siblings
-        app[keys.PROMPT_CHARS] = settings.prompt_chars
-        app[keys.CHAT_BODY_BYTES] = settings.chat_body_bytes
-        app[keys.CHAT_RESUME_S] = settings.chat_resume_s
         app[keys.FORMS] = {}
+        watch(app)
         add_routes(app)
         yield app
 

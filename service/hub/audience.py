@@ -51,15 +51,23 @@ class Audience:
 
     Args:
         left: told of each subscriber that has gone.
+        delivered: told when what a row was written had been received.
     """
 
     def __init__(
-        self, view: View, framing: Framing, loop: asyncio.AbstractEventLoop, left: Callable[[Subscriber], None]
+        self,
+        view: View,
+        framing: Framing,
+        loop: asyncio.AbstractEventLoop,
+        left: Callable[[Subscriber], None],
+        delivered: Callable[[float], None],
     ) -> None:
         self.view = view
         self.framing = framing
         self._loop = loop
         self._left = left
+        self._delivered = delivered
+        self._received = self._next_received = 0.0  # what the pass under way brings, and the next one
         self.gen = view.run.gen
         self.position = view.head()
         self.last_write = loop.time()
@@ -134,8 +142,13 @@ class Audience:
 
     # -- the row
 
-    def advance(self) -> None:
-        """Bring the row to the stream's head; what is under way takes the rest along."""
+    def advance(self, received: float) -> None:
+        """Bring the row to the stream's head; what is under way takes the rest along.
+
+        Args:
+            received: when the oldest of what is new was; 0 where that is not known.
+        """
+        self._next_received = self._next_received or received
         if self._frame is None:
             self._pass()
 
@@ -159,6 +172,7 @@ class Audience:
 
     def _load(self) -> bool:
         """Prepare the next frame for the row; False when there is nothing to tell."""
+        self._received, self._next_received = self._next_received, 0.0
         step = self._step(self.gen, self.position)
         if step is None:
             return False
@@ -179,6 +193,8 @@ class Audience:
         self._frame, fate, self._fate = None, self._fate, None
         self.gen, self.position = self._target
         self.last_write = self._loop.time()
+        if self._received:
+            self._delivered(self._received)
         if self._gaps:
             self._close_gaps()
         if fate is not None:
@@ -212,6 +228,13 @@ class Audience:
         subscriber.outlet.ended(subscriber, clean)
 
     # -- those apart
+
+    def lags(self) -> list[int]:
+        """Bytes of text that each of those apart has not been given yet."""
+        log, gen = self.view.run.log, self.view.run.gen
+        cursors = [self.view.cursor(one.gen, one.position) for one in self._apart]
+        places = [log.end_of(c.position - 1) if c.raw and c.position else c.position for c in cursors]
+        return [log.size - (place if c.gen == gen else 0) for c, place in zip(cursors, places, strict=True)]
 
     def catch_up(self, subscriber: Subscriber) -> None:
         """Write to one who stands apart what is past its place, until its outlet is full."""

@@ -24,6 +24,7 @@ from service.hub.breaker import Breaker
 from service.hub.clocks import ClockLimits, ClockRanOut, Clocks
 from service.hub.keeping import Keeping, Waits, as_they_came, half_at_end, nothing, text_size
 from service.hub.run import Refused, Run
+from service.hub.tally import FragmentTimes, Tally
 from service.upstream.contract import Answer, Broken, ConnectTimeout, Unreachable, Upstream, UpstreamFault
 
 log = structlog.get_logger()
@@ -102,6 +103,7 @@ class Pump:
         limits: PumpLimits,
         wall: Callable[[], float],
         restarts: int,
+        tally: Tally,
         ready: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._run = run
@@ -113,6 +115,8 @@ class Pump:
         self._limits = limits
         self._wall = wall
         self._restarts = restarts
+        self._clock = tally.clock
+        self._fragments = FragmentTimes(tally)
         self._repairs = run.options.repair
         self._ready = ready
         self.cancel_code = "interrupted"  # what a cancellation means
@@ -259,8 +263,11 @@ class Pump:
 
         def take(data: bytes) -> bool:
             nonlocal outcome
+            self._keeping.received = now = self._clock()
             blanks = decoder.blank_lines
             events, error = decoder.feed(data)
+            if any(map(text_size, events)):
+                self._fragments.came(now, self._run.trace_id)
             outcome = self._take(events, source)
             if outcome is None and error is not None:
                 outcome = Outcome("upstream_protocol", again=self._published)

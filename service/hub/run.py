@@ -107,6 +107,8 @@ class Run:
         self.refused: Refused | None = None
         self.answer_headers: Mapping[str, str] = {}  # the upstream's, of the answer being read
         self.retries = 0
+        self.received = 0.0  # when the oldest was of what nobody was shown yet; 0 where there is none
+        self.trace_id = ""  # of the trace that its upstream call belongs to; empty without one
         self.violation: Violation | None = None
         self.violation_from = 0
         self.followers: list[Follower] = []

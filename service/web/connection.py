@@ -197,6 +197,11 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open)
 
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that the kernel has no room for."""
+        return sum(connection.waiting_bytes for connection in self._stuck)
+
     def open(self) -> "list[Connection]":
         """Those that are open now."""
         return list(self._open)

@@ -14,7 +14,7 @@ from protocol.errors import Refusal
 from service.access.caller import Caller
 from service.web.errors import refusal_response
 from service.web.guard import CALLER, REFUSED, Guard, cors_headers, preflight
-from service.web.keys import CORS, FORMS
+from service.web.keys import CORS, FORMS, REFUSALS
 
 log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -52,6 +52,7 @@ def gate(guard: Guard) -> Middleware:
         try:
             response = await _admitted(guard, request, handler)
         except Refusal as refusal:
+            request.app[REFUSALS][refusal.code] += 1
             response = _told(request, refusal)
         except web.HTTPException as exc:
             response = _told(request, _as_refusal(exc))

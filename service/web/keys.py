@@ -1,5 +1,6 @@
 """What the application and its requests carry, by typed key."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from service.access.limiter import Limiter
 from service.hub.hub import Hub
 from service.upstream.http import HttpUpstream
 from service.web.connection import Connections
+from service.web.figures import Figures
 from service.web.memory import MemoryWatch
 from service.web.server import Runner
 from service.web.siblings import Siblings
@@ -59,6 +61,8 @@ STORE = web.AppKey("store", str)  # how streams are kept, in words
 MAX_BODY_BYTES = web.AppKey("max_body_bytes", int)
 READY = web.AppKey("ready", Readiness)
 MEMORY = web.AppKey("memory", MemoryWatch)
+FIGURES = web.AppKey("figures", Figures)
+REFUSALS = web.AppKey("refusals", Counter[str])  # by code
 LIMITER = web.AppKey("limiter", Limiter)
 KEYRING = web.AppKey("keyring", Keyring)
 RUNNER = web.AppKey("runner", Runner)

@@ -46,7 +46,7 @@ from service.web.access import (
     visible,
 )
 from service.web.connection import Connection, Sent, detach, head, in_charge
-from service.web.keys import CONNECTIONS, CORS, HUB, KEYRING, LIMITER, MEMORY
+from service.web.keys import CONNECTIONS, CORS, HUB, KEYRING, LIMITER, MEMORY, REFUSALS
 from service.web.readers import asked_channel, asked_view
 from service.web.streams import read_of
 from service.web.turns import FRAME_BYTES, FRAMES
@@ -233,6 +233,7 @@ class WebSocketConnection(Connection):
         self.caller = fresh
 
     def _refuse(self, refusal: Refusal, ref: Any) -> None:
+        self._app[REFUSALS][refusal.code] += 1
         self.say(messages.error(refusal.code, refusal.message, refusal.answer.retryable, ref=ref))
         if refusal.code != "not_found":
             self._fault()
@@ -633,6 +634,7 @@ def _begun(connection: WebSocketConnection, tail: bytes) -> Sent:
 
 
 def _refuse(request: web.Request, accepted: bytes, refusal: Refusal) -> Sent:
+    request.app[REFUSALS][refusal.code] += 1
     connection = _Refused(request.app)
     _upgrade(request, accepted, connection)
     connection.close_with(refusal.answer.close, refusal.code)
