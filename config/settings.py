@@ -110,6 +110,10 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
 
+    audit_log: Path | None = Field(
+        None, description="file that a line is written to for each start, reading, cancelling, ticket and refusal"
+    )
+
     connect_timeout_s: Seconds = Field(5.0, description="connecting to the upstream")
     first_event_timeout_s: Seconds = Field(120.0, description="from connected to the first event")
     idle_timeout_s: Seconds = Field(90.0, description="between events")

@@ -6,9 +6,8 @@ import random
 import secrets
 import signal
 import socket
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -33,9 +32,12 @@ from service.store.contract import Store
 from service.store.memory import MemoryStore
 from service.store.shared import SharedStore
 from service.store.sqlite import SqliteStore
+from service.telemetry import figures_told, traces_of
 from service.upstream.address import Address, parse_address
 from service.upstream.embedded import EmbeddedEngine, SharedEngine
 from service.upstream.http import HttpUpstream
+from service.watch.audit import AuditLog
+from service.watch.traces import Traces
 from service.web import keys
 from service.web.connection import Connections, LateHeads, first_requests
 from service.web.expiry import Expiry
@@ -46,6 +48,7 @@ from service.web.memory import MemoryWatch, available_bytes
 from service.web.operations import private_door
 from service.web.routes import add_routes
 from service.web.server import Runner
+from service.web.trail import Watching
 from service.web.usage import Usage, bill
 
 log = structlog.get_logger()
@@ -197,6 +200,28 @@ def upstream_key_of(settings: Settings) -> str | None:
     return None if own is None or settings.forward_keys else own.get_secret_value()
 
 
+@contextmanager
+def audit_of(settings: Settings) -> Iterator[AuditLog | None]:
+    """The audit log, where there is to be one.
+
+    Raises:
+        AuditRefused: it cannot be written.
+    """
+    if settings.audit_log is None:
+        yield None
+        return
+    with closing(AuditLog(settings.audit_log)) as audit:
+        yield audit
+
+
+def upstream_in_traces(kind: str, address: Address) -> dict[str, str | int]:
+    """What traces tell of the upstream: who it is, and where."""
+    provider = {"embedded": "fanlight", "cloud": "twelvelabs"}.get(kind, "_OTHER")
+    where = urlsplit(address.base)
+    port = {"server.port": where.port} if where.port and address.socket is None else {}
+    return {"gen_ai.provider.name": provider, "server.address": where.hostname or "", **port}
+
+
 def put_settings(app: web.Application, settings: Settings) -> None:
     """What handlers are told of the settings."""
     app[keys.TELL_TENANT] = settings.upstream == EMBEDDED
@@ -213,14 +238,13 @@ def put_settings(app: web.Application, settings: Settings) -> None:
 
 def watch(app: web.Application) -> None:
     """What the parts tell those who run the service."""
-    app[keys.REFUSALS] = Counter[str]()
     app[keys.FIGURES] = Figures(
         app[keys.HUB],
         app[keys.CONNECTIONS],
         app[keys.LIMITER],
         app[keys.MEMORY],
         app[keys.KEYRING],
-        app[keys.REFUSALS],
+        app[keys.WATCHING],
     )
 
 
@@ -231,12 +255,14 @@ async def application(
     *,
     read: Callable[[], Settings] = Settings,
     drain_now: Callable[[], None] = lambda: None,
+    traces: Traces | None = None,
 ) -> AsyncIterator[web.Application]:
     """Open every part, and give the application that serves them.
 
     Args:
         read: reads the settings anew.
         drain_now: begins the end.
+        traces: whoever records them; unset: as OpenTelemetry's variables say.
     """
     async with AsyncExitStack() as stack:
         if settings.upstream == EMBEDDED:
@@ -260,6 +286,8 @@ async def application(
         connections.start()
         stack.push_async_callback(connections.close)
         node = node_name(settings, place)
+        if traces is None:
+            traces = await stack.enter_async_context(traces_of(node, upstream_in_traces(ready.kind, address)))
         store = store_of(settings, node)
         stack.push_async_callback(store.close)
         await store.open()
@@ -268,11 +296,12 @@ async def application(
             log.warning("open_to_all", note="anybody who reaches this address may use it")
         stack.callback(Expiry(connections, keyring).close)
         hub = await stack.enter_async_context(
-            Hub(upstream, hub_limits(settings), store=store, node=node, upstream_ready=ready.ready)
+            Hub(upstream, hub_limits(settings), store=store, node=node, upstream_ready=ready.ready, traces=traces)
         )
         app = web.Application(
             middlewares=[gate(guard_of(settings, keyring, lambda: store.salt))], client_max_size=settings.max_body_bytes
         )
+        app[keys.WATCHING] = Watching(traces, stack.enter_context(audit_of(settings)))
         app[keys.HUB] = hub
         app[keys.KEYRING] = keyring
         app[keys.MEMORY] = MemoryWatch(hub, connections, settings.memory_bytes or available_bytes())
@@ -288,6 +317,7 @@ async def application(
             app[keys.SIBLINGS] = place.siblings
         app[keys.FORMS] = {}
         watch(app)
+        await stack.enter_async_context(figures_told(node, app[keys.FIGURES].collect))
         add_routes(app)
         yield app
 
@@ -306,13 +336,15 @@ async def served(
     *,
     read: Callable[[], Settings] = Settings,
     drain_now: Callable[[], None] = lambda: None,
+    traces: Traces | None = None,
 ) -> AsyncIterator[tuple[web.Application, str]]:
     """Serve until the context is left; gives the application and its own address.
 
     Args:
-        read, drain_now: see `application`.
+        read, drain_now, traces: see `application`.
     """
-    async with application(settings, place, read=read, drain_now=drain_now) as app, AsyncExitStack() as stack:
+    opened = application(settings, place, read=read, drain_now=drain_now, traces=traces)
+    async with opened as app, AsyncExitStack() as stack:
         runner = app[keys.RUNNER] = Runner(
             app,
             handle_signals=False,

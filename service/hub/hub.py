@@ -37,6 +37,7 @@ from service.store.journal import Journal
 from service.store.memory import MemoryStore
 from service.store.shared import SharedStore
 from service.upstream.contract import Upstream
+from service.watch.traces import NoTraces, Traces
 
 log = structlog.get_logger()
 Result = TypeVar("Result")
@@ -135,8 +136,10 @@ class Hub:
         node: str = "",
         upstream_ready: Callable[[], bool] = lambda: True,
         wall: Callable[[], float] = time.time,
+        traces: Traces | None = None,
     ) -> None:
         self._upstream = upstream
+        self._traces = traces or NoTraces()
         self.node = node
         self._upstream_ready = upstream_ready
         self._limits = limits
@@ -402,6 +405,8 @@ class Hub:
             wall=self._wall,
             restarts=restarts,
             tally=self.tally,
+            traces=self._traces,
+            model=stream.request.get("model_name"),
             ready=ready,
         )
         task = self._loop.create_task(pump.run(), name=f"pump {stream.id}")
@@ -602,6 +607,7 @@ class Hub:
             subscribers=stream.subscribers,
             first_event_ms=first,
             total_ms=round((stream.run.clock() - times.began) * 1000, 1),
+            **({"trace_id": stream.run.trace_id} if stream.run.trace_id else {}),
         )
 
     # -- keeping

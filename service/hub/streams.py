@@ -322,7 +322,7 @@ class Stream:
             live_only: its place is the head, whatever its cursor says.
         """
         cursor = head_of(self.run, view) if live_only else cursor
-        subscriber = Subscriber(self.id, outlet, presence=presence, ref=ref)
+        subscriber = Subscriber(self.run, outlet, presence=presence, ref=ref)
         shown = self.view(view)
         # Nothing is awaited between the decision and the seat: replay meets live.
         mode, message, position, resumes = shown.attach(cursor, ref)

@@ -21,6 +21,7 @@ from service.store.journal import Journal
 from service.watch.histogram import Histogram
 from service.web.connection import Connections
 from service.web.memory import MemoryWatch, resident_bytes
+from service.web.trail import Watching
 
 BREAKER = ("closed", "open", "half-open")
 
@@ -30,7 +31,7 @@ class Figures:
     """The parts of a process that have something to tell.
 
     Attributes:
-        refusals: requests and messages that were refused, by code.
+        watching: what was refused, and the audit log.
     """
 
     hub: Hub
@@ -38,7 +39,7 @@ class Figures:
     limiter: Limiter
     memory: MemoryWatch
     keyring: Keyring
-    refusals: Counter[str]
+    watching: Watching
 
     def collect(self) -> Iterator[Metric]:
         """All of them."""
@@ -53,7 +54,11 @@ class Figures:
 
     def _bounds(self) -> Iterator[Metric]:
         yield _counter("fanlight_limits_hit", "Calls beyond a limit, by limit.", "limit", self.limiter.hits)
-        yield _counter("fanlight_refusals", "Calls that were refused, by code.", "code", self.refusals)
+        yield _counter("fanlight_refusals", "Calls that were refused, by code.", "code", self.watching.refusals)
+        audit = self.watching.audit
+        lines, failures = (audit.lines, audit.failures) if audit is not None else (0, 0)
+        yield CounterMetricFamily("fanlight_audit_lines", "Lines of the audit log.", lines)
+        yield CounterMetricFamily("fanlight_audit_failures", "Lines of it that could not be written.", failures)
         shed = {"reader_refused": self.memory.refused, "reader_sent_away": self.memory.sent_away}
         yield _counter("fanlight_memory_shed", "Readers that memory had no room for.", "what", shed)
         yield GaugeMetricFamily(

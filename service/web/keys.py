@@ -1,6 +1,5 @@
 """What the application and its requests carry, by typed key."""
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from service.web.figures import Figures
 from service.web.memory import MemoryWatch
 from service.web.server import Runner
 from service.web.siblings import Siblings
+from service.web.trail import Watching
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ MAX_BODY_BYTES = web.AppKey("max_body_bytes", int)
 READY = web.AppKey("ready", Readiness)
 MEMORY = web.AppKey("memory", MemoryWatch)
 FIGURES = web.AppKey("figures", Figures)
-REFUSALS = web.AppKey("refusals", Counter[str])  # by code
+WATCHING = web.AppKey("watching", Watching)
 LIMITER = web.AppKey("limiter", Limiter)
 KEYRING = web.AppKey("keyring", Keyring)
 RUNNER = web.AppKey("runner", Runner)

@@ -83,7 +83,7 @@ async def text(request: web.Request) -> web.StreamResponse:
     connection = _open(request, BARE, "text/plain; charset=utf-8", attached)
     if connection is not None:
         with in_charge(connection):
-            subscriber = Subscriber(stream.id, connection)
+            subscriber = Subscriber(stream.run, connection)
             connection.attached(subscriber)
             stream.seat(subscriber, BareView(stream.run), start)
     return Sent(keep_alive=False)
