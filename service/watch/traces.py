@@ -4,12 +4,15 @@ Nothing of prompts, texts, keys or addresses with a query is told. Without an en
 nothing is recorded, and the step that a caller named is handed on as it came.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from protocol.wire.traceparent import TraceContext
 
+# A caller writes it: what has another form may be anything.
+_MODEL = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
 Attributes = Mapping[str, str | int | tuple[str, ...]]
 
 
@@ -68,7 +71,7 @@ class NoTraces:
 
 def of_call(stream: str, model: Any, attempt: int, *, is_json: bool) -> Attributes:
     """What is told of an upstream call when it begins: OpenTelemetry's conventions for generative AI."""
-    named = {"gen_ai.request.model": model} if isinstance(model, str) else {}
+    named = {"gen_ai.request.model": model} if isinstance(model, str) and _MODEL.fullmatch(model) else {}
     return {
         "gen_ai.operation.name": "generate_content",
         "gen_ai.output.type": "json" if is_json else "text",

@@ -131,6 +131,9 @@ async def _listen(request: web.Request, framings: Mapping[bool, Framing], conten
     listener = Listener(connection, view, live_only=caller.is_live_only)
     connection.on_lost = lambda: hub.unlisten(tenant, name, listener)
     _take_over(request, connection, content_type, chunked, {})
+    if request.method == "HEAD":
+        connection.close()
+        return Sent(keep_alive=False)
     if first:
         connection.write(connection.framing.body(first))
     with in_charge(connection):
