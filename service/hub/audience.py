@@ -230,11 +230,19 @@ class Audience:
     # -- those apart
 
     def lags(self) -> list[int]:
-        """Bytes of text that each of those apart has not been given yet."""
-        log, gen = self.view.run.log, self.view.run.gen
-        cursors = [self.view.cursor(one.gen, one.position) for one in self._apart]
-        places = [log.end_of(c.position - 1) if c.raw and c.position else c.position for c in cursors]
-        return [log.size - (place if c.gen == gen else 0) for c, place in zip(cursors, places, strict=True)]
+        """Bytes of text that each of those apart was not told yet."""
+        return [self.behind(one.gen, one.position) for one in self._apart]
+
+    def behind(self, gen: int, position: int) -> int:
+        """Bytes of text that one at that place was not told yet."""
+        view, log = self.view, self.view.run.log
+        if gen != view.run.gen:
+            return log.size
+        if position == view.head():
+            return 0
+        cursor = view.cursor(gen, position)
+        told = log.end_of(cursor.position - 1) if cursor.raw and cursor.position else cursor.position
+        return log.size - told
 
     def catch_up(self, subscriber: Subscriber) -> None:
         """Write to one who stands apart what is past its place, until its outlet is full."""

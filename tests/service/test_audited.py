@@ -210,6 +210,20 @@ async def test_a_connection_that_outlives_its_ticket_is_sent_away_with_a_line(se
     assert ("expelled", "ticket_expired", made["jti"]) in audited.lines("call", "result", "ticket")
 
 
+async def test_what_an_operator_does_is_a_line_and_so_is_who_may_not(serving: Serving, tmp_path: Path):
+    path = tmp_path / "audit.jsonl"
+    async with serving(Play(DONE), audit_log=path) as service:
+        async with service.http.get(service.url + "/v1/admin/readers") as answer:
+            assert answer.status == 200
+    async with Audited(serving, tmp_path, Play(DONE)) as audited:
+        await audited.ask("DELETE", "/v1/admin/streams/st_one", ONE)
+    told = audited.lines("call", "result", "tenant", "key", "stream", "route")
+    assert told == [
+        ("admin", "ok", "local", None, None, "GET /v1/admin/readers"),
+        ("admin", "forbidden", "one", "settings:one", "st_one", "DELETE /v1/admin/streams/{id}"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("method", "route", "call"),
     [

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 
+from service import telemetry
 from service.telemetry import is_wanted
 from service.watch.otel import OtelTraces, exported, resource
 from tests.fakes.service import Service, Serving
@@ -245,6 +246,18 @@ def test_opentelemetrys_own_variables_say_what_is_exported(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert (is_wanted("TRACES"), is_wanted("METRICS")) == (traces, metrics)
+
+
+@pytest.mark.parametrize("module", ["opentelemetry.nowhere", "nowhere.sdk"])
+async def test_a_collector_without_the_extra_is_said_and_the_service_runs(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch, module: str
+):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setattr(telemetry, "MODULES", (module,))
+    with structlog.testing.capture_logs() as lines:
+        async with serving(Play(DONE)) as service:
+            assert (await service.show(await service.start(), "?wait=5"))["status"] == "completed"
+    assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["otel_missing"]
 
 
 def test_without_a_collector_nothing_of_opentelemetry_is_imported():
