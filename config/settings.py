@@ -6,6 +6,7 @@ case without it. Units are in the names.
 
 import ipaddress
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -109,6 +110,10 @@ class Settings(BaseSettings):
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
+
+    audit_log: Path | None = Field(
+        None, description="file that a line is written to for each start, reading, cancelling, ticket and refusal"
+    )
 
     connect_timeout_s: Seconds = Field(5.0, description="connecting to the upstream")
     first_event_timeout_s: Seconds = Field(120.0, description="from connected to the first event")
@@ -323,6 +328,10 @@ class Settings(BaseSettings):
             return f"the TwelveLabs cloud at {CLOUD}: every analysis costs money"
         return f"the server at {self.upstream}"
 
+    def __repr_args__(self) -> Iterable[tuple[str, Any]]:
+        # What is shown of a model is what a traceback shows of it.
+        return self.shown().items()
+
     def shown(self) -> dict[str, Any]:
         """The effective settings with secrets masked."""
         shown: dict[str, Any] = self.model_dump(mode="json")
@@ -330,8 +339,9 @@ class Settings(BaseSettings):
         shown["upstream_key"] = "**********" if self.upstream_key is not None else None
         shown["ticket_keys"] = "**********" if self.ticket_keys is not None else None
         shown["api_keys"] = sorted(self.api_keys.values())
-        shown["store"] = _without_password(self.store)
-        return shown | {"upstream": self.upstream}
+        for name in ("store", "upstream_url", "vlm_url", "public_url"):
+            shown[name] = _without_password(shown[name]) if shown[name] else shown[name]
+        return shown | {"upstream": _without_password(self.upstream) if "://" in self.upstream else self.upstream}
 
 
 def _without_password(address: str) -> str:

@@ -75,4 +75,6 @@ def first_fault(exc: ValidationError, whole: str) -> str:
     """Where and why something does not fit its model, without its values; ``whole`` names it."""
     fault = exc.errors(include_input=False, include_url=False, include_context=False)[0]
     where = ".".join(str(part) for part in fault["loc"]) or whole
-    return f"{where[:100]}: {fault['msg'][:200]}"
+    # The words for a tag that is none quote it.
+    why = "its type is none that is known" if fault["type"] == "union_tag_invalid" else fault["msg"][:200]
+    return f"{where[:100]}: {why}"

@@ -14,6 +14,7 @@ from service.access.book import BookBroken
 from service.app import serve
 from service.place import WorkerPlace
 from service.store.contract import StoreRefused
+from service.watch.audit import AuditRefused
 from service.workers import WorkerRefused, serve_with_workers
 
 
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
             runner.run(serve(settings, place, read=read) if alone else serve_with_workers(settings))
     except WorkerRefused:
         return 2
-    except (StoreRefused, BookBroken) as exc:
+    except (StoreRefused, BookBroken, AuditRefused) as exc:
         print(f"fanlight: {exc}", file=sys.stderr)  # noqa: T201
         return 2
     except OSError as exc:

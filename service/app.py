@@ -6,8 +6,8 @@ import random
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -32,18 +32,23 @@ from service.store.contract import Store
 from service.store.memory import MemoryStore
 from service.store.shared import SharedStore
 from service.store.sqlite import SqliteStore
+from service.telemetry import figures_told, traces_of
 from service.upstream.address import Address, parse_address
 from service.upstream.embedded import EmbeddedEngine, SharedEngine
 from service.upstream.http import HttpUpstream
+from service.watch.audit import AuditLog
+from service.watch.traces import Traces
 from service.web import keys
 from service.web.connection import Connections, LateHeads, first_requests
 from service.web.expiry import Expiry
+from service.web.figures import Figures
 from service.web.gate import gate
 from service.web.guard import Guard
 from service.web.memory import MemoryWatch, available_bytes
 from service.web.operations import private_door
 from service.web.routes import add_routes
 from service.web.server import Runner
+from service.web.trail import Watching
 from service.web.usage import Usage, bill
 
 log = structlog.get_logger()
@@ -195,6 +200,54 @@ def upstream_key_of(settings: Settings) -> str | None:
     return None if own is None or settings.forward_keys else own.get_secret_value()
 
 
+@contextmanager
+def audit_of(settings: Settings) -> Iterator[AuditLog | None]:
+    """The audit log, where there is to be one.
+
+    Raises:
+        AuditRefused: it cannot be written.
+    """
+    if settings.audit_log is None:
+        yield None
+        return
+    with closing(AuditLog(settings.audit_log)) as audit:
+        yield audit
+
+
+def upstream_in_traces(kind: str, address: Address) -> dict[str, str | int]:
+    """What traces tell of the upstream: who it is, and where."""
+    provider = {"embedded": "fanlight", "cloud": "twelvelabs"}.get(kind, "_OTHER")
+    where = urlsplit(address.base)
+    port = {"server.port": where.port} if where.port and address.socket is None else {}
+    return {"gen_ai.provider.name": provider, "server.address": where.hostname or "", **port}
+
+
+def put_settings(app: web.Application, settings: Settings) -> None:
+    """What handlers are told of the settings."""
+    app[keys.TELL_TENANT] = settings.upstream == EMBEDDED
+    app[keys.FORWARD_KEYS] = settings.forward_keys
+    app[keys.MAX_BODY_BYTES] = settings.max_body_bytes
+    app[keys.BODY_TIMEOUT_S] = settings.body_timeout_s
+    if settings.public_url:
+        parts = urlsplit(settings.public_url)
+        app[keys.PUBLIC] = keys.PublicAddress(parts.scheme, parts.netloc)
+    app[keys.PROMPT_CHARS] = settings.prompt_chars
+    app[keys.CHAT_BODY_BYTES] = settings.chat_body_bytes
+    app[keys.CHAT_RESUME_S] = settings.chat_resume_s
+
+
+def watch(app: web.Application) -> None:
+    """What the parts tell those who run the service."""
+    app[keys.FIGURES] = Figures(
+        app[keys.HUB],
+        app[keys.CONNECTIONS],
+        app[keys.LIMITER],
+        app[keys.MEMORY],
+        app[keys.KEYRING],
+        app[keys.WATCHING],
+    )
+
+
 @asynccontextmanager
 async def application(
     settings: Settings,
@@ -202,12 +255,14 @@ async def application(
     *,
     read: Callable[[], Settings] = Settings,
     drain_now: Callable[[], None] = lambda: None,
+    traces: Traces | None = None,
 ) -> AsyncIterator[web.Application]:
     """Open every part, and give the application that serves them.
 
     Args:
         read: reads the settings anew.
         drain_now: begins the end.
+        traces: whoever records them; unset: as OpenTelemetry's variables say.
     """
     async with AsyncExitStack() as stack:
         if settings.upstream == EMBEDDED:
@@ -231,6 +286,8 @@ async def application(
         connections.start()
         stack.push_async_callback(connections.close)
         node = node_name(settings, place)
+        if traces is None:
+            traces = await stack.enter_async_context(traces_of(node, upstream_in_traces(ready.kind, address)))
         store = store_of(settings, node)
         stack.push_async_callback(store.close)
         await store.open()
@@ -239,11 +296,12 @@ async def application(
             log.warning("open_to_all", note="anybody who reaches this address may use it")
         stack.callback(Expiry(connections, keyring).close)
         hub = await stack.enter_async_context(
-            Hub(upstream, hub_limits(settings), store=store, node=node, upstream_ready=ready.ready)
+            Hub(upstream, hub_limits(settings), store=store, node=node, upstream_ready=ready.ready, traces=traces)
         )
         app = web.Application(
             middlewares=[gate(guard_of(settings, keyring, lambda: store.salt))], client_max_size=settings.max_body_bytes
         )
+        app[keys.WATCHING] = Watching(traces, stack.enter_context(audit_of(settings)))
         app[keys.HUB] = hub
         app[keys.KEYRING] = keyring
         app[keys.MEMORY] = MemoryWatch(hub, connections, settings.memory_bytes or available_bytes())
@@ -254,19 +312,12 @@ async def application(
         app[keys.CONNECTIONS] = connections
         app[keys.READY] = ready
         app[keys.SWITCH] = switch_of(drain_now, Reload(settings, read, partial(take, app)), place)
-        app[keys.TELL_TENANT] = settings.upstream == EMBEDDED
-        app[keys.FORWARD_KEYS] = settings.forward_keys
-        app[keys.MAX_BODY_BYTES] = settings.max_body_bytes
-        app[keys.BODY_TIMEOUT_S] = settings.body_timeout_s
-        if settings.public_url:
-            parts = urlsplit(settings.public_url)
-            app[keys.PUBLIC] = keys.PublicAddress(parts.scheme, parts.netloc)
+        put_settings(app, settings)
         if place is not None:
             app[keys.SIBLINGS] = place.siblings
-        app[keys.PROMPT_CHARS] = settings.prompt_chars
-        app[keys.CHAT_BODY_BYTES] = settings.chat_body_bytes
-        app[keys.CHAT_RESUME_S] = settings.chat_resume_s
         app[keys.FORMS] = {}
+        watch(app)
+        await stack.enter_async_context(figures_told(node, app[keys.FIGURES].collect))
         add_routes(app)
         yield app
 
@@ -285,13 +336,15 @@ async def served(
     *,
     read: Callable[[], Settings] = Settings,
     drain_now: Callable[[], None] = lambda: None,
+    traces: Traces | None = None,
 ) -> AsyncIterator[tuple[web.Application, str]]:
     """Serve until the context is left; gives the application and its own address.
 
     Args:
-        read, drain_now: see `application`.
+        read, drain_now, traces: see `application`.
     """
-    async with application(settings, place, read=read, drain_now=drain_now) as app, AsyncExitStack() as stack:
+    opened = application(settings, place, read=read, drain_now=drain_now, traces=traces)
+    async with opened as app, AsyncExitStack() as stack:
         runner = app[keys.RUNNER] = Runner(
             app,
             handle_signals=False,

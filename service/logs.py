@@ -1,6 +1,7 @@
 """Logs: one JSON object a line on standard error; events with fields, never prompts, texts, keys or queries."""
 
 import logging
+import re
 import sys
 import traceback
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import orjson
 import structlog
 
+# asyncio puts callbacks with their arguments, and exceptions, into what it says.
+_WORDS = re.compile(r"[\w .,:;%-]{0,200}")
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -18,7 +21,7 @@ def configure(level: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _faults_in_words if level == "debug" else _faults,
+            _faults,
             structlog.processors.JSONRenderer(serializer=_dumps),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
@@ -39,11 +42,6 @@ def _faults(_logger: Any, _method: str, event: Any) -> Any:
     return event
 
 
-def _faults_in_words(logger: Any, method: str, event: Any) -> Any:
-    """The same with those words, where everything is to be logged."""
-    return structlog.processors.format_exc_info(logger, method, event)
-
-
 def _chain(exc: BaseException | None) -> list[BaseException]:
     """An exception and what led to it, the latest first."""
     chain: list[BaseException] = []
@@ -62,8 +60,9 @@ def _dumps(event: Any, **_: Any) -> bytes:
 
 
 class _Bridge(logging.Handler):
-    """What libraries log, without arguments that might quote a request."""
+    """What libraries log, as far as it is plain words: an argument or a value may quote a request."""
 
     def emit(self, record: logging.LogRecord) -> None:
         log = structlog.get_logger()
-        log.warning("library", logger=record.name, message=str(record.msg), exc_info=record.exc_info)
+        words = _WORDS.match(str(record.msg))
+        log.warning("library", logger=record.name, message=words and words[0], exc_info=record.exc_info)

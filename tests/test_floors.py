@@ -23,12 +23,13 @@ MAY_IMPORT = {
     "protocol.upstream": TEXT,
     "protocol.wire": TEXT,
     "config": set[str](),
+    "service.watch": PROTOCOL,
     "service.upstream": PROTOCOL,
-    "service.store": PROTOCOL,
+    "service.store": PROTOCOL | {"service.watch"},
     "service.access": PROTOCOL | {"service.store"},
-    "service.hub": PROTOCOL | {"service.upstream", "service.store"},
+    "service.hub": PROTOCOL | {"service.upstream", "service.store", "service.watch"},
     "service.web": PROTOCOL
-    | {"protocol.dialects", "service.access", "service.hub", "service.upstream", "service.store"},
+    | {"protocol.dialects", "service.access", "service.hub", "service.upstream", "service.store", "service.watch"},
     "service": PROTOCOL
     | {
         "protocol.dialects",
@@ -37,6 +38,7 @@ MAY_IMPORT = {
         "service.hub",
         "service.upstream",
         "service.store",
+        "service.watch",
         "config",
     },
     "fanlight": PROTOCOL,

@@ -95,6 +95,11 @@ class Keyring:
         return self.was_read and not self._required and not self._known and not self._had_keys
 
     @property
+    def count(self) -> int:
+        """Keys of the book that are good."""
+        return sum(key.stands(self.clock()) for key in self._book.keys.values())
+
+    @property
     def origins(self) -> frozenset[str]:
         """The origins of pages that some key names."""
         return self._origins

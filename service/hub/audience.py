@@ -51,15 +51,23 @@ class Audience:
 
     Args:
         left: told of each subscriber that has gone.
+        delivered: told when what a row was written had been received.
     """
 
     def __init__(
-        self, view: View, framing: Framing, loop: asyncio.AbstractEventLoop, left: Callable[[Subscriber], None]
+        self,
+        view: View,
+        framing: Framing,
+        loop: asyncio.AbstractEventLoop,
+        left: Callable[[Subscriber], None],
+        delivered: Callable[[float], None],
     ) -> None:
         self.view = view
         self.framing = framing
         self._loop = loop
         self._left = left
+        self._delivered = delivered
+        self._received = self._next_received = 0.0  # what the pass under way brings, and the next one
         self.gen = view.run.gen
         self.position = view.head()
         self.last_write = loop.time()
@@ -134,8 +142,13 @@ class Audience:
 
     # -- the row
 
-    def advance(self) -> None:
-        """Bring the row to the stream's head; what is under way takes the rest along."""
+    def advance(self, received: float) -> None:
+        """Bring the row to the stream's head; what is under way takes the rest along.
+
+        Args:
+            received: when the oldest of what is new was; 0 where that is not known.
+        """
+        self._next_received = self._next_received or received
         if self._frame is None:
             self._pass()
 
@@ -159,6 +172,7 @@ class Audience:
 
     def _load(self) -> bool:
         """Prepare the next frame for the row; False when there is nothing to tell."""
+        self._received, self._next_received = self._next_received, 0.0
         step = self._step(self.gen, self.position)
         if step is None:
             return False
@@ -179,6 +193,8 @@ class Audience:
         self._frame, fate, self._fate = None, self._fate, None
         self.gen, self.position = self._target
         self.last_write = self._loop.time()
+        if self._received:
+            self._delivered(self._received)
         if self._gaps:
             self._close_gaps()
         if fate is not None:
@@ -212,6 +228,21 @@ class Audience:
         subscriber.outlet.ended(subscriber, clean)
 
     # -- those apart
+
+    def lags(self) -> list[int]:
+        """Bytes of text that each of those apart was not told yet."""
+        return [self.behind(one.gen, one.position) for one in self._apart]
+
+    def behind(self, gen: int, position: int) -> int:
+        """Bytes of text that one at that place was not told yet."""
+        view, log = self.view, self.view.run.log
+        if gen != view.run.gen:
+            return log.size
+        if position == view.head():
+            return 0
+        cursor = view.cursor(gen, position)
+        told = log.end_of(cursor.position - 1) if cursor.raw and cursor.position else cursor.position
+        return log.size - told
 
     def catch_up(self, subscriber: Subscriber) -> None:
         """Write to one who stands apart what is past its place, until its outlet is full."""

@@ -112,12 +112,12 @@ class DerivedView(MessageBase):
         """The offset up to which a reader at ``position`` knows everything."""
         return self._ats[position - 1] if position else self._origin
 
-    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int, str]:
+    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[Mode, bytes, int, str]:
         mode, start = self.place(cursor)
         run = self.run
         state = self._projection.state(start)
         attached = self.attached(ref, mode, start, run.log.size, state=state)
-        return attached, self.head(), f"{run.gen}.{run.log.size}"
+        return mode, attached, self.head(), f"{run.gen}.{run.log.size}"
 
     def place(self, cursor: Cursor | None) -> tuple[Mode, int]:
         """Where a cursor in the text stands in this view."""

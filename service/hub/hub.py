@@ -6,7 +6,7 @@ await between check and set; then the pump does the I/O.
 
 import asyncio
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -31,11 +31,13 @@ from service.hub.requests import Asked, may_run_again
 from service.hub.retention import Retention, RetentionLimits
 from service.hub.shelf import ID, UNENDED, Shelf, call_from, call_of, meta_of
 from service.hub.streams import Limits, Started, Stream, Terms, new_id
+from service.hub.tally import Tally
 from service.store.contract import Begun, Change, Kept, Keyed, Noted, Store, StoreFailed
 from service.store.journal import Journal
 from service.store.memory import MemoryStore
 from service.store.shared import SharedStore
 from service.upstream.contract import Upstream
+from service.watch.traces import NoTraces, Traces
 
 log = structlog.get_logger()
 Result = TypeVar("Result")
@@ -111,17 +113,6 @@ class _Record:
 
 
 @dataclass(slots=True)
-class Tally:
-    """What the hub has done since it began."""
-
-    joins: Counter[str] = field(default_factory=Counter)  # starts by how they came to their stream
-    endings: Counter[tuple[str, str]] = field(default_factory=Counter)  # by status and code
-    events: int = 0
-    text_bytes: int = 0
-    retries: int = 0
-
-
-@dataclass(slots=True)
 class _Tenant:
     streams: dict[str, Stream] = field(default_factory=dict)  # oldest first
     joinable: dict[bytes, Stream] = field(default_factory=dict)  # running, by identity
@@ -145,33 +136,36 @@ class Hub:
         node: str = "",
         upstream_ready: Callable[[], bool] = lambda: True,
         wall: Callable[[], float] = time.time,
+        traces: Traces | None = None,
     ) -> None:
         self._upstream = upstream
+        self._traces = traces or NoTraces()
         self.node = node
         self._upstream_ready = upstream_ready
         self._limits = limits
         self.wall = self._wall = wall
         self._loop = asyncio.get_running_loop()
+        self.tally = Tally()
         self._tenants: dict[str, _Tenant] = {}
         self._running: dict[Stream, _Record] = {}
         self._ended: dict[Stream, _Record] = {}
         self._admission = Admission(limits.max_streams, limits.max_streams_per_tenant)
         self.kept = Retention(limits.kept, self._loop, self._forget)
         self.journal = Journal(store or MemoryStore(), window_s=limits.store_window_s, anew=self._anew, lost=self._lost)
-        self._shelf = Shelf(self.journal.store, limits.stream, self._loop, self._idle)
+        self._shelf = Shelf(self.journal.store, limits.stream, self._loop, self._idle, self.tally)
         # What there is to do with other nodes, where the store is theirs, too.
         self.peers = Peers(self, cast(SharedStore, store)) if self.journal.store.shared else None
         self._recovered = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ticker: asyncio.TimerHandle | None = None
         self._ticks = 0
-        self.tally = Tally()
+        self._tick_due = 0.0  # on the tally's clock
         self._replays: set[asyncio.Task[None]] = set()
         self.breaker = Breaker(self._loop.time)
         self.on_ended: Callable[[Stream], None] = lambda _stream: None
 
     async def __aenter__(self) -> Self:
-        self._ticker = self._loop.call_later(TICK_S, self._tick)
+        self._tick_later()
         store = self.journal.store
         # Asked before anything is begun here: what runs now is what another process left behind.
         left = await store.running() if store.durable and self.peers is None else []
@@ -367,6 +361,7 @@ class Hub:
             now=self._wall(),
             loop=self._loop,
             on_idle=self._idle,
+            tally=self.tally,
         )
         stream.node, stream.payer = self.node, payer
         call = None
@@ -409,6 +404,9 @@ class Hub:
             limits=self._limits.pump,
             wall=self._wall,
             restarts=restarts,
+            tally=self.tally,
+            traces=self._traces,
+            model=stream.request.get("model_name"),
             ready=ready,
         )
         task = self._loop.create_task(pump.run(), name=f"pump {stream.id}")
@@ -609,6 +607,7 @@ class Hub:
             subscribers=stream.subscribers,
             first_event_ms=first,
             total_ms=round((stream.run.clock() - times.began) * 1000, 1),
+            **({"trace_id": stream.run.trace_id} if stream.run.trace_id else {}),
         )
 
     # -- keeping
@@ -1038,8 +1037,13 @@ class Hub:
 
     # -- the beat
 
-    def _tick(self) -> None:
+    def _tick_later(self) -> None:
         self._ticker = self._loop.call_later(TICK_S, self._tick)
+        self._tick_due = self.tally.clock() + TICK_S
+
+    def _tick(self) -> None:
+        self.tally.loop_lag.observe(max(0.0, self.tally.clock() - self._tick_due))
+        self._tick_later()
         self._ticks += 1
         if self._ticks % PRUNE_TICKS == 0 and self.journal.store.durable:
             self._own(self.prune())

@@ -144,6 +144,7 @@ class Keeping:
         failed: what was taken could not be shown, for a fault of ours.
         lost: another process holds the run by now: nothing is shown or ended here any more.
         shown: called after something was shown.
+        received: when what is being taken was.
     """
 
     def __init__(self, run: Run, journal: Journal, *, identity: bytes | None, ttl_s: Callable[[], float]) -> None:
@@ -160,6 +161,7 @@ class Keeping:
         self.failed = False
         self.lost = False
         self.shown: Callable[[], None] = nothing
+        self.received = 0.0
 
     @property
     def published(self) -> bool:
@@ -179,12 +181,13 @@ class Keeping:
                 be known later, and `is_too_long` tells it.
         """
         if self._direct:
-            self._run.take(events)
+            self._take(events, self.received)
             return
         size = sum(map(text_size, events))
         self._waiting += 1
         self._text_waits += size
-        self._journal.add(Grown(self._run.id, block_of(self._millis(), events)), partial(self._show, events, size))
+        show = partial(self._show, events, size, self.received)
+        self._journal.add(Grown(self._run.id, block_of(self._millis(), events)), show)
         if self._run.log.size + self._text_waits > self._run.max_text_bytes:
             raise TextTooLong  # what fits of it is shown before the ending
 
@@ -194,19 +197,23 @@ class Keeping:
             self._first = now
         return int((now - self._first) * 1000)
 
-    def _show(self, events: list[Event], size: int) -> None:
+    def _show(self, events: list[Event], size: int, received: float) -> None:
         self._waiting -= 1
         self._text_waits -= size
         if self.is_too_long or self.failed or self.lost:
             return  # behind a gap nothing is shown
         try:
-            self._run.take(events)
+            self._take(events, received)
         except TextTooLong:
             self.is_too_long = True
         except Exception:
             log.exception("run_failed", stream=self._run.id)
             self.failed = True
         self.shown()
+
+    def _take(self, events: list[Event], received: float) -> None:
+        self._run.received = self._run.received or received
+        self._run.take(events)
 
     def withhold(self, events: list[Event]) -> None:
         """Keep events back, to be shown together with the ending: nobody is to see them without it."""

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import structlog
 
@@ -20,11 +21,14 @@ from protocol.upstream.events import EndOfBytes, ErrorObject, Event, RemoteProto
 from protocol.upstream.request import asked_again
 from protocol.upstream.textlog import TextLog, TextTooLong
 from protocol.wire.endings import CLOCKS
+from protocol.wire.traceparent import TraceContext, parse_trace
 from service.hub.breaker import Breaker
 from service.hub.clocks import ClockLimits, ClockRanOut, Clocks
 from service.hub.keeping import Keeping, Waits, as_they_came, half_at_end, nothing, text_size
 from service.hub.run import Refused, Run
+from service.hub.tally import FragmentTimes, Tally
 from service.upstream.contract import Answer, Broken, ConnectTimeout, Unreachable, Upstream, UpstreamFault
+from service.watch.traces import Span, Traces, of_answer, of_call
 
 log = structlog.get_logger()
 
@@ -85,7 +89,7 @@ class Pump:
         keeping: its way there.
         restarts: that are left after text was published.
         body: the analyze request as it is sent.
-        headers: sent besides the upstream's own.
+        headers: sent besides the upstream's own; ``traceparent`` among them is the step that the run comes from.
         wall: wall-clock seconds, for ``ended_at``.
         ready: waited for before the first attempt.
     """
@@ -102,6 +106,9 @@ class Pump:
         limits: PumpLimits,
         wall: Callable[[], float],
         restarts: int,
+        tally: Tally,
+        traces: Traces,
+        model: Any = None,
         ready: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._run = run
@@ -109,10 +116,16 @@ class Pump:
         self._upstream = upstream
         self._breaker = breaker
         self._body = body
+        self._parent = parse_trace(headers.get("traceparent"), headers.get("tracestate"))
+        run.trace_id = self._parent.trace_id if self._parent is not None else ""
         self._headers = headers
+        self._traces = traces
+        self._model = model
         self._limits = limits
         self._wall = wall
         self._restarts = restarts
+        self._clock = tally.clock
+        self._fragments = FragmentTimes(tally)
         self._repairs = run.options.repair
         self._ready = ready
         self.cancel_code = "interrupted"  # what a cancellation means
@@ -223,10 +236,30 @@ class Pump:
         """One upstream call; every way that it can go is an outcome."""
         if not self._breaker.allows():
             return Outcome("upstream_unreachable")
+        span = self._call_begins()
+        outcome: Outcome | None = None
+        try:
+            outcome = await self._call(source, total_at, span.context)
+        finally:
+            _tell(span, outcome or Outcome(self.cancel_code))
+        return outcome
+
+    def _call_begins(self) -> Span:
+        """One more step of the run's trace."""
+        run = self._run
+        told = of_call(run.id, self._model, run.retries, is_json=run.schema is not None)
+        span = self._traces.call(told, self._parent)
+        if span.is_recorded and span.context is not None:
+            run.trace_id = span.context.trace_id
+            run.calls.append(span.context)
+        return span
+
+    async def _call(self, source: "_Source", total_at: float, step: TraceContext | None) -> Outcome:
+        headers = self._headers if step is None else {**self._headers, **step.headers()}
         try:
             async with Clocks(self._limits.clocks, total_at) as clocks:
                 self._keeping.shown = lambda: self._look(clocks)
-                call = self._upstream.analyze(self._body, self._headers, clocks.connected)
+                call = self._upstream.analyze(self._body, headers, clocks.connected)
                 async with call as answer:
                     self._breaker.reached()
                     if answer.status != 200:
@@ -259,8 +292,11 @@ class Pump:
 
         def take(data: bytes) -> bool:
             nonlocal outcome
+            self._keeping.received = now = self._clock()
             blanks = decoder.blank_lines
             events, error = decoder.feed(data)
+            if any(map(text_size, events)):
+                self._fragments.came(now, self._run.trace_id)
             outcome = self._take(events, source)
             if outcome is None and error is not None:
                 outcome = Outcome("upstream_protocol", again=self._published)
@@ -480,6 +516,15 @@ class _Anew(_Source):
         if self._draft.size:
             draft, self._draft = self._draft, None
             self._keeping.regenerate(draft, "repaired")
+
+
+def _tell(span: Span, outcome: Outcome) -> None:
+    """A call is over."""
+    if span.is_recorded:
+        end = outcome.end
+        members, reason = (end.members, end.finish_reason) if end is not None else ({}, None)
+        fault = (outcome.code or "") if end is None else ""
+        span.end(fault, of_answer(outcome.upstream_status, members, reason))
 
 
 async def _read_out(answer: Answer) -> None:

@@ -22,6 +22,9 @@ class Retention:
 
     Args:
         forget: called once for each stream that is not kept any more.
+
+    Attributes:
+        evicted: streams that went before their time, by the bound that they went for.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class Retention:
         self._kept: OrderedDict[Stream, tuple[int, asyncio.TimerHandle]] = OrderedDict()  # oldest first
         self._bytes: Counter[str] = Counter()  # by tenant
         self.bytes = 0
+        self.evicted: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -45,9 +49,13 @@ class Retention:
         self.bytes += weight
         self._bytes[stream.tenant] += weight
         while self._kept and (self.bytes > limits.max_bytes or len(self._kept) > limits.max_streams):
-            self.give_up(next(iter(self._kept)))
+            self._evict(next(iter(self._kept)), "bytes" if self.bytes > limits.max_bytes else "streams")
         while self._bytes[stream.tenant] > limits.max_bytes_per_tenant:
-            self.give_up(next(kept for kept in self._kept if kept.tenant == stream.tenant))
+            self._evict(next(kept for kept in self._kept if kept.tenant == stream.tenant), "bytes_of_tenant")
+
+    def _evict(self, stream: Stream, bound: str) -> None:
+        self.evicted[bound] += 1
+        self.give_up(stream)
 
     def give_up(self, stream: Stream) -> None:
         """Keep a stream no longer; idempotent."""

@@ -19,6 +19,7 @@ from protocol.upstream.events import Event, StreamEnd
 from protocol.upstream.textlog import TextLog
 from protocol.wire.endings import CODES, Ending, Status, status_of_finish
 from protocol.wire.options import Options
+from protocol.wire.traceparent import TraceContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,9 @@ class Run:
         self.refused: Refused | None = None
         self.answer_headers: Mapping[str, str] = {}  # the upstream's, of the answer being read
         self.retries = 0
+        self.received = 0.0  # when the oldest was of what nobody was shown yet; 0 where there is none
+        self.trace_id = ""  # of the trace that its upstream call belongs to; empty without one
+        self.calls: list[TraceContext] = []  # its upstream calls, where they are recorded
         self.violation: Violation | None = None
         self.violation_from = 0
         self.followers: list[Follower] = []

@@ -14,6 +14,7 @@ from protocol.wire.options import Options
 from service.hub.keeping import ending_from, restored
 from service.hub.requests import Asked, schema_of
 from service.hub.streams import Limits, Stream, Terms
+from service.hub.tally import Tally
 from service.store.contract import Kept, Store, StoreFailed
 
 log = structlog.get_logger()
@@ -69,16 +70,22 @@ class Shelf:
     """Makes streams of what a store has.
 
     Args:
-        on_idle: of the streams that are made.
+        on_idle, tally: of the streams that are made.
     """
 
     def __init__(
-        self, store: Store, limits: Limits, loop: asyncio.AbstractEventLoop, on_idle: Callable[[Stream], None]
+        self,
+        store: Store,
+        limits: Limits,
+        loop: asyncio.AbstractEventLoop,
+        on_idle: Callable[[Stream], None],
+        tally: Tally,
     ) -> None:
         self._store = store
         self._limits = limits
         self._loop = loop
         self._on_idle = on_idle
+        self._tally = tally
         self._damaged: set[str] = set()
 
     async def ended(self, tenant: str, stream_id: str, now: float) -> tuple[Stream, bytes, Ending, Kept] | None:
@@ -143,6 +150,7 @@ class Shelf:
             now=kept.created,
             loop=self._loop,
             on_idle=self._on_idle,
+            tally=self._tally,
         )
         stream.channels.update(meta["channels"])
         stream.node = meta["node"]

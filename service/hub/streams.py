@@ -25,6 +25,7 @@ from service.hub.audience import Audience, Rollup
 from service.hub.derived import CaptionView, DerivedView, ElementView, PatchView
 from service.hub.run import Run
 from service.hub.subscribers import Outlet, Subscriber
+from service.hub.tally import Tally
 from service.hub.views import EndView, MessageView, RawView, TextView, View, head_of, text_place
 from service.store.shared import Also
 
@@ -114,6 +115,7 @@ class Stream:
         now: float,
         loop: asyncio.AbstractEventLoop,
         on_idle: Callable[["Stream"], None],
+        tally: Tally | None = None,
     ) -> None:
         self.id = stream_id
         self.tenant = tenant
@@ -126,6 +128,7 @@ class Stream:
         self.channels: set[str] = {options.channel} if options.channel else set()
         self._loop = loop
         self._on_idle = on_idle
+        self._tally = tally or Tally()
         self._rollup = Rollup(loop, limits.rollup_s, self._advance)
         self.run = Run(
             stream_id,
@@ -162,6 +165,7 @@ class Stream:
             now=self.run.times.created,
             loop=self._loop,
             on_idle=lambda _stream: None,
+            tally=self._tally,
         )
 
     @property
@@ -202,9 +206,8 @@ class Stream:
     def present(self) -> dict[str, int]:
         """Subscribers here, by view."""
         counts: Counter[str] = Counter()
-        for audience in self._audiences.values():
-            if len(audience):
-                counts[audience.view.name] += len(audience)
+        for audience in self.audiences():
+            counts[audience.view.name] += len(audience)
         return dict(counts)
 
     def tell_presence(self) -> None:
@@ -218,14 +221,23 @@ class Stream:
                 framing = subscriber.outlet.framing
                 subscriber.write(framing.body(framing.message(payload, None)))
 
+    def audiences(self) -> tuple[Audience, ...]:
+        """Those who are attached here, by what they see."""
+        return tuple(audience for audience in self._audiences.values() if len(audience))
+
     # -- telling what is new
 
     def _tell(self, at_once: bool) -> None:
         self._rollup.flush() if at_once else self._rollup.touch()
 
     def _advance(self) -> None:
+        received, self.run.received = self.run.received, 0.0
         for audience in list(self._audiences.values()):
-            audience.advance()
+            audience.advance(received)
+
+    def _delivered(self, received: float) -> None:
+        """What was received then has been written to a row of readers."""
+        self._tally.delivery.observe(self._tally.clock() - received, self.run.trace_id)
 
     def beat(self, silence_s: float) -> None:
         """Write keep-alives to those who were told nothing for ``silence_s``."""
@@ -291,7 +303,7 @@ class Stream:
         key = (view.name, framing.name)
         audience = self._audiences.get(key)
         if audience is None:
-            audience = self._audiences[key] = Audience(view, framing, self._loop, self._left)
+            audience = self._audiences[key] = Audience(view, framing, self._loop, self._left, self._delivered)
         return audience
 
     def attach(
@@ -310,10 +322,11 @@ class Stream:
             live_only: its place is the head, whatever its cursor says.
         """
         cursor = head_of(self.run, view) if live_only else cursor
-        subscriber = Subscriber(self.id, outlet, presence=presence, ref=ref)
+        subscriber = Subscriber(self.run, outlet, presence=presence, ref=ref)
         shown = self.view(view)
         # Nothing is awaited between the decision and the seat: replay meets live.
-        message, position, resumes = shown.attach(cursor, ref)
+        mode, message, position, resumes = shown.attach(cursor, ref)
+        self._tally.attaches["reset" if cursor is not None and mode is Mode.SNAPSHOT else str(mode)] += 1
         framing = outlet.framing
         framed = framing.message(message, resumes)
         violation = self._repeated_violation(view, position, cursor)
@@ -347,11 +360,13 @@ class Stream:
     def _one_more(self) -> None:
         self._subscribers += 1
         if self._subscribers == 1:
+            self._tally.watched.add(self)
             self.on_watched()
 
     def _one_less(self) -> None:
         self._subscribers -= 1
         if self._subscribers == 0:
+            self._tally.watched.discard(self)
             self._on_idle(self)
 
     @contextmanager

@@ -7,6 +7,7 @@ from protocol.wire.frames import Framing
 
 if TYPE_CHECKING:
     from service.hub.audience import Audience
+    from service.hub.run import Run
 
 
 class Outlet(Protocol):
@@ -44,12 +45,14 @@ class Subscriber:
     Attributes:
         gen, position: its own place, in terms of its view.
         ref: echoed in its ``attached``.
+        calls: the upstream calls of its run, for traces.
     """
 
-    __slots__ = ("audience", "gen", "index", "outlet", "position", "presence", "ref", "stream_id", "write")
+    __slots__ = ("audience", "calls", "gen", "index", "outlet", "position", "presence", "ref", "stream_id", "write")
 
-    def __init__(self, stream_id: str, outlet: Outlet, *, presence: bool = False, ref: Any = None) -> None:
-        self.stream_id = stream_id
+    def __init__(self, run: "Run", outlet: Outlet, *, presence: bool = False, ref: Any = None) -> None:
+        self.stream_id = run.id
+        self.calls = run.calls
         self.outlet = outlet
         self.write = outlet.write
         self.presence = presence

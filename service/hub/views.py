@@ -53,8 +53,8 @@ class View(Protocol):
 class MessageView(View, Protocol):
     """A view that speaks in the messages of the wire contract, section 3."""
 
-    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int, str]:
-        """The ``attached`` message, the position after it, and the cursor of a reader that has seen it."""
+    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[Mode, bytes, int, str]:
+        """How one is attached, the message that says so, the position after it, and the cursor of who has seen it."""
 
 
 def text_place(run: "Run", cursor: Cursor | None) -> tuple[Mode, int]:
@@ -118,10 +118,10 @@ class TextView(MessageBase):
     def head(self) -> int:
         return self.run.log.size
 
-    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int, str]:
+    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[Mode, bytes, int, str]:
         mode, start = text_place(self.run, cursor)
         text, stop = self._text(start)
-        return self.attached(ref, mode, start, stop, text), stop, f"{self.run.gen}.{stop}"
+        return mode, self.attached(ref, mode, start, stop, text), stop, f"{self.run.gen}.{stop}"
 
     def since(self, position: int) -> tuple[list[Outgoing], int]:
         run = self.run
@@ -164,10 +164,10 @@ class EndView(MessageBase):
     def head(self) -> int:
         return 0
 
-    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int, str]:
+    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[Mode, bytes, int, str]:
         mode, start = text_place(self.run, cursor)
         head = self.run.log.size
-        return self.attached(ref, mode, start, head), 0, f"{self.run.gen}.{head}"
+        return mode, self.attached(ref, mode, start, head), 0, f"{self.run.gen}.{head}"
 
     def since(self, position: int) -> tuple[list[Outgoing], int]:
         return [], 0
@@ -184,12 +184,12 @@ class RawView(MessageBase):
     def cursor(self, gen: int, position: int) -> Cursor:
         return Cursor(gen, position, raw=True)
 
-    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[bytes, int, str]:
+    def attach(self, cursor: Cursor | None, ref: Any) -> tuple[Mode, bytes, int, str]:
         run = self.run
         fits = cursor is not None and cursor.raw and cursor.gen == run.gen and cursor.position <= self.head()
         start = cursor.position if fits and cursor is not None else 0
         mode = Mode.SNAPSHOT if not fits else Mode.LIVE if start == self.head() else Mode.SUFFIX
-        return self.attached(ref, mode, start, start), start, f"{run.gen}.{start}r"
+        return mode, self.attached(ref, mode, start, start), start, f"{run.gen}.{start}r"
 
     def since(self, position: int) -> tuple[list[Outgoing], int]:
         run, log = self.run, self.run.log

@@ -9,12 +9,14 @@ back.
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from time import perf_counter
 from types import TracebackType
 from typing import Self
 
 import structlog
 
 from service.store.contract import Change, Forgotten, Grown, Store, StoreFailed
+from service.watch.histogram import FINE, Histogram
 
 log = structlog.get_logger()
 # How often a store that fails is tried again, and how long one commit may take.
@@ -40,7 +42,8 @@ class Journal:
 
     Attributes:
         up: whether the last commit went well.
-        commits, commit_s, changes: how many there were, the seconds that they took in all, and what was in them.
+        commit_s, changes: the seconds that each commit took, and what was in them.
+        failures: how often the store came to fail.
         backlog_bytes: blocks that wait for a commit.
     """
 
@@ -55,7 +58,7 @@ class Journal:
     ) -> None:
         self.store = store
         self.up = True
-        self.commits, self.commit_s, self.changes = 0, 0.0, 0
+        self.commit_s, self.changes, self.failures = Histogram(FINE), 0, 0
         self.backlog_bytes = 0
         self._window_s = window_s
         self._anew = anew
@@ -138,7 +141,7 @@ class Journal:
             log.exception("journal_follower_failed")
 
     async def _commit(self, changes: list[Change]) -> None:
-        began = self._loop.time()
+        began = perf_counter()  # the loop's clock stands still within a turn
         try:
             await self._write(changes)
         except Exception as exc:
@@ -147,9 +150,8 @@ class Journal:
                 self._lost(stream)
             self.fail(exc)
             return
-        self.commits += 1
         self.changes += len(changes)
-        self.commit_s += self._loop.time() - began
+        self.commit_s.observe(perf_counter() - began)
 
     def fail(self, exc: Exception) -> None:
         """The store cannot be used, as a commit or somebody else has found."""
@@ -168,6 +170,7 @@ class Journal:
 
     def _begin_to_mend(self) -> None:
         self.up = False
+        self.failures += 1
         # Beside the journal: a store that hangs must not make the show wait for each try.
         self._mending = self._loop.create_task(self._mend(), name="journal, mending")
 

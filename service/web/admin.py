@@ -15,7 +15,6 @@ from protocol.ndjson import loads
 from service.hub.hub import Hub
 from service.hub.streams import Stream
 from service.hub.subscribers import Subscriber
-from service.hub.views import View
 from service.store.contract import StoreFailed
 from service.web.access import caller_of
 from service.web.connection import Connection, Connections
@@ -99,23 +98,10 @@ def _reader(hub: Hub, connections: Connections, connection: Connection) -> Told:
 
 
 def _reading(subscriber: Subscriber) -> Told:
-    assert subscriber.audience is not None
-    view = subscriber.audience.view
-    told = {"stream": subscriber.stream_id, "view": view.name, "cursor": str(subscriber.cursor)}
-    return told | {"behind_bytes": _behind(view, *subscriber.audience.place_of(subscriber))}
-
-
-def _behind(view: View, gen: int, position: int) -> int:
-    """Bytes of text that one at that place was not told yet; of events, their share of it."""
-    run = view.run
-    if gen != run.gen:
-        return run.log.size
-    if position == view.head():
-        return 0
-    cursor = view.cursor(gen, position)
-    if cursor.raw:
-        return run.log.size * (run.log.count - cursor.position) // run.log.count
-    return run.log.size - cursor.position
+    audience = subscriber.audience
+    assert audience is not None
+    told = {"stream": subscriber.stream_id, "view": audience.view.name, "cursor": str(subscriber.cursor)}
+    return told | {"behind_bytes": audience.behind(*audience.place_of(subscriber))}
 
 
 def _id_of(hub: Hub, connection: Connection) -> str:

@@ -30,6 +30,7 @@ from protocol.wire.frames import Framing
 from service.access.caller import Caller
 from service.hub.subscribers import Subscriber
 from service.web.guard import CALLER
+from service.web.trail import TRAIL, Trail
 from service.web.turns import Turns
 
 log = structlog.get_logger()
@@ -67,6 +68,8 @@ def detach(request: web.Request, connection: "Connection") -> bytes:
     if transport is None:
         raise ConnectionResetError("the peer has left")
     connection.caller = request.get(CALLER)
+    trail = request.pop(TRAIL)
+    connection.trail = trail if trail.goes_on else None
     tail = bytes(protocol._message_tail)
     # To aiohttp the connection is lost: it lets go of everything, and closes nothing.
     protocol.transport = None
@@ -122,6 +125,7 @@ async def borrow(request: web.Request, connection: "BorrowedConnection") -> "Asy
     if transport is None:
         raise ConnectionResetError("the caller has left")
     connection.caller = request.get(CALLER)
+    connection.trail = request[TRAIL]
     transport.set_protocol(connection)
     connection.connection_made(transport)
     try:
@@ -196,6 +200,11 @@ class Connections:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that the kernel has no room for."""
+        return sum(connection.waiting_bytes for connection in self._stuck)
 
     def open(self) -> "list[Connection]":
         """Those that are open now."""
@@ -299,6 +308,7 @@ class Connection(asyncio.Protocol):
     framing: Framing
     _whole = True  # nothing of its own comes before what is written to its socket
     _slots = 0
+    trail: Trail | None = None  # where there is anything to tell of it
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
@@ -340,6 +350,8 @@ class Connection(asyncio.Protocol):
         self.write, self.fd = _nowhere, -1
         self._connections.discard(self)
         self.leave_all()
+        if self.trail is not None:
+            self.trail.end()
 
     def pause_writing(self) -> None:
         self.paused = True
@@ -399,6 +411,9 @@ class Connection(asyncio.Protocol):
 
     def attached(self, subscriber: Subscriber) -> None:
         self.subscribers[subscriber.stream_id] = subscriber
+        if self.trail is not None:
+            self.trail.saw(subscriber.calls)
+            self.trail.note("read", "attached", subscriber.stream_id)
 
     def ended(self, subscriber: Subscriber, clean: bool) -> None:
         self.subscribers.pop(subscriber.stream_id, None)

@@ -122,7 +122,7 @@ async def _relay(
     connection = BorrowedConnection(request.app[CONNECTIONS], NDJSON[chunked], chunked=chunked)
     async with borrow(request, connection) as borrowed:
         connection.begin(head("200 OK", headers.items()))
-        subscriber = Subscriber(stream.id, connection)
+        subscriber = Subscriber(stream.run, connection)
         connection.attached(subscriber)
         stream.seat(subscriber, DialectView(stream.run, validation=validation), 0)
         clean = await borrowed.done

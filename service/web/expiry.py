@@ -41,7 +41,7 @@ class Expiry:
                 continue
             left = caller.expires - now
             if left <= 0:
-                connection.expel(why(caller))
+                expel(connection, caller)
             elif left <= WARNING_S:
                 waiting[connection] = caller.expires
                 if self._warned.get(connection) != caller.expires:
@@ -53,7 +53,15 @@ class Expiry:
         for connection in self._connections.open():
             caller = connection.caller
             if caller is not None and not self._keyring.stands(caller):
-                connection.expel(why(caller))
+                expel(connection, caller)
+
+
+def expel(connection: Connection, caller: Caller) -> None:
+    """Send away whoever is nobody any more."""
+    refusal = why(caller)
+    if connection.trail is not None:
+        connection.trail.note("expelled", refusal.code)
+    connection.expel(refusal)
 
 
 def why(caller: Caller) -> Refusal:

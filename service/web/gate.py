@@ -14,7 +14,8 @@ from protocol.errors import Refusal
 from service.access.caller import Caller
 from service.web.errors import refusal_response
 from service.web.guard import CALLER, REFUSED, Guard, cors_headers, preflight
-from service.web.keys import CORS, FORMS
+from service.web.keys import CORS, FORMS, WATCHING
+from service.web.trail import TRAIL, Trail
 
 log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -45,38 +46,52 @@ def gate(guard: Guard) -> Middleware:
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         asked = request.headers.get("X-Request-Id", "")
         request_id = asked if _REQUEST_ID.fullmatch(asked) else secrets.token_hex(8)
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        route = _route(request)
+        trail = Trail(request.app[WATCHING], request, request_id, route, traced=route not in OPEN_PATHS)
+        request[TRAIL] = trail
+        structlog.contextvars.clear_contextvars()  # of the request before on this connection
+        structlog.contextvars.bind_contextvars(request_id=request_id, **_trace(trail))
         began = time.perf_counter()
         request[CORS] = {"X-Request-Id": request_id}
         response: web.StreamResponse
         try:
             response = await _admitted(guard, request, handler)
         except Refusal as refusal:
-            response = _told(request, refusal)
+            response = _refused(request, trail, refusal)
         except web.HTTPException as exc:
-            response = _told(request, _as_refusal(exc))
+            response = _refused(request, trail, _as_refusal(exc))
             if "Allow" in exc.headers:
                 response.headers["Allow"] = exc.headers["Allow"]
                 response.set_status(405)
         except asyncio.CancelledError:
             # 499 in the access logs of nginx: the caller left before its answer.
-            log.info("caller_left", method=request.method, route=_route(request))
+            log.info("caller_left", method=request.method, route=route)
+            trail.end(fault="caller_left")
             raise
         except Exception:
-            log.exception("request_failed", method=request.method, route=_route(request))
-            response = _told(request, Refusal("internal", "the service failed"))
+            log.exception("request_failed", method=request.method, route=route)
+            response = _refused(request, trail, Refusal("internal", "the service failed"))
         if not response.prepared:
             response.headers.update(request[CORS])
         if log.is_enabled_for(10):
             millis = round((time.perf_counter() - began) * 1000, 1)
-            log.debug("request", method=request.method, route=_route(request), status=response.status, millis=millis)
+            log.debug("request", method=request.method, route=route, status=response.status, millis=millis)
+        if TRAIL in request:  # else it goes on with the connection
+            trail.answered(response.status, request.match_info.get("id"))
+            trail.end(response.status, str(response.status) if response.status >= 500 else "")
         return response
 
     return middleware
 
 
-def _told(request: web.Request, refusal: Refusal) -> web.Response:
+def _trace(trail: Trail) -> dict[str, str]:
+    """The trace that a request belongs to, for log lines."""
+    return {"trace_id": trail.context.trace_id} if trail.context is not None else {}
+
+
+def _refused(request: web.Request, trail: Trail, refusal: Refusal) -> web.Response:
     """A refusal in the words of the dialect that the path belongs to."""
+    trail.refused(refusal.code, request.match_info.get("id"))
     for beginning, form in request.app[FORMS].items():
         if request.path.startswith(beginning):
             return form(refusal)
@@ -96,7 +111,7 @@ async def _admitted(guard: Guard, request: web.Request, handler: Handler) -> web
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
             return preflight(request, origin)
     if caller is not None:
-        request[CALLER] = caller
+        request[CALLER] = request[TRAIL].caller = caller
     elif refused is not None:
         # A browser cannot see the status of a refused handshake: there the
         # handler upgrades, and closes with the code.

@@ -12,9 +12,11 @@ from service.access.limiter import Limiter
 from service.hub.hub import Hub
 from service.upstream.http import HttpUpstream
 from service.web.connection import Connections
+from service.web.figures import Figures
 from service.web.memory import MemoryWatch
 from service.web.server import Runner
 from service.web.siblings import Siblings
+from service.web.trail import Watching
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ STORE = web.AppKey("store", str)  # how streams are kept, in words
 MAX_BODY_BYTES = web.AppKey("max_body_bytes", int)
 READY = web.AppKey("ready", Readiness)
 MEMORY = web.AppKey("memory", MemoryWatch)
+FIGURES = web.AppKey("figures", Figures)
+WATCHING = web.AppKey("watching", Watching)
 LIMITER = web.AppKey("limiter", Limiter)
 KEYRING = web.AppKey("keyring", Keyring)
 RUNNER = web.AppKey("runner", Runner)

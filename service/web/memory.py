@@ -63,6 +63,11 @@ class MemoryWatch:
         """What the process takes now."""
         return self._taken()
 
+    @property
+    def share(self) -> float:
+        """The part of what there is that was taken at the last look."""
+        return self._share
+
     def close(self) -> None:
         """Look no more."""
         self._timer.cancel()

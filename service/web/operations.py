@@ -1,20 +1,18 @@
 """``/livez``, ``/readyz`` and ``/metrics``: for the operator."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.core import Metric
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from service.hub.hub import Hub
-from service.hub.peers import Peers
 from service.web.admin import add_private_routes
-from service.web.connection import Connections
 from service.web.errors import json_response
-from service.web.keys import CONNECTIONS, HUB, KEYRING, READY, SIBLINGS
+from service.web.keys import FIGURES, HUB, KEYRING, READY, SIBLINGS
 
 
 async def livez(request: web.Request) -> web.Response:
@@ -38,21 +36,27 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Figures in the text format of Prometheus, of all workers where there are several; no tenant is named."""
-    families: Iterable[Metric] = _Figures(request.app[HUB], request.app[CONNECTIONS]).collect()
+    """Figures for Prometheus, of all workers where there are several; no tenant is named.
+
+    In the OpenMetrics format, where that is asked for: there traces stand beside the figures.
+    """
+    families: Iterable[Metric] = request.app[FIGURES].collect()
     if SIBLINGS in request.app:
         families = await request.app[SIBLINGS].together(families)
     registry = CollectorRegistry()
     registry.register(_Told(families))
-    return web.Response(body=generate_latest(registry), headers={"Content-Type": "text/plain; version=0.0.4"})
+    if "application/openmetrics-text" in request.headers.get("Accept", ""):
+        body, kind = openmetrics.generate_latest(registry), openmetrics.CONTENT_TYPE_LATEST
+    else:
+        body, kind = generate_latest(registry), "text/plain; version=0.0.4"
+    return web.Response(body=body, headers={"Content-Type": kind})
 
 
 @asynccontextmanager
 async def private_door(app: web.Application, path: Path) -> AsyncIterator[None]:
     """Answer a worker's parent and siblings on a Unix socket, about this process alone."""
     private = web.Application()
-    private[HUB], private[CONNECTIONS], private[READY] = app[HUB], app[CONNECTIONS], app[READY]
-    private[KEYRING] = app[KEYRING]
+    private[HUB], private[READY], private[KEYRING], private[FIGURES] = app[HUB], app[READY], app[KEYRING], app[FIGURES]
     private.router.add_get("/readyz", readyz)
     private.router.add_get("/metrics", metrics)
     add_private_routes(private, app)
@@ -65,16 +69,6 @@ async def private_door(app: web.Application, path: Path) -> AsyncIterator[None]:
         await runner.cleanup()
 
 
-def _among_nodes(peers: Peers | None) -> Iterator[Metric]:
-    """What a node has to do with the others on its store; zeros where there are none."""
-    mirrors, behind = (peers.mirrors, peers.behind_bytes) if peers else (0, 0)
-    repairs, taken = (peers.repairs, peers.leases_taken) if peers else (0, 0)
-    yield GaugeMetricFamily("fanlight_store_mirrors", "Streams of other nodes that are followed.", mirrors)
-    yield GaugeMetricFamily("fanlight_store_mirror_behind_bytes", "What they had missed when last compared.", behind)
-    yield CounterMetricFamily("fanlight_store_mirror_repairs", "How often they had missed something.", repairs)
-    yield CounterMetricFamily("fanlight_store_leases_taken", "Streams that were taken over from other nodes.", taken)
-
-
 class _Told(Collector):
     """Figures that were gathered before they were asked for."""
 
@@ -83,38 +77,3 @@ class _Told(Collector):
 
     def collect(self) -> Iterable[Metric]:
         return self._families
-
-
-class _Figures(Collector):
-    """What the hub and the connections are doing now."""
-
-    def __init__(self, hub: Hub, connections: Connections) -> None:
-        self._hub = hub
-        self._connections = connections
-
-    def collect(self) -> Iterator[Metric]:
-        hub, tally = self._hub, self._hub.tally
-        yield GaugeMetricFamily("fanlight_streams_running", "Streams without an ending.", hub.running)
-        yield GaugeMetricFamily("fanlight_streams_kept", "Ended streams that are kept.", len(hub.kept))
-        yield GaugeMetricFamily("fanlight_kept_bytes", "Bytes of ended streams that are kept.", hub.kept.bytes)
-        yield GaugeMetricFamily("fanlight_store_up", "Whether what is shown can be kept.", int(hub.journal.up))
-        journal = hub.journal
-        yield CounterMetricFamily("fanlight_store_commits", "Commits of the store.", journal.commits)
-        yield SummaryMetricFamily(
-            "fanlight_store_commit_seconds", "What they took.", count_value=journal.commits, sum_value=journal.commit_s
-        )
-        yield GaugeMetricFamily("fanlight_store_backlog_bytes", "Text that waits for a commit.", journal.backlog_bytes)
-        yield CounterMetricFamily("fanlight_store_changes", "What was written in them.", journal.changes)
-        yield from _among_nodes(hub.peers)
-        yield GaugeMetricFamily("fanlight_readers", "Connections that read streams.", len(self._connections))
-        yield CounterMetricFamily("fanlight_events", "Upstream events of ended streams.", tally.events)
-        yield CounterMetricFamily("fanlight_text_bytes", "Bytes of text of ended streams.", tally.text_bytes)
-        yield CounterMetricFamily("fanlight_upstream_retries", "Further attempts at upstream calls.", tally.retries)
-        starts = CounterMetricFamily("fanlight_starts", "Starts, by how they came to a stream.", labels=["join"])
-        for join, count in tally.joins.items():
-            starts.add_metric([join], count)
-        yield starts
-        endings = CounterMetricFamily("fanlight_endings", "Endings.", labels=["status", "code"])
-        for (status, code), count in tally.endings.items():
-            endings.add_metric([status, code], count)
-        yield endings

@@ -17,6 +17,7 @@ from service.upstream.http import FAULTS, HttpUpstream, translated
 from service.web.connection import framing_headers, reset
 from service.web.guard import CALLER
 from service.web.keys import CORS, FORWARD_KEYS, PUBLIC, UPSTREAM
+from service.web.trail import TRAIL
 from service.web.upstream_headers import HOP_BY_HOP, tenant_header
 
 log = structlog.get_logger()
@@ -102,6 +103,8 @@ def _request_headers(upstream: HttpUpstream, request: web.Request) -> CIMultiDic
     elif upstream.api_key is not None:
         headers["x-api-key"] = upstream.api_key
     headers.update(tenant_header(request))
+    if (step := request[TRAIL].context) is not None:
+        headers.update(step.headers())
     peer = request.remote or "unknown"
     earlier = request.headers.get("X-Forwarded-For")
     headers["X-Forwarded-For"] = f"{earlier}, {peer}" if earlier else peer

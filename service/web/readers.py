@@ -10,7 +10,7 @@ from aiohttp import web
 
 from protocol.errors import Refusal
 from protocol.wire.commands import VIEWS
-from protocol.wire.cursors import Cursor
+from protocol.wire.cursors import Cursor, Mode
 from protocol.wire.frames import BARE, CHANNEL_NDJSON, CHANNEL_SSE, NDJSON, SSE, Framing
 from protocol.wire.options import CHANNEL_PATTERN
 from service.hub.channels import Listener
@@ -78,11 +78,12 @@ async def text(request: web.Request) -> web.StreamResponse:
     stream = await read_of(request)
     cursor = head_of(stream.run, "text") if caller_of(request).is_live_only else asked_cursor(request)
     mode, start = text_place(stream.run, cursor)
+    request.app[HUB].tally.attaches["reset" if cursor is not None and mode is Mode.SNAPSHOT else str(mode)] += 1
     attached = {"Fanlight-Attached": f"{mode} {stream.run.gen}.{start}"}
     connection = _open(request, BARE, "text/plain; charset=utf-8", attached)
     if connection is not None:
         with in_charge(connection):
-            subscriber = Subscriber(stream.id, connection)
+            subscriber = Subscriber(stream.run, connection)
             connection.attached(subscriber)
             stream.seat(subscriber, BareView(stream.run), start)
     return Sent(keep_alive=False)
@@ -130,6 +131,9 @@ async def _listen(request: web.Request, framings: Mapping[bool, Framing], conten
     listener = Listener(connection, view, live_only=caller.is_live_only)
     connection.on_lost = lambda: hub.unlisten(tenant, name, listener)
     _take_over(request, connection, content_type, chunked, {})
+    if request.method == "HEAD":
+        connection.close()
+        return Sent(keep_alive=False)
     if first:
         connection.write(connection.framing.body(first))
     with in_charge(connection):

@@ -14,11 +14,12 @@ from typing import Any
 
 import aiohttp
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from protocol.ndjson import dumps, loads
 
 ANSWER_S = 1.0
+OPENMETRICS = {"Accept": "application/openmetrics-text"}
 
 
 def socket_in(directory: Path, index: int, turn: int) -> Path:
@@ -76,7 +77,8 @@ def _by_worker(told: Mapping[int, Iterable[Metric]]) -> list[Metric]:
         for metric in metrics:
             family = families.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
             for sample in metric.samples:
-                family.add_sample(sample.name, {"worker": str(index), **sample.labels}, sample.value)
+                labels = {"worker": str(index), **sample.labels}
+                family.add_sample(sample.name, labels, sample.value, exemplar=sample.exemplar)
     return list(families.values())
 
 
@@ -94,7 +96,7 @@ async def _ask(path: Path, method: str, what: str, body: bytes = b"") -> bytes |
     try:
         async with (
             aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
-            session.request(method, f"http://localhost/{what}", data=body or None) as answer,
+            session.request(method, f"http://localhost/{what}", data=body or None, headers=OPENMETRICS) as answer,
         ):
             return await answer.read()
     except (aiohttp.ClientError, OSError):

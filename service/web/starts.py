@@ -7,6 +7,7 @@ from service.hub.requests import Asked
 from service.hub.streams import Started
 from service.web.access import caller_of, check_options, remember_started
 from service.web.keys import CORS, HUB, LIMITER
+from service.web.trail import TRAIL
 from service.web.upstream_headers import analyze_headers
 from service.web.usage import Account
 
@@ -26,5 +27,8 @@ async def begin(request: web.Request, asked: Asked, dialect: Dialect, *, idempot
     )
     if account.drawn is not None:
         request[CORS].update(account.drawn.headers("starts"))
+    trail = request[TRAIL]
+    trail.saw(started.stream.run.calls)
+    trail.note("start" if started.join == "leader" else "join", started.join, started.stream.id)
     await remember_started(hub, caller, started.stream.id)
     return started

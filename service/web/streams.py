@@ -21,6 +21,7 @@ from service.web.errors import json_response
 from service.web.keys import HUB
 from service.web.resources import kept_row, resource, row
 from service.web.starts import begin
+from service.web.trail import TRAIL
 
 MAX_WAIT_S = 60.0
 MAX_LIMIT = 200
@@ -33,7 +34,9 @@ async def found(request: web.Request) -> Stream:
     Raises:
         Refusal: ``forbidden``, ``not_found``.
     """
-    return await visible(request.app[HUB], caller_of(request, "read"), request.match_info["id"])
+    stream = await visible(request.app[HUB], caller_of(request, "read"), request.match_info["id"])
+    request[TRAIL].saw(stream.run.calls)
+    return stream
 
 
 async def found_whole(request: web.Request) -> Stream:

@@ -16,6 +16,7 @@ from service.web.access import caller_of, visible
 from service.web.bodies import read_object
 from service.web.errors import json_response
 from service.web.keys import FORWARD_KEYS, HUB, KEYRING
+from service.web.trail import TRAIL
 
 MAX_BODY_BYTES = 1 << 14
 TicketScope = Literal["start", "read", "cancel"]
@@ -74,6 +75,7 @@ async def create(request: web.Request) -> web.Response:
     grant = Grant(jti, expires, asked.stream, asked.channel, asked.session or "", asked.replay)
     bound = Caller(caller.tenant, key=caller.key, origins=origins)
     ticket = await keyring.issue(bound, grant, scopes)
+    request[TRAIL].note("ticket", "made", asked.stream, made=jti)
     expires_at = datetime.fromtimestamp(expires, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return json_response({"ticket": ticket, "jti": jti, "expires_at": expires_at}, 201)
 
@@ -109,4 +111,5 @@ async def revoke(request: web.Request) -> web.Response:
     if not re.fullmatch(JTI, jti):
         raise Refusal("invalid_request", "jti: that is no ticket's")
     await request.app[KEYRING].revoke(caller.tenant, jti)
+    request[TRAIL].note("ticket", "revoked", revoked=jti)
     return web.Response(status=204, headers={"Cache-Control": "no-store"})

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from service.web.guard import CALLER, presented_key
 from service.web.keys import FORWARD_KEYS, TELL_TENANT
+from service.web.trail import TRAIL
 
 # RFC 9110, section 7.6.1, and what older clients send.
 HOP_BY_HOP = frozenset(
@@ -45,4 +46,5 @@ def tenant_header(request: web.Request) -> dict[str, str]:
 def analyze_headers(request: web.Request) -> dict[str, str]:
     """What is sent upstream with an analyze call besides the upstream's own."""
     key = presented_key(request) if request.app[FORWARD_KEYS] else None
-    return {**({"x-api-key": key} if key else {}), **tenant_header(request)}
+    step = request[TRAIL].context
+    return {**({"x-api-key": key} if key else {}), **tenant_header(request), **(step.headers() if step else {})}

@@ -46,9 +46,10 @@ from service.web.access import (
     visible,
 )
 from service.web.connection import Connection, Sent, detach, head, in_charge
-from service.web.keys import CONNECTIONS, CORS, HUB, KEYRING, LIMITER, MEMORY
+from service.web.keys import CONNECTIONS, CORS, HUB, KEYRING, LIMITER, MEMORY, WATCHING
 from service.web.readers import asked_channel, asked_view
 from service.web.streams import read_of
+from service.web.trail import TRAIL
 from service.web.turns import FRAME_BYTES, FRAMES
 from service.web.upstream_headers import analyze_headers
 from service.web.usage import Account
@@ -97,6 +98,7 @@ class WebSocketConnection(Connection):
         super().__init__(app[CONNECTIONS])
         self._hub = app[HUB]
         self._keyring, self._limiter = app[KEYRING], app[LIMITER]
+        self._watching = app[WATCHING]
         self._app = app
         self._rate = Rate("messages", app[LIMITER].bounds.messages_per_minute)
         self._full_at: Mapping[str, float] = {}
@@ -172,6 +174,7 @@ class WebSocketConnection(Connection):
         drawn, fresh = draw(self._full_at, [self._rate], self._loop.time())
         if drawn.wait_s:
             self._limiter.hits["messages_per_minute"] += 1
+            self._watching.refused("limit_reached", self.trail)
             self.close_with(4429, "limit_reached")
             return
         self._full_at = fresh
@@ -202,11 +205,13 @@ class WebSocketConnection(Connection):
         force = command.force and may_force(caller)
         if hub.peers is None:
             hub.cancel(stream, force=force)
+            self._note("cancel", "ok", stream.id)
             return
 
         def told(fault: Refusal | None) -> None:
             if fault is not None:
                 raise fault
+            self._note("cancel", "ok", stream.id)
 
         self.held = True
         hub.cancel_then(stream, force, lambda fault: self.go_on(partial(told, fault), command.ref))
@@ -231,8 +236,16 @@ class WebSocketConnection(Connection):
         if not fresh.renews(own):
             raise Refusal("forbidden", "that ticket is for something else than this connection's")
         self.caller = fresh
+        if self.trail is not None:
+            self.trail.caller = fresh
+        self._note("ticket", "renewed")
+
+    def _note(self, call: str, result: str, stream: str | None = None) -> None:
+        if self.trail is not None:
+            self.trail.note(call, result, stream)
 
     def _refuse(self, refusal: Refusal, ref: Any) -> None:
+        self._watching.refused(refusal.code, self.trail)
         self.say(messages.error(refusal.code, refusal.message, refusal.answer.retryable, ref=ref))
         if refusal.code != "not_found":
             self._fault()
@@ -514,6 +527,7 @@ class ManySocket(WebSocketConnection):
     def _started(self, command: Start, started: Started | Refusal) -> None:
         if isinstance(started, Refusal):
             raise started
+        self._note("start" if started.join == "leader" else "join", started.join, started.stream.id)
         see = partial(
             self._see,
             started.stream,
@@ -633,6 +647,7 @@ def _begun(connection: WebSocketConnection, tail: bytes) -> Sent:
 
 
 def _refuse(request: web.Request, accepted: bytes, refusal: Refusal) -> Sent:
+    request[TRAIL].refused(refusal.code, request.match_info.get("id"))
     connection = _Refused(request.app)
     _upgrade(request, accepted, connection)
     connection.close_with(refusal.answer.close, refusal.code)

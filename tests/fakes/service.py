@@ -16,6 +16,7 @@ from aiohttp import web
 from config.settings import Settings
 from service.app import served
 from service.hub.hub import Hub
+from service.watch.traces import Traces
 from service.web import keys
 from tests.fakes.upstream import Play, ScriptedServer
 
@@ -77,13 +78,15 @@ Serving = Callable[..., AbstractAsyncContextManager[Service]]
 
 
 @asynccontextmanager
-async def open_service(*plays: Play, raw: bool = False, **settings: Any) -> AsyncIterator[Service]:
+async def open_service(
+    *plays: Play, raw: bool = False, traces: Traces | None = None, **settings: Any
+) -> AsyncIterator[Service]:
     """The service in front of an upstream that plays a script."""
     async with ScriptedServer(*plays, raw=raw) as upstream:
         settings.setdefault("upstream_url", upstream.url)
         settings.setdefault("store", default_store())
         async with (
-            served(Settings(port=0, **settings)) as (app, url),
+            served(Settings(port=0, **settings), traces=traces) as (app, url),
             aiohttp.ClientSession() as http,
         ):
             yield Service(url, http, app, upstream)

@@ -43,7 +43,7 @@ def told(families: list[Metric]) -> dict[tuple[str, str], float]:
     return {(s.name, s.labels["worker"]): s.value for family in families for s in family.samples}
 
 
-ANSWER = '# HELP readers_total Who reads.\n# TYPE readers_total counter\nreaders_total{kind="a \\"kind\\"\\n"} 5.0\n'
+ANSWER = '# HELP readers Who reads.\n# TYPE readers counter\nreaders_total{kind="a \\"kind\\"\\n"} 5.0\n# EOF\n'
 
 
 async def test_each_sample_has_its_worker_and_each_family_is_there_once(directory: Path):

@@ -80,7 +80,7 @@ async def show(
         connection.begin(head("200 OK", told.items()))
         framing = connection.framing
         connection.write(framing.body(framing.message(first, None)) if first else b"")
-        subscriber = Subscriber(stream.id, connection)
+        subscriber = Subscriber(stream.run, connection)
         connection.attached(subscriber)
         stream.seat(subscriber, view, 0)
         clean = await borrowed.done
