@@ -51,8 +51,12 @@ async def upstream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             size = int(head.partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
-            await reader.readexactly(size)
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n")
+            body = await reader.readexactly(size)
+            if b'"prompt":"long"' in body:
+                event = orjson.dumps({"event_type": "text_generation", "text": "x" * 120_000}) + b"\n"
+                writer.write((b"%x\r\n%b\r\n" % (len(event), event)) * 100)
+                await asyncio.sleep(60)
             for _ in range(random.randint(20, 200)):
                 event = orjson.dumps({"event_type": "text_generation", "text": random.choice(WORDS) + " "}) + b"\n"
                 writer.write(b"%x\r\n%b\r\n" % (len(event), event))
