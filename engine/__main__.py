@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 
 from engine.app import Settings, create_app
-from engine.senses import Senses, missing_listener, one_a_core
+from engine.senses import Senses, missing_listener
 from engine.store.library import MAX_BYTES
 from engine.weights import MEANING, THINGS, Weights, WrongWeights
 from engine.work.model import ModelSettings
@@ -81,9 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--parent-pipe", action="store_true", help="end when standard input ends")
     parser.add_argument("--allow-private-urls", action="store_true", help="fetch from private addresses too")
     parser.add_argument("--workers", type=_at_least_one, default=os.cpu_count() or 1, help="analyses that run at once")
-    parser.add_argument(
-        "--threads", type=_at_least_one, default=one_a_core(), help="cores that speech of one analysis is read with"
-    )
+    parser.add_argument("--threads", type=_at_least_one, default=1, help="cores that one analysis reads speech with")
     parser.add_argument("--whisper", type=Path, help="directory of a CTranslate2 Whisper model; without it: no speech")
     parser.add_argument("--meaning", type=Path, help="directory of the weights for meaning; without it: words only")
     parser.add_argument("--things", type=Path, help="directory of the weights that name things; without it: none named")

@@ -1,12 +1,8 @@
 """What workers hear and read with: which model, how many cores of it, and which packages are installed."""
 
 import importlib.util
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
-
-# Beyond that a small model gains nothing.
-_MOST = 8
 
 NO_MODEL = "the speech model is not here (`fanlight models fetch speech` fetches it)"
 NO_THINGS = "the weights that name things are not here (`fanlight models fetch things` fetches them)"
@@ -14,16 +10,13 @@ NO_THINGS = "the weights that name things are not here (`fanlight models fetch t
 _LOOKS = 1
 
 
-def one_a_core() -> int:
-    return max(1, min(_MOST, os.cpu_count() or 1))
-
-
 @dataclass(frozen=True, slots=True)
 class Senses:
     """What a worker is given to hear and read with.
 
     Attributes:
-        threads: cores that one model reads with.
+        threads: cores that speech is read with. (Measured with tiny.en: a second core takes a fifth off the encoding,
+            and adds half to the decoding, whose steps are too small to be shared.)
         whisper: the directory of a CTranslate2 Whisper model; None where there is none.
         things: the directory of the weights that name things; None where there are none.
     """

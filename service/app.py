@@ -134,11 +134,9 @@ def guard_of(settings: Settings, keyring: Keyring, salt: Callable[[], bytes]) ->
 def embedded_engine(settings: Settings) -> EmbeddedEngine:
     """The embedded engine, out of the settings."""
     arguments = ["--workers", str(settings.engine_workers), "--log-level", settings.log_level]
-    arguments += ["--max-bytes", str(settings.engine_max_bytes)]
+    arguments += ["--max-bytes", str(settings.engine_max_bytes), "--threads", str(settings.engine_recognisers)]
     if settings.engine_private_urls:
         arguments.append("--allow-private-urls")
-    if settings.engine_recognisers is not None:
-        arguments += ["--threads", str(settings.engine_recognisers)]
     if settings.speech is not None:
         arguments += ["--whisper", str(settings.speech)]
     if settings.things is not None:
