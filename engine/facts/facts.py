@@ -158,11 +158,15 @@ class Utterance:
     """A stretch of voice, with the words the recogniser made of it.
 
     ``words`` is None where no recogniser is installed: voice was found, not read.
+
+    Attributes:
+        language: the code of the one that the recogniser found out and read it in; empty where it knows one alone.
     """
 
     start: float
     end: float
     words: tuple[Word, ...] | None
+    language: str = ""
 
     @property
     def confidence(self) -> float | None:
@@ -280,10 +284,15 @@ Outcome = Literal["made", "not_needed", "not_available"]
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """Whether one kind of examination was made, and if not, why not."""
+    """Whether one kind of examination was made, and if not, why not.
+
+    Attributes:
+        language: the code of the one that speech is read in; empty where that is found out of each stretch.
+    """
 
     outcome: Outcome
     reason: str = ""
+    language: str = ""
 
 
 # What the engine can examine, in the order in which it is told.

@@ -3,7 +3,7 @@
 It finds voice, and reads one stretch of it after the other. It takes blocks (``engine.recognise.companion``) of
 16 kHz mono 16 bit samples, and answers, with times in seconds from the first sample:
 
-    {"utterance": [start, end, [[word, start, end, confidence], ...]]}
+    {"utterance": [start, end, [[word, start, end, confidence], ...], language]}
     {"heard": time}      no utterance that starts before this time is still to come
     {"done": true}
     {"failed": name}     the recogniser is gone; nothing comes after that
@@ -48,9 +48,10 @@ def listen(source: BinaryIO, read: Reader, finder: VoiceFinder, say: Callable[[d
 
 def _told(voice: Voice, read: Reader) -> Iterator[list[Any]]:
     """What was read of a stretch, a caption each; one that is muddled as a whole, or without a word, is told as one."""
+    reading = read(voice.samples)
     words = [
         (word, round(voice.offset + start, 2), round(voice.offset + max(end, start + _SHORTEST_S), 2), round(sure, 4))
-        for word, start, end, sure in read(voice.samples)
+        for word, start, end, sure in reading.words
     ]
     muddled = sum(sure for *_, sure in words) < UNDERSTOOD * len(words)
     pieces = [words] if muddled or not words else list(cut(words))
@@ -58,7 +59,7 @@ def _told(voice: Voice, read: Reader) -> Iterator[list[Any]]:
         # The voice knows best where the stretch begins and ends, the words what lies within.
         start = voice.start if n == 0 else piece[0][1]
         end = voice.end if n + 1 == len(pieces) else piece[-1][2]
-        yield [round(start, 3), round(max(start, end), 3), piece]
+        yield [round(start, 3), round(max(start, end), 3), piece, reading.language]
 
 
 def main() -> None:

@@ -96,12 +96,12 @@ def shot(start: float, end: float, look: Look = GREEN, **more: Any) -> Shot:
     return Shot(start, end, opening, look, more.pop("motion", 0.0), **more)
 
 
-def spoken(start: float, text: str, confidence: float = 0.9) -> Utterance:
+def spoken(start: float, text: str, confidence: float = 0.9, language: str = "") -> Utterance:
     """An utterance whose words take half a second each."""
     words = tuple(
         Word(word, start + index / 2, start + (index + 1) / 2, confidence) for index, word in enumerate(text.split())
     )
-    return Utterance(start, start + len(words) / 2, words)
+    return Utterance(start, start + len(words) / 2, words, language)
 
 
 def written(start: float, end: float, text: str, confidence: float = 0.9) -> Writing:

@@ -20,7 +20,7 @@ from engine.recognise.listener import listen
 from engine.recognise.reading import MAX_CHARACTERS, cut
 from engine.recognise.speech import Ears
 from engine.recognise.voice import VoiceFinder
-from engine.recognise.whisper import Words
+from engine.recognise.whisper import Reading, Words
 from engine.senses import Senses
 from tests.engine.conftest import shared_clip, speech_model
 
@@ -30,12 +30,17 @@ def block(samples: Samples) -> bytes:
     return len(content).to_bytes(8, "little") + content
 
 
-def told(script: str, read: Any) -> list[dict[str, Any]]:
+def told(script: str, read: Any, language: str = "") -> list[dict[str, Any]]:
     """What a listener tells of a track: ``#`` is a chunk of voice, ``.`` one without."""
     chances = iter([0.9 if mark == "#" else 0.05 for mark in script])
     messages: list[dict[str, Any]] = []
     source = io.BytesIO(block(np.full(len(script) * 512, 5000, dtype=np.int16)) + bytes(8))
-    listen(source, read, VoiceFinder(lambda chunk: next(chances)), messages.append)
+    listen(
+        source,
+        lambda samples: Reading(read(samples), language),
+        VoiceFinder(lambda chunk: next(chances)),
+        messages.append,
+    )
     return messages
 
 
@@ -47,7 +52,7 @@ def said(text: str) -> Words:
 def test_stretches_are_told_in_their_order_and_then_the_end() -> None:
     messages = told("." * 30 + "#" * 40 + "." * 60 + "#" * 40, lambda samples: said("A car."))
     utterances = [message["utterance"] for message in messages if "utterance" in message]
-    assert [[word for word, *_ in words] for _, _, words in utterances] == [["A", "car."]] * 2
+    assert [[word for word, *_ in words] for _, _, words, _ in utterances] == [["A", "car."]] * 2
     assert utterances[0][0] < utterances[0][1] < utterances[1][0]
     assert messages[-1] == {"done": True}
 
@@ -67,10 +72,15 @@ def test_a_stretch_of_which_no_word_was_read_is_told_without_words() -> None:
     assert [message["utterance"][2] for message in messages if "utterance" in message] == [[]]
 
 
+def test_each_caption_of_a_stretch_has_the_language_in_which_it_was_read() -> None:
+    messages = told("#" * 100, lambda samples: said("Une voiture. Elle tourne."), "fr")
+    assert [message["utterance"][3] for message in messages if "utterance" in message] == ["fr", "fr"]
+
+
 def test_a_listener_ends_quietly_when_the_near_end_is_gone() -> None:
     messages: list[dict[str, Any]] = []
     source = io.BytesIO(block(np.full(8000, 5000, dtype=np.int16)) + b"\1\0")
-    listen(source, lambda samples: [], VoiceFinder(lambda chunk: 0.0), messages.append)
+    listen(source, lambda samples: Reading([]), VoiceFinder(lambda chunk: 0.0), messages.append)
     assert {"done": True} not in messages
 
 
