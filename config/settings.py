@@ -102,6 +102,7 @@ class Settings(BaseSettings):
     vlm_frames: int = Field(16, ge=1, le=256, description="pictures of a video, or of each part of a long one")
     vlm_video: Literal["frames", "url"] = Field("frames", description="`url` hands a video's own address over instead")
     vlm_parallel: int = Field(2, ge=1, le=64, description="calls of the model at once")
+    vlm_part_s: int = Field(600, ge=1, description="seconds; a longer video is told in parts, each with its pictures")
     vlm_fallback: Literal["none", "facts"] = Field(
         "none", description="`facts` lets the measured answer step in where the model cannot be had"
     )

@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--vlm-frames", type=_at_least_one, default=16, help="pictures that it is shown")
     parser.add_argument("--vlm-video", choices=["frames", "url"], default="frames", help="what it is shown")
     parser.add_argument("--vlm-parallel", type=_at_least_one, default=2, help="calls at once")
+    parser.add_argument("--vlm-part-s", type=_at_least_one, default=600, help="a longer video is told in parts")
     parser.add_argument("--vlm-fallback", choices=["none", "facts"], default="none", help="what answers in its place")
     parser.add_argument("--log-level", choices=LEVELS, default="info")
     return parser
@@ -138,6 +139,7 @@ def model_of(options: argparse.Namespace) -> ModelSettings | None:
         options.vlm_frames,
         options.vlm_video == "url",
         options.vlm_parallel,
+        options.vlm_part_s,
         options.vlm_fallback == "facts",
     )
 

@@ -154,7 +154,8 @@ def model_arguments(settings: Settings) -> list[str]:
         return []
     arguments = ["--vlm-url", settings.vlm_url, "--vlm-model", settings.vlm_model or ""]
     arguments += ["--vlm-frames", str(settings.vlm_frames), "--vlm-video", settings.vlm_video]
-    arguments += ["--vlm-parallel", str(settings.vlm_parallel), "--vlm-fallback", settings.vlm_fallback]
+    arguments += ["--vlm-parallel", str(settings.vlm_parallel), "--vlm-part-s", str(settings.vlm_part_s)]
+    arguments += ["--vlm-fallback", settings.vlm_fallback]
     return [*arguments, *(["--vlm-key-piped"] if settings.vlm_key else [])]
 
 

@@ -6,10 +6,10 @@ says is streamed as it comes. Nothing of a stranger's is fetched here: the addre
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import structlog
@@ -28,9 +28,9 @@ from engine.work.recorder import Recorder
 from engine.work.turns import Turns
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 WIDTH = 512
-WINDOW_S = 600.0
 CONNECT_S = 10.0
 SILENCE_S = 120.0
 WAITING = 32
@@ -48,6 +48,7 @@ class ModelSettings:
         frames: pictures of a video, or of each part of a long one.
         by_url: hand a video's own http(s) address over instead of pictures, where it has one.
         parallel: calls at once.
+        part_s: a longer video is told in parts of at most so many seconds.
         fallback: let the measured answer step in where the model cannot.
     """
 
@@ -57,6 +58,7 @@ class ModelSettings:
     frames: int = 16
     by_url: bool = False
     parallel: int = 2
+    part_s: float = 600.0
     fallback: bool = False
 
 
@@ -99,7 +101,7 @@ class Model:
             raise ApiError("video_duration_too_long", f"The video is longer than {longest_s:.0f} seconds.")
         duration = clip.duration
         # A schema has one answer, so the whole video is shown at once.
-        parts = windows(duration, WINDOW_S) if asked.schema is None else [(0.0, duration)]
+        parts = windows(duration, self.settings.part_s) if asked.schema is None else [(0.0, duration)]
         if self.settings.by_url and asked.source == "url":
             return Look(duration, facts, [(0.0, duration)], [[]], asked.value)
         times = [picture_times(_shots(facts, part), self.settings.frames) for part in parts]
@@ -168,8 +170,7 @@ class ModelRun:
         if not self._patient and turns.taken and turns.waiting() >= WAITING:
             raise ApiError("too_many_requests", "Too many calls wait for the model; try again in a moment.", 429)
         try:
-            await self._stack.enter_async_context(turns.turn(self._patient))
-            self._answer = await self._begin(0)
+            await self._have_turn(0)
         except BaseException:
             await self._stack.aclose()
             raise
@@ -190,7 +191,10 @@ class ModelRun:
         for n in range(len(self._look.parts)):
             if n:
                 self._part = ""
-                self._answer = await self._begin(n)
+                async with _beside(self._have_turn(n)) as begun:
+                    while not await _soon(begun):
+                        yield ""
+                    begun.result()
                 yield "\n\n"
             async with aclosing(self._one()) as texts:
                 async for text in texts:
@@ -200,6 +204,15 @@ class ModelRun:
             if self.finish_reason == "length" or self._left <= 0:
                 self.finish_reason = "length" if n + 1 < len(self._look.parts) else self.finish_reason
                 return
+
+    async def _have_turn(self, n: int) -> None:
+        """Wait for a turn, and for the head of the n-th part's answer.
+
+        Each part has a turn of its own: an hour of video would hold up all others for as long as it is told.
+        """
+        await self._stack.aclose()
+        await self._stack.enter_async_context(self._model.turns.turn(self._patient))
+        self._answer = await self._begin(n)
 
     async def _one(self) -> AsyncGenerator[str]:
         assert self._answer is not None
@@ -274,18 +287,30 @@ class _Refused(ApiError):
 
 async def _with_signs_of_life(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     """Pieces of a body; an empty one now and then while none comes."""
-    pieces = answer.content.iter_chunked(PIECE_BYTES).__aiter__()
     while True:
-        pending = asyncio.ensure_future(anext(pieces, None))
-        try:
-            while not (await asyncio.wait({pending}, timeout=PROOF_OF_LIFE_S))[0]:
+        async with _beside(answer.content.read(PIECE_BYTES)) as read:
+            while not await _soon(read):
                 yield b""
-        finally:
-            pending.cancel()
-        piece = pending.result()
-        if piece is None:
+        if not read.result():
             return
-        yield piece
+        yield read.result()
+
+
+@asynccontextmanager
+async def _beside(awaited: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
+    """What is awaited, as a task: between looks at it there is time for a sign of life. Leaving ends it."""
+    task = asyncio.create_task(awaited)
+    try:
+        yield task
+    finally:
+        # Cancelling only asks: it may hold a turn, which is given back before this is left.
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def _soon(task: asyncio.Task[Any]) -> bool:
+    """Wait for a task as long as may pass without a sign of life; whether it is done."""
+    return bool((await asyncio.wait({task}, timeout=PROOF_OF_LIFE_S))[0])
 
 
 def _shots(facts: list[Fact], part: tuple[float, float]) -> list[tuple[float, float]]:
