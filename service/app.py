@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -312,6 +313,8 @@ async def application(
         app[keys.READY] = ready
         app[keys.SWITCH] = switch_of(drain_now, Reload(settings, read, partial(take, app)), place)
         put_settings(app, settings)
+        if settings.upstream == EMBEDDED and settings.vlm_url is not None:
+            app[keys.ENGINE] = Path(engine.socket)
         if place is not None:
             app[keys.SIBLINGS] = place.siblings
         app[keys.FORMS] = {}

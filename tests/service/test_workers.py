@@ -344,6 +344,21 @@ async def test_a_port_that_another_service_has_is_not_shared_with_it():
         assert told.startswith(b"fanlight: cannot listen on 127.0.0.1:" + port.encode())
 
 
+async def test_the_row_to_a_model_is_told_once_whichever_worker_is_asked(tmp_path: Path):
+    # Without weights no recogniser is loaded: onnxruntime leaves a file where temporary ones are.
+    settings = {"vlm_url": "http://127.0.0.1:9/v1", "vlm_model": "m", "weights_dir": str(tmp_path / "none")}
+    async with parent(upstream_url="embedded", data_dir=str(tmp_path), **settings) as found:
+        await until(lambda: found.told("engine_listening"))
+        await ready(found.url)
+        async with aiohttp.ClientSession() as http:
+            for _ in range(8):
+                async with http.get(found.url + "/metrics", headers={"Connection": "close"}) as answer:
+                    told = (await answer.text()).splitlines()
+                assert [line for line in told if line.startswith("fanlight_model_calls_waiting")] == [
+                    "fanlight_model_calls_waiting 0.0"
+                ]
+
+
 @pytest.mark.slow
 async def test_the_engine_of_the_parent_serves_all_workers_and_is_there_again_after_its_death(tmp_path: Path):
     async with parent(upstream_url="embedded", data_dir=str(tmp_path)) as found:
