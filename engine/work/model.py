@@ -93,7 +93,7 @@ class Model:
         """
         path, record = media
         if record is None:
-            record = await self._recorder.measure(path, _no_turn)
+            record = await self._recorder.record_at(path)
         facts, clip = facts_of(record), clip_of(record)
         if clip.still_image:
             raise invalid("The video parameter names an image; this call takes video or audio.")
@@ -246,7 +246,8 @@ class ModelRun:
         seen = self._look.seen(n, self._said)
         body: dict[str, Any] = {
             "model": self._model.settings.model,
-            "messages": messages(self._asked.prompt, seen),
+            # In words, too: some servers drop a schema without a word, and then no model ever saw it.
+            "messages": messages(self._asked.prompt, seen, self._asked.schema),
             "max_tokens": self._left,
             "stream": True,
             "stream_options": {"include_usage": True},
@@ -257,9 +258,9 @@ class ModelRun:
         try:
             return await self._post({**body, "response_format": {"type": "json_schema", "json_schema": schema}})
         except _Refused:
-            # Some servers know no schemas; there it is asked for in words, and that is told.
+            # Some servers know no schemas; there the words are all that there is, and that is told.
             self.told["schema"] = "in words: the model's server refused it"
-            return await self._post({**body, "messages": messages(self._asked.prompt, seen, self._asked.schema)})
+            return await self._post(body)
 
     async def _post(self, body: dict[str, Any]) -> aiohttp.ClientResponse:
         try:
@@ -318,7 +319,3 @@ def _shots(facts: list[Fact], part: tuple[float, float]) -> list[tuple[float, fl
     start, end = part
     shots = [(max(start, one.start), min(end, one.end)) for one in facts if isinstance(one, Shot)]
     return [(begin, stop) for begin, stop in shots if stop > begin]
-
-
-async def _no_turn(_status: str) -> None:
-    """Nobody is told of the turn."""

@@ -4,8 +4,10 @@ import base64
 import io
 import json
 import os
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any
@@ -88,6 +90,28 @@ def test_a_schema_is_passed_on(server: ModelServer, modelled: RunningEngine, cli
     assert (code, told["data"]) == (200, '{"mood": "calm"}')
     assert server.asked[0]["response_format"]["json_schema"]["schema"] == SCHEMA["json_schema"]
     assert "schema" not in told
+
+
+def test_a_schema_is_said_in_words_too_for_servers_that_drop_it_without_a_word(
+    server: ModelServer, modelled: RunningEngine, clip: str
+) -> None:
+    answering(server, chunks('{"mood": "calm"}'))
+    modelled.call("POST", "/analyze", asked(clip, stream=False, response_format=SCHEMA))
+    [sent] = server.asked
+    assert sent["messages"][1]["content"][-2]["text"] == "What is its mood?"
+    assert '"mood"' in sent["messages"][1]["content"][-1]["text"]
+
+
+def test_what_was_measured_for_one_answer_of_a_model_is_kept_for_the_next(
+    server: ModelServer, modelled: RunningEngine, sample_clip: Path
+) -> None:
+    answering(server, chunks("x"))
+    clip = str(modelled.upload(sample_clip)["_id"])
+    modelled.stream(asked(clip))
+    (content,) = {path.name for path in (modelled.data_dir / "media").glob("*/*")}
+    with closing(sqlite3.connect(f"file:{modelled.data_dir}/engine.sqlite3?mode=ro", uri=True)) as db:
+        record = "SELECT record FROM records WHERE sha256 = ?"
+        assert json.loads(db.execute(record, [content]).fetchone()[0])["facts"]
 
 
 def test_a_schema_that_a_server_refuses_is_asked_for_in_words_and_that_is_told(
