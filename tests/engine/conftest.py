@@ -63,6 +63,12 @@ def hearing() -> list[str]:
     return ["--whisper", str(path)] if path.is_dir() else []
 
 
+def naming() -> list[str]:
+    """The engine's argument for the weights that name things, where they are here."""
+    path = default_data_dir() / "things"
+    return ["--things", str(path)] if path.is_dir() else []
+
+
 def speech_model() -> Path:
     """Return the directory of the model that hears; skips, saying so, where it is not."""
     path = default_data_dir() / "speech"
