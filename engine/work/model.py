@@ -4,12 +4,11 @@ A video is measured as always; the model is shown pictures out of its shots and 
 says is streamed as it comes. Nothing of a stranger's is fetched here: the address is the operator's.
 """
 
-import asyncio
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 import structlog
@@ -21,14 +20,14 @@ from engine.facts.kept import clip_of, facts_of
 from engine.vlm.prompt import Picture, Seen, messages
 from engine.vlm.stream import ModelBroke, ModelStream
 from engine.vlm.times import picture_times, windows
-from engine.work.analysis import PROOF_OF_LIFE_S, Asked, Media
+from engine.work.analysis import Asked, Media
 from engine.work.budget import tokens_in
 from engine.work.pool import Pool
 from engine.work.recorder import Recorder
 from engine.work.turns import Turns
+from engine.work.waits import beside, soon
 
 log = structlog.get_logger()
-T = TypeVar("T")
 
 WIDTH = 512
 CONNECT_S = 10.0
@@ -182,7 +181,7 @@ class ModelRun:
             self._answer.close()
         await self._stack.aclose()
 
-    async def fragments(self) -> AsyncIterator[str]:
+    async def fragments(self) -> AsyncGenerator[str]:
         """Yield text; an empty one now and then while there is nothing to say.
 
         Raises:
@@ -191,8 +190,8 @@ class ModelRun:
         for n in range(len(self._look.parts)):
             if n:
                 self._part = ""
-                async with _beside(self._have_turn(n)) as begun:
-                    while not await _soon(begun):
+                async with beside(self._have_turn(n)) as begun:
+                    while not await soon(begun):
                         yield ""
                     begun.result()
                 yield "\n\n"
@@ -289,29 +288,12 @@ class _Refused(ApiError):
 async def _with_signs_of_life(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     """Pieces of a body; an empty one now and then while none comes."""
     while True:
-        async with _beside(answer.content.read(PIECE_BYTES)) as read:
-            while not await _soon(read):
+        async with beside(answer.content.read(PIECE_BYTES)) as read:
+            while not await soon(read):
                 yield b""
         if not read.result():
             return
         yield read.result()
-
-
-@asynccontextmanager
-async def _beside(awaited: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
-    """What is awaited, as a task: between looks at it there is time for a sign of life. Leaving ends it."""
-    task = asyncio.create_task(awaited)
-    try:
-        yield task
-    finally:
-        # Cancelling only asks: it may hold a turn, which is given back before this is left.
-        task.cancel()
-        await asyncio.wait({task})
-
-
-async def _soon(task: asyncio.Task[Any]) -> bool:
-    """Wait for a task as long as may pass without a sign of life; whether it is done."""
-    return bool((await asyncio.wait({task}, timeout=PROOF_OF_LIFE_S))[0])
 
 
 def _shots(facts: list[Fact], part: tuple[float, float]) -> list[tuple[float, float]]:

@@ -30,7 +30,17 @@ import pytest
 
 from engine.senses import missing_reader
 from engine.store.tables import REFERENCES
-from tests.engine.conftest import PATIENCE_S, ROOT, TooLong, clean_environment, form, hearing, naming, shared_clip, until
+from tests.engine.conftest import (
+    PATIENCE_S,
+    ROOT,
+    TooLong,
+    clean_environment,
+    form,
+    hearing,
+    naming,
+    shared_clip,
+    until,
+)
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes through /proc")
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from engine.work import model as subject
+from engine.work import waits
 from engine.work.analysis import Asked
 from engine.work.model import Look, Model, ModelRun, ModelSettings
 from engine.work.turns import TENANT
@@ -84,7 +84,7 @@ async def test_one_tenant_s_many_calls_do_not_hold_up_another_s_first() -> None:
 
 
 async def test_who_waits_for_a_turn_between_parts_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subject, "PROOF_OF_LIFE_S", 0.01)
+    monkeypatch.setattr(waits, "PROOF_OF_LIFE_S", 0.01)
     free = threading.Event()
     with model_server(chunks("x"), once(free), chunks("x")) as server:
         async with model_at(server) as model, ModelRun(model, asked("long"), look(2)) as run:
@@ -104,7 +104,7 @@ async def test_who_waits_for_a_turn_between_parts_gives_signs_of_life(monkeypatc
 async def test_a_caller_who_leaves_between_parts_takes_no_turn_along(
     monkeypatch: pytest.MonkeyPatch, left: str
 ) -> None:
-    monkeypatch.setattr(subject, "PROOF_OF_LIFE_S", 0.01)
+    monkeypatch.setattr(waits, "PROOF_OF_LIFE_S", 0.01)
     free = threading.Event()
     with model_server(chunks("x"), once(free), chunks("x")) as server:
         async with model_at(server) as model:
@@ -116,7 +116,7 @@ async def test_a_caller_who_leaves_between_parts_takes_no_turn_along(
                 texts = run.fragments()
                 while len(server.asked) < 2 or await anext(texts):
                     await anext(texts)
-                await texts.aclose()  # type: ignore[attr-defined]
+                await texts.aclose()
             free.set()
             if other is not None:
                 assert await other == "x"
