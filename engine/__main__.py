@@ -18,7 +18,7 @@ from aiohttp import web
 from engine.app import Settings, create_app
 from engine.senses import Senses, missing_listener
 from engine.store.library import MAX_BYTES
-from engine.weights import MEANING, THINGS, Weights, WrongWeights
+from engine.weights import MEANING, TAGS, THINGS, Weights, WrongWeights
 from engine.work.model import ModelSettings
 
 log = structlog.get_logger()
@@ -42,6 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
         check_whisper(options.whisper)
         check_weights("--meaning", MEANING, options.meaning)
         check_weights("--things", THINGS, options.things)
+        if options.things and TAGS.lie_in(options.things):
+            check_weights("--things", TAGS, options.things)
         model = model_of(options)
         lock = lock_directory(options.data_dir)
         listener = listen(options.socket, options.host, options.port)

@@ -5,6 +5,8 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.weights import TAGS
+
 NO_MODEL = "the speech model is not here (`fanlight models fetch speech` fetches it)"
 NO_THINGS = "the weights that name things are not here (`fanlight models fetch things` fetches them)"
 ENGLISH_ALONE = "the speech model knows English alone"
@@ -42,8 +44,12 @@ class Senses:
         speech = "no speech"
         if self.whisper and not missing_listener():
             speech = f"whisper {_model(self.whisper)}{', languages' if knows_languages(self.whisper) else ''}"
-        things = f", nanodet {_LOOKS}" if self.things and not missing_spotter() else ""
-        return f"{speech}, {'no text' if missing_reader() else 'rapidocr'}{things}"
+        return f"{speech}, {'no text' if missing_reader() else 'rapidocr'}{self._naming()}"
+
+    def _naming(self) -> str:
+        if not self.things or missing_spotter():
+            return ""
+        return f", nanodet {_LOOKS}{', lite0' if TAGS.lie_in(self.things) else ''}"
 
 
 def _model(directory: Path) -> str:

@@ -201,6 +201,7 @@ class Seen:
 
 # Sides of a box in the picture, as shares of its width and height (0..1): left, top, right, bottom.
 Box = tuple[float, float, float, float]
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,8 +240,9 @@ class Thing:
     Attributes:
         name: that of a kind in ``engine.facts.things``.
         score: the best of all pictures, 0..1.
-        box: where it stood in that picture.
+        box: where it stood in that picture; ``WHOLE`` where a network judged the picture as a whole.
         most: how many of the kind half of its pictures showed at once, or more.
+        source: the network that gave the best score.
     """
 
     start: float
@@ -249,6 +251,7 @@ class Thing:
     score: float
     box: Box
     most: int = 1
+    source: str = "nanodet"
 
 
 @dataclass(frozen=True, slots=True)

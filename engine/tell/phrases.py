@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from engine.facts.facts import Clip, Examinations, Fault, Look, Motion, Shot, Thing, Track, Utterance, Writing
+from engine.facts.facts import WHOLE, Clip, Examinations, Fault, Look, Motion, Shot, Thing, Track, Utterance, Writing
 from engine.facts.languages import language_name
 from engine.facts.places import place
 from engine.facts.things import BY_NAME
@@ -276,7 +276,9 @@ def said(utterances: Iterable[Utterance]) -> Iterator[str]:
 
 
 def place_of(one: Writing | Thing) -> str:
-    """Name the ninth of the picture in which a text or a thing stands."""
+    """Name the ninth of the picture in which a text or a thing stands, or that it is all of it."""
+    if one.box == WHOLE:
+        return "whole picture"
     left, top, right, bottom = one.box
     return place((left + right) / 2, (top + bottom) / 2)
 

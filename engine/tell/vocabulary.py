@@ -534,6 +534,7 @@ THING = [
     *_spans(_THINGS),
     Concept("share", r"confidence|score|probability|confidence_score|certainty", lambda s: s.item.score, _THINGS),
     Concept("count", r"most|count|most_at_once|at_once|(?:number|count)_at_once", lambda s: s.item.most, _THINGS),
+    Concept("text", r"source|model|detector|detected_by|network", lambda s: s.item.source, _THINGS),
 ]
 COLOUR = [
     _COLOUR_NAME,
