@@ -97,7 +97,8 @@ async def parent(**settings: str) -> AsyncIterator[Parent]:
             await asyncio.wait_for(found.process.wait(), 20)
             await asyncio.wait_for(reading, 20)
             await until(lambda: not any(map(lives, found.pids)))
-            assert not list(files.iterdir())
+            # `.ses` is onnxruntime's, which the engine's recognisers load where they are installed.
+            assert [path.name for path in files.iterdir() if path.name != ".ses"] == []
 
 
 async def ready(url: str) -> None:
@@ -345,8 +346,7 @@ async def test_a_port_that_another_service_has_is_not_shared_with_it():
 
 
 async def test_the_row_to_a_model_is_told_once_whichever_worker_is_asked(tmp_path: Path):
-    # Without weights no recogniser is loaded: onnxruntime leaves a file where temporary ones are.
-    settings = {"vlm_url": "http://127.0.0.1:9/v1", "vlm_model": "m", "weights_dir": str(tmp_path / "none")}
+    settings = {"vlm_url": "http://127.0.0.1:9/v1", "vlm_model": "m"}
     async with parent(upstream_url="embedded", data_dir=str(tmp_path), **settings) as found:
         await until(lambda: found.told("engine_listening"))
         await ready(found.url)
