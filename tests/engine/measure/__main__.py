@@ -3,7 +3,7 @@
 Prints a row of the table in docs/engine.md for each clip: time to the first fragment, to the first
 words and to the end, over HTTP on a warm engine; cuts, words and on-screen text against what is
 known of the clip; the peak of memory. The last line is the first analysis after a start. ``hour``
-has the engine, on one core, transcribe an hour in which somebody speaks almost without a pause.
+has the engine, on one core, index an hour in which somebody speaks almost without a pause.
 """
 
 import itertools
@@ -104,8 +104,8 @@ def family(engine: RunningEngine) -> Iterator[tuple[str, Path]]:
     # A parent was there before its child, so one pass in the order of their numbers finds them all.
     for entry in sorted(Path("/proc").glob("[0-9]*"), key=lambda one: int(one.name)):
         try:
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            command = (entry / "cmdline").read_text().split("\0")
+            parent = int((entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+            command = (entry / "cmdline").read_text(errors="replace").split("\0")
         except OSError:
             continue
         if parent in parents:
@@ -190,7 +190,7 @@ def wrong(words: list[dict[str, Any]], start: float, end: float, said: str) -> s
 
 
 def hour(home: Path) -> None:
-    """Transcribe an hour of webb.mp4 and jfk.flac in turn, with the whole engine on one core."""
+    """Index an hour of webb.mp4 and jfk.flac in turn, with the whole engine on one core."""
     path = home / "hour.flac"
     speech = np.concatenate([sound_of(SHARED / name) for name in ("webb.mp4", "jfk.flac")])
     with av.open(str(path), "w") as container:
@@ -205,12 +205,27 @@ def hour(home: Path) -> None:
         asset = engine.upload(path)["_id"]
         engine.settled(asset)
         warm(engine)
-        answer = analyse(engine, {"video_id": asset, "prompt": "Transcribe"})
-    lines = sum(line.startswith("[") for line in answer.text.splitlines())
+        began = time.perf_counter()
+        captions, burnt, peaks = indexed(engine, asset)
+        total = time.perf_counter() - began
     print(  # noqa: T201
-        f"{HOUR_S - 1} s: first words {answer.first_words:.2f} s, total {answer.total:.1f} s = "
-        f"{(HOUR_S - 1) / answer.total:.1f}x, {lines} captions, MiB {answer.peaks}, load {os.getloadavg()[0]:.1f}"
+        f"{HOUR_S - 1} s: {total:.1f} s = {(HOUR_S - 1) / total:.1f}x, of processor time {burnt:.1f} s = "
+        f"{(HOUR_S - 1) / burnt:.1f}x, {captions} captions, MiB {peaks}, "
+        f"load {os.getloadavg()[0]:.1f}"
     )
+
+
+def indexed(engine: RunningEngine, asset: str) -> tuple[int, float, dict[str, int]]:
+    """Index an asset: how many captions it has, more than an answer may hold; processor seconds, memory peaks in MiB."""
+    models = [{"model_name": "marengo3.0", "model_options": ["visual", "audio"]}]
+    index = engine.call("POST", "/indexes", {"index_name": "hour", "models": models})[1]["_id"]
+    one = engine.call("POST", f"/indexes/{index}/indexed-assets", {"asset_id": asset})[1]
+    path, burnt, peaks = f"/indexes/{index}/indexed-assets/{one['_id']}", 0, dict[str, int]()
+    while (told := engine.call("GET", f"{path}?transcription=true")[1])["status"] not in ("ready", "failed"):
+        peaks = {name: max(peaks.get(name, 0), size) for name, size in memory(engine).items()} or peaks
+        burnt = max(burnt, ticks(engine))
+        time.sleep(0.2)
+    return len(told["transcription"]), burnt / os.sysconf("SC_CLK_TCK"), peaks
 
 
 def _seconds(speech: Any) -> Iterator[Any]:
