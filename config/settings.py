@@ -85,8 +85,8 @@ class Settings(BaseSettings):
     forward_keys: bool = Field(False, description="send the caller's own x-api-key upstream instead")
     data_dir: Path = Field(default_factory=default_data_dir, description="where the embedded engine keeps its files")
     engine_workers: int = Field(2, ge=1, le=64, description="analyses that the embedded engine runs at once")
-    engine_recognisers: int | None = Field(
-        None, ge=1, le=64, description="cores that speech of one analysis is read with; unset: all, at most 8"
+    engine_recognisers: int = Field(
+        1, ge=1, le=64, description="cores that one analysis reads speech with; more pay with a larger model alone"
     )
     engine_whisper: Path | None = Field(
         None, description="directory of another CTranslate2 Whisper model; unset: what `fanlight models` fetched"
@@ -102,6 +102,7 @@ class Settings(BaseSettings):
     vlm_frames: int = Field(16, ge=1, le=256, description="pictures of a video, or of each part of a long one")
     vlm_video: Literal["frames", "url"] = Field("frames", description="`url` hands a video's own address over instead")
     vlm_parallel: int = Field(2, ge=1, le=64, description="calls of the model at once")
+    vlm_part_s: int = Field(600, ge=1, description="seconds; a longer video is told in parts, each with its pictures")
     vlm_fallback: Literal["none", "facts"] = Field(
         "none", description="`facts` lets the measured answer step in where the model cannot be had"
     )

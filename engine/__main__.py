@@ -16,9 +16,9 @@ import structlog
 from aiohttp import web
 
 from engine.app import Settings, create_app
-from engine.senses import Senses, missing_listener, one_a_core
+from engine.senses import Senses, missing_listener
 from engine.store.library import MAX_BYTES
-from engine.weights import MEANING, THINGS, Weights, WrongWeights
+from engine.weights import MEANING, TAGS, THINGS, Weights, WrongWeights
 from engine.work.model import ModelSettings
 
 log = structlog.get_logger()
@@ -42,6 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
         check_whisper(options.whisper)
         check_weights("--meaning", MEANING, options.meaning)
         check_weights("--things", THINGS, options.things)
+        if options.things and TAGS.lie_in(options.things):
+            check_weights("--things", TAGS, options.things)
         model = model_of(options)
         lock = lock_directory(options.data_dir)
         listener = listen(options.socket, options.host, options.port)
@@ -81,9 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--parent-pipe", action="store_true", help="end when standard input ends")
     parser.add_argument("--allow-private-urls", action="store_true", help="fetch from private addresses too")
     parser.add_argument("--workers", type=_at_least_one, default=os.cpu_count() or 1, help="analyses that run at once")
-    parser.add_argument(
-        "--threads", type=_at_least_one, default=one_a_core(), help="cores that speech of one analysis is read with"
-    )
+    parser.add_argument("--threads", type=_at_least_one, default=1, help="cores that one analysis reads speech with")
     parser.add_argument("--whisper", type=Path, help="directory of a CTranslate2 Whisper model; without it: no speech")
     parser.add_argument("--meaning", type=Path, help="directory of the weights for meaning; without it: words only")
     parser.add_argument("--things", type=Path, help="directory of the weights that name things; without it: none named")
@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--vlm-frames", type=_at_least_one, default=16, help="pictures that it is shown")
     parser.add_argument("--vlm-video", choices=["frames", "url"], default="frames", help="what it is shown")
     parser.add_argument("--vlm-parallel", type=_at_least_one, default=2, help="calls at once")
+    parser.add_argument("--vlm-part-s", type=_at_least_one, default=600, help="a longer video is told in parts")
     parser.add_argument("--vlm-fallback", choices=["none", "facts"], default="none", help="what answers in its place")
     parser.add_argument("--log-level", choices=LEVELS, default="info")
     return parser
@@ -140,6 +141,7 @@ def model_of(options: argparse.Namespace) -> ModelSettings | None:
         options.vlm_frames,
         options.vlm_video == "url",
         options.vlm_parallel,
+        options.vlm_part_s,
         options.vlm_fallback == "facts",
     )
 

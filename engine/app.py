@@ -14,6 +14,7 @@ from engine.api.assets import AssetRoutes
 from engine.api.embed import EmbedRoutes
 from engine.api.embed_tasks import EmbedTaskRoutes
 from engine.api.entities import EntityRoutes
+from engine.api.figures import FiguresRoute
 from engine.api.hls import HlsRoutes
 from engine.api.indexed_assets import IndexedAssetRoutes
 from engine.api.indexes import IndexRoutes
@@ -140,6 +141,7 @@ class Engine:
         yield from EntityRoutes(store.collections, store.entities, store.assets).routes()
         yield from AnalyzeTaskRoutes(store.analyze_tasks, self.analyses).routes()
         yield from AnalyzeRoute(self.sources, self.answers).routes()
+        yield from FiguresRoute(self.model.turns if self.model else None).routes()
 
 
 def create_app(settings: Settings) -> web.Application:

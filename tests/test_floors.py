@@ -54,10 +54,12 @@ TELL = SENTENCES | {"engine.senses", "engine.tell"}
 WORK = TELL | {"engine.store", "engine.vlm", "engine.work"}
 ROOMS = {
     "engine.errors": set[str](),
-    "engine.senses": set[str](),
+    "engine.senses": {"engine.weights"},
     "engine.weights": set[str](),
-    "engine.models": {"engine.nanodet", "engine.weights"},
-    "engine.nanodet": set[str](),
+    "engine.models": {"engine.lite0", "engine.nanodet", "engine.weights"},
+    "engine.lite0": {"engine.onnx_file"},
+    "engine.nanodet": {"engine.onnx_file"},
+    "engine.onnx_file": set[str](),
     "engine.confine": set[str](),
     "engine.sample": set[str](),
     "engine.facts": GROUND,

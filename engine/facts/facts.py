@@ -158,11 +158,15 @@ class Utterance:
     """A stretch of voice, with the words the recogniser made of it.
 
     ``words`` is None where no recogniser is installed: voice was found, not read.
+
+    Attributes:
+        language: the code of the one that the recogniser found out and read it in; empty where it knows one alone.
     """
 
     start: float
     end: float
     words: tuple[Word, ...] | None
+    language: str = ""
 
     @property
     def confidence(self) -> float | None:
@@ -197,6 +201,7 @@ class Seen:
 
 # Sides of a box in the picture, as shares of its width and height (0..1): left, top, right, bottom.
 Box = tuple[float, float, float, float]
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +240,9 @@ class Thing:
     Attributes:
         name: that of a kind in ``engine.facts.things``.
         score: the best of all pictures, 0..1.
-        box: where it stood in that picture.
+        box: where it stood in that picture; ``WHOLE`` where a network judged the picture as a whole.
         most: how many of the kind half of its pictures showed at once, or more.
+        source: the network that gave the best score.
     """
 
     start: float
@@ -245,6 +251,7 @@ class Thing:
     score: float
     box: Box
     most: int = 1
+    source: str = "nanodet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,10 +287,15 @@ Outcome = Literal["made", "not_needed", "not_available"]
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """Whether one kind of examination was made, and if not, why not."""
+    """Whether one kind of examination was made, and if not, why not.
+
+    Attributes:
+        language: the code of the one that speech is read in; empty where that is found out of each stretch.
+    """
 
     outcome: Outcome
     reason: str = ""
+    language: str = ""
 
 
 # What the engine can examine, in the order in which it is told.

@@ -48,9 +48,7 @@ def from_wire(wire: list[Any]) -> Fact:
         return Shot(**{**members, "look": _look(members["look"])})
     if kind == "utterance":
         words = members["words"]
-        return Utterance(
-            members["start"], members["end"], None if words is None else tuple(Word(**word) for word in words)
-        )
+        return Utterance(**{**members, "words": None if words is None else tuple(Word(**word) for word in words)})
     if "box" in members:
         members = {**members, "box": tuple(members["box"])}
     fact: Fact = _KINDS[kind](**members)

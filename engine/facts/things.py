@@ -1,7 +1,7 @@
 """The kinds of things that can be told, and the words that ask for them.
 
-The network knows eighty names (COCO's). Those that it takes for each other, and that nobody would miss, are told as
-one: a group is right more often than a name.
+One network finds things of eighty names (COCO's). Those that it takes for each other, and that nobody would miss, are
+told as one: a group is right more often than a name. Another one says what a picture as a whole is of, in groups alone.
 """
 
 import re
@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 VEHICLE, ANIMAL, FURNITURE = ("vehicle", "vehicles"), ("animal", "animals"), ("furniture",)
+COASTS = ("mountain", "mountains", "shore", "shores", "beach", "beaches")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class Kind:
 
     Attributes:
         name: what it is told as; ``plural`` for several.
-        named: what the network calls it.
+        named: what the network that finds things calls it; nothing where the other one alone knows it.
         also: further words that ask for it, and for others too, perhaps.
     """
 
@@ -29,6 +30,11 @@ class Kind:
     @property
     def words(self) -> tuple[str, ...]:
         return (self.name, self.plural, *self.named, *self.also)
+
+
+def _group(name: str, *also: str, plural: str = "") -> Kind:
+    """A kind that no thing in the picture is found for, but the picture as a whole is."""
+    return Kind(name, plural or f"{name}s", (), also)
 
 
 def _kind(name: str, *also: str, named: str = "", plural: str = "") -> Kind:
@@ -82,6 +88,11 @@ KINDS = (
     _kind("toy", named="teddy bear"),
     _kind("hair dryer", named="hair drier"),
     _kind("toothbrush", plural="toothbrushes"),
+    _group("vehicle"),
+    _group("food", plural="food"),
+    _group("building"),
+    _group("mountain or shore", *COASTS, plural="mountains or shores"),
+    _group("flower"),
 )
 BY_NAME = {kind.name: kind for kind in KINDS}
 _BY_NAMED = {named: kind.name for kind in KINDS for named in kind.named}

@@ -35,6 +35,12 @@ def cut(words: Words) -> Iterator[Words]:
         yield piece
 
 
+def whole_part(words: Words) -> Words:
+    """Return the words up to the last that a caption may end with."""
+    ends = [n for n, (word, *_) in enumerate(words, 1) if word.lower() not in _NEVER_LAST]
+    return words[: ends[-1]] if ends else []
+
+
 def _split(piece: Words) -> tuple[Words, Words]:
     """Cut a full piece: behind a comma, else before a word that begins a part, else before the longest pause."""
     late = [n for n in range(1, len(piece)) if _length(piece[:n]) >= _LEAST * MAX_CHARACTERS]

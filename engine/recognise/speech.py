@@ -68,11 +68,14 @@ class Ears:
     def close(self) -> None:
         self._listener.close()
 
-    def _utterance(self, start: float, end: float, words: list[tuple[str, float, float, float]]) -> Utterance:
+    def _utterance(
+        self, start: float, end: float, words: list[tuple[str, float, float, float]], language: str
+    ) -> Utterance:
         return Utterance(
             start=self._start + start,
             end=self._start + end,
             words=tuple(Word(text, self._start + at, self._start + to, sure) for text, at, to, sure in words),
+            language=language,
         )
 
     def _give(self) -> None:

@@ -10,6 +10,7 @@ from engine.recognise.companion import Companion
 from engine.recognise.detector import Spot
 from engine.recognise.pictures import Onlooker
 from engine.recognise.spots import Spots
+from engine.recognise.tagger import Tag
 
 _LONGEST_SIDE = 960  # pixels: things are looked at from near, so more than the network's own 416
 _WAITING_PICTURES = 16  # of 1.6 MB at most
@@ -42,6 +43,7 @@ class Spotter(Onlooker):
             if "done" in message:
                 self.done = True
                 return [*self._spots.finish(self._end)]
-            time, spots = message["spotted"]
-            self._spots.look(time, [Spot(name, sure, (box[0], box[1], box[2], box[3])) for name, sure, box in spots])
+            time, spots, tags = message["spotted"]
+            found = [Spot(name, sure, (box[0], box[1], box[2], box[3])) for name, sure, box in spots]
+            self._spots.look(time, found, [Tag(kind, sure) for kind, sure in tags])
         return []

@@ -1,11 +1,14 @@
 """Where a voice speaks: stretches of voice, found by silero, with a little air around them.
 
+The first stretch is given twice: its beginning as soon as it is long enough to be read, so that there are words to see,
+and then as a whole.
+
 Samples are 16 kHz mono, 16 bit.
 """
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +23,7 @@ _LEAST_CHUNKS = 8  # 0.25 s of voice
 _PAD_CHUNKS = 8  # air kept before and after: the first consonant is often unvoiced
 _LONGEST_CHUNKS = 470  # 15 s; the recogniser's time grows faster than an utterance
 _SPLIT_FROM = 250  # a longer one is split at its least voiced place after 8 s
+_HEAD_CHUNKS = 125  # 4 s; read in 3 s or 5 s, more words at its end were wrong
 
 
 def _pause_chunks(spoken: int) -> int:
@@ -33,12 +37,17 @@ def _pause_chunks(spoken: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """A stretch of voice: ``start`` to ``end`` in seconds; ``samples`` begin at ``offset``."""
+    """A stretch of voice: ``start`` to ``end`` in seconds; ``samples`` begin at ``offset``.
+
+    Attributes:
+        goes_on: it is the beginning of a stretch alone, which comes as a whole later.
+    """
 
     start: float
     end: float
     offset: float
     samples: Samples
+    goes_on: bool = False
 
 
 def silero() -> Callable[[Samples], float]:
@@ -84,6 +93,7 @@ class VoiceFinder:
         self._pause = 0  # chunks since the last voice of some length
         self._streak = 0  # voiced chunks in a row
         self._speaking = False
+        self._begun = False  # something was given
 
     @property
     def settled(self) -> float:
@@ -120,6 +130,8 @@ class VoiceFinder:
         self._pause = 0 if self._streak >= _VOICE_CHUNKS else self._pause + 1
         if self._pause >= _pause_chunks(len(self._chunks)):
             return self._close()
+        if len(self._chunks) == _HEAD_CHUNKS and not self._begun:
+            return [replace(head, goes_on=True) for head in self._voice(list(self._chunks), self._chances)]
         return self._split() if len(self._chunks) >= _LONGEST_CHUNKS else []
 
     def _split(self) -> list[Voice]:
@@ -141,6 +153,7 @@ class VoiceFinder:
         voiced = [index for index, chance in enumerate(chances) if chance >= _VOICE_ON]
         if len(voiced) < _LEAST_CHUNKS:
             return []
+        self._begun = True
         return [
             Voice(
                 start=(self._first + voiced[0]) * _CHUNK_S,

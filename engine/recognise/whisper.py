@@ -7,7 +7,7 @@ would otherwise look for on the network.
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,20 @@ from engine.facts.samples import Samples
 
 # A word, its start and its end in seconds from the utterance's first sample, its confidence 0..1.
 Words = list[tuple[str, float, float, float]]
-Reader = Callable[[Samples], Words]
+
+
+class Reading(NamedTuple):
+    """What was read of an utterance.
+
+    Attributes:
+        language: its code, where the model found it out; empty where it knows one alone.
+    """
+
+    words: Words
+    language: str = ""
+
+
+Reader = Callable[[Samples], Reading]
 
 _NEEDED = ("model.bin", "config.json", "tokenizer.json")
 _VOCABULARIES = ("vocabulary.json", "vocabulary.txt")  # the latter in older models
@@ -46,25 +59,27 @@ def reader_of(directory: Path, threads: int) -> Reader:
     from faster_whisper import WhisperModel
 
     model = WhisperModel(str(directory), device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True)
-    return lambda samples: read_words(model, samples)
+    return lambda samples: read_with(model, samples)
 
 
-def read_words(model: Any, samples: Samples) -> Words:
+def read_with(model: Any, samples: Samples) -> Reading:
     """Return the words of an utterance; times and confidence are the model's own word timestamps.
 
     Each utterance stands for itself: text that was read before must not lead the model on.
     """
-    segments, _ = model.transcribe(
+    many = model.model.is_multilingual
+    segments, info = model.transcribe(
         samples.astype(np.float32) / 32768.0,
-        # A model of many languages finds out by itself; nothing is translated.
-        language=None if model.model.is_multilingual else "en",
+        task="transcribe",  # nothing is translated
+        language=None if many else "en",
         word_timestamps=True,
         condition_on_previous_text=False,
         vad_filter=False,  # voice was found already
     )
-    return [
+    words = [
         (text, float(word.start), float(word.end), min(1.0, max(0.0, float(word.probability))))
         for segment in segments
         for word in segment.words or ()
         if (text := word.word.strip())
     ]
+    return Reading(words, info.language if many else "")

@@ -6,8 +6,9 @@ to a time, and nothing follows the last such line, so that a caption reader take
 remark for speech. What is wrong with the file comes last, in brackets of its own.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
+from engine.facts.facts import Utterance
 from engine.facts.intent import Intent, Topic
 from engine.facts.timeline import Timeline, mean_look, weighed
 from engine.sentences.weights import MODEL as SENTENCES
@@ -34,6 +35,7 @@ from engine.tell.phrases import (
     spotted,
     title_of,
     tracks_of,
+    with_languages,
 )
 from engine.tell.retrieval import About, Encode
 
@@ -109,10 +111,10 @@ def _said_about(timeline: Timeline, about: About) -> Iterator[str]:
     how = f"its words and its meaning ({SENTENCES})" if about.by_meaning else "its words alone"
     yield f'What was said was searched for "{about.subject}" by {how}.\n'
     found = False
-    for utterance in timeline.utterances():
-        if utterance.understood and about.fits(utterance.text):
-            found = True
-            yield f"[{mark(utterance.start)}] {quote(utterance)}\n"
+    fitting = (one for one in timeline.utterances() if one.understood and about.fits(one.text))
+    for line in _lines(fitting):
+        found = True
+        yield line
     if not found:
         yield "Nothing that was understood fits it.\n"
 
@@ -122,11 +124,17 @@ def _transcript(timeline: Timeline) -> Iterator[str]:
         yield f"There is no transcript: {timeline.examinations['speech'].reason}.\n"
         return
     heard = False
-    for utterance in timeline.utterances():
+    for line in _lines(timeline.utterances()):
         heard = True
-        yield f"[{mark(utterance.start)}] {quote(utterance)}\n"
+        yield line
     if not heard:
         yield "No speech was found in this clip.\n"
+
+
+def _lines(utterances: Iterable[Utterance]) -> Iterator[str]:
+    """Quote utterances, a line each; a language is told in brackets, as in subtitles."""
+    for one, language in with_languages(utterances):
+        yield f"[{mark(one.start)}] {f'[{language}] ' if language else ''}{quote(one)}\n"
 
 
 def _moment(timeline: Timeline) -> Iterator[str]:

@@ -57,6 +57,7 @@ EXAMPLES: dict[Topic | None, tuple[str, ...]] = {
         "How many people are there?",
         "Who is this person?",
         "What animal is in the video?",
+        "What is the dog doing?",
         "What brand is the car?",
         "Is the man happy or angry?",
         "Where was this filmed?",

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from engine.facts.facts import Clip, Examinations, Fault, Look, Motion, Shot, Thing, Track, Utterance, Writing
+from engine.facts.facts import WHOLE, Clip, Examinations, Fault, Look, Motion, Shot, Thing, Track, Utterance, Writing
+from engine.facts.languages import language_name
 from engine.facts.places import place
 from engine.facts.things import BY_NAME
 from engine.facts.timeline import Section, mean_look, weighed
@@ -22,7 +23,7 @@ _LOUDNESS = ((SILENT_DBFS, "silent"), (-38.0, "quiet"), (-20.0, "of medium loudn
 _EXAMINED = {
     "picture": "the picture",
     "sound": "the sound level",
-    "speech": "speech (English)",
+    "speech": "speech",
     "on_screen_text": "on-screen text",
     "things": "things",
 }
@@ -83,7 +84,11 @@ def limits(examinations: Examinations) -> str:
 
 def examined(examinations: Examinations) -> str:
     """Say which examinations were made, and which were not and why."""
-    made = [_EXAMINED[kind] for kind, exam in examinations.items() if exam.outcome == "made"]
+    made = [
+        _EXAMINED[kind] + (f" ({language_name(exam.language)})" if exam.language else "")
+        for kind, exam in examinations.items()
+        if exam.outcome == "made"
+    ]
     skipped = [_EXAMINED[kind] for kind, exam in examinations.items() if exam.outcome == "not_needed"]
     lacking = [
         f"{_EXAMINED[kind]} ({exam.reason})" for kind, exam in examinations.items() if exam.outcome == "not_available"
@@ -237,14 +242,28 @@ def quote(utterance: Utterance) -> str:
     return utterance.text if utterance.understood else f"[{NOT_UNDERSTOOD}]"
 
 
+def with_languages(utterances: Iterable[Utterance]) -> Iterator[tuple[Utterance, str]]:
+    """Yield utterances, with ``in French`` where that was found out and is not the language of those before."""
+    last = ""
+    for one in utterances:
+        new = one.language if one.understood and one.language != last else ""
+        last = new or last
+        yield one, f"in {language_name(new)}" if new else ""
+
+
+def languages_in(utterances: Iterable[Utterance]) -> list[str]:
+    """Return the codes of the languages in which something was understood, in order of appearance."""
+    return list(dict.fromkeys(one.language for one in utterances if one.understood and one.language))
+
+
 def said(utterances: Iterable[Utterance]) -> Iterator[str]:
     """Quote what is said, utterance by utterance; what was not understood is counted."""
     quoted = lost = 0
     last = ""
     why = "understood"
-    for one in utterances:
+    for one, language in with_languages(utterances):
         if one.understood:
-            yield f"{', ' if quoted else ' A voice says '}“{quote(one)}”"
+            yield f"{', ' if quoted else ' A voice says '}{language}{' ' if language else ''}“{quote(one)}”"
             quoted += 1
             last = one.text[-1:]
         else:
@@ -257,7 +276,9 @@ def said(utterances: Iterable[Utterance]) -> Iterator[str]:
 
 
 def place_of(one: Writing | Thing) -> str:
-    """Name the ninth of the picture in which a text or a thing stands."""
+    """Name the ninth of the picture in which a text or a thing stands, or that it is all of it."""
+    if one.box == WHOLE:
+        return "whole picture"
     left, top, right, bottom = one.box
     return place((left + right) / 2, (top + bottom) / 2)
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from engine.errors import ApiError, invalid
 from engine.facts.intent import Intent
 from engine.facts.timeline import Timeline
-from engine.senses import missing_reader, not_installed, speech_lack, things_lack
+from engine.senses import language_lack, missing_reader, not_installed, speech_lack, things_lack
 from engine.tell.schema_rules import Schema, check_schema, kinds_of, merged, resolve
 from engine.tell.values import Shape, json_text
 from engine.tell.vocabulary import CLIP, SOURCES, Concept, Needs, Scope, Source, find_concept, find_sources, normalised
@@ -432,6 +432,8 @@ def check_fillable(intent: Intent, schema: Schema) -> None:
     lacking = {}
     if lack := speech_lack():
         lacking["speech"] = lack
+    if lack := language_lack():
+        lacking["language"] = lack
     if package := missing_reader():
         lacking["on_screen_text"] = not_installed(package, "ocr")
     if lack := things_lack():

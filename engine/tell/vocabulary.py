@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from engine.facts.facts import Colour, Level, Motion, Silence, Thing, Tone, Utterance, Word, Writing
 from engine.facts.intent import Intent
+from engine.facts.languages import language_name
 from engine.facts.things import ASKED_BY, kinds_for
 from engine.facts.timeline import Section, Timeline, mean_look, weighed
 from engine.facts.words import keywords_of
@@ -58,6 +59,8 @@ class Concept:
 _PICTURE = frozenset({"picture"})
 _SOUND = frozenset({"sound"})
 _SPEECH = frozenset({"speech"})
+# What a model that knows one language alone cannot tell.
+_LANGUAGE = _SPEECH | {"language"}
 _TEXT = frozenset({"on_screen_text"})
 # Two sightings count in one shot only, so shots are looked for too.
 _THINGS = frozenset({"things", "picture"})
@@ -81,6 +84,10 @@ _HAS_SPEECH = (
     r"(?:has|contains|includes|is|with)_?(?:speech|voice|dialog(?:ue)?|narration|talking|spoken_words)"
     r"(?:_present|_detected)?|(?:speech|voice|dialog(?:ue)?)_(?:present|detected|found|exists)"
 )
+_LANGUAGE_NAME = (
+    r"(?:(?:spoken|speech|audio|detected|original|main|primary)_)?languages?(?:_(?:spoken|detected|names?))?"
+)
+_LANGUAGE_CODE = r"(?:spoken_|detected_)?(?:language_codes?|languages?_iso|lang|lang_code|iso_(?:639_1_)?code)"
 _WRITTEN = (
     r"on_?screen_(?:text|texts|titles?|words|writing|content)|texts?_on_?(?:the_)?screen|screen_text|ocr|ocr_(?:text|content|results?)"
     r"|(?:visible|displayed|burned_in|overlaid|written|shown|superimposed)_(?:text|titles?|words)|text_(?:overlays?|visible)"
@@ -248,6 +255,18 @@ def _counting(noun: str) -> str:
     return rf"{noun}|{noun}_?count|(?:num|number|count|amount|total)_?(?:of)?_?{noun}"
 
 
+def _languages(spoken: Callable[[Scope], list[Utterance]]) -> list[Concept]:
+    """In which languages somebody speaks, where that is found out: names and codes."""
+
+    def told(scope: Scope, name: Callable[[str], str]) -> str | None:
+        return ", ".join(name(code) for code in phrases.languages_in(spoken(scope))) or None
+
+    return [
+        Concept("text", _LANGUAGE_NAME, lambda scope: told(scope, language_name), _LANGUAGE, sure=False),
+        Concept("text", _LANGUAGE_CODE, lambda scope: told(scope, str), _LANGUAGE, sure=False),
+    ]
+
+
 def _of_section(section_of: Callable[[Scope], Section]) -> list[Concept]:
     """Concepts that hold for the whole clip as well as for a part of it."""
 
@@ -269,6 +288,7 @@ def _of_section(section_of: Callable[[Scope], Section]) -> list[Concept]:
         Concept("decibels", _LOUDNESS, lambda scope: _loudest(section_of(scope)), _SOUND, phrases.loudness_word, False),
         Concept("text", _COLOUR, lambda scope: _colours(section_of(scope)), _PICTURE, sure=False),
         Concept("flag", _HAS_SPEECH, lambda scope: bool(_utterances(scope, section_of(scope))), _SPEECH),
+        *_languages(lambda scope: _utterances(scope, section_of(scope))),
         Concept("text", _WRITTEN, lambda scope: _written(scope, section_of(scope)), _TEXT),
         Concept("flag", _HAS_WRITING, lambda scope: bool(_writings(scope, section_of(scope))), _TEXT),
         Concept("count", _counting(rf"(?:{_WRITTEN})"), lambda scope: len(_writings(scope, section_of(scope))), _TEXT),
@@ -449,6 +469,7 @@ UTTERANCE: list[Concept] = [
     ),
     Concept("flag", _HAS_SPEECH, lambda _: True, _SPEECH),
     Concept("count", r"words?_count", lambda scope: len(_spoken(scope).text.split()), _SPEECH),
+    *_languages(lambda scope: [_spoken(scope)]),
 ]
 
 
@@ -513,6 +534,7 @@ THING = [
     *_spans(_THINGS),
     Concept("share", r"confidence|score|probability|confidence_score|certainty", lambda s: s.item.score, _THINGS),
     Concept("count", r"most|count|most_at_once|at_once|(?:number|count)_at_once", lambda s: s.item.most, _THINGS),
+    Concept("text", r"source|model|detector|detected_by|network", lambda s: s.item.source, _THINGS),
 ]
 COLOUR = [
     _COLOUR_NAME,

@@ -48,7 +48,7 @@ def messages(prompt: str, seen: Seen, schema: dict[str, Any] | None = None) -> l
     """Return the messages.
 
     Args:
-        schema: put into words, for servers that refuse ``response_format``.
+        schema: put into words.
     """
     content: list[dict[str, Any]] = [_text(_facts(seen))]
     if seen.url is not None:

@@ -1,8 +1,7 @@
 """One analysis: the file that is asked about, a worker that answers, and its text within the budget."""
 
-import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,9 @@ from engine.work.indexer import Indexer
 from engine.work.intake import Intake
 from engine.work.pool import Worker
 from engine.work.recorder import Recorder
+from engine.work.waits import beside, soon
 
 MAX_DURATION_S = 3600.0
-PROOF_OF_LIFE_S = 3.0
 Media = tuple[Path, dict[str, Any] | None]  # a file, and its record if it was measured before
 
 
@@ -108,7 +107,7 @@ class Run:
         await self._worker.give(job)
         self.told = (await self._worker.receive())["accepted"]
 
-    async def fragments(self) -> AsyncIterator[str]:
+    async def fragments(self) -> AsyncGenerator[str]:
         """Yield text; an empty one now and then while there is nothing to say.
 
         Raises:
@@ -117,13 +116,10 @@ class Run:
         if self._first:
             yield self._budget.take(self._first)
         while not self._budget.exhausted:
-            pending = asyncio.ensure_future(self._worker.receive())
-            try:
-                while not (await asyncio.wait({pending}, timeout=PROOF_OF_LIFE_S))[0]:
+            async with beside(self._worker.receive()) as received:
+                while not await soon(received):
                     yield ""
-            finally:
-                pending.cancel()
-            message = pending.result()
+            message = received.result()
             if "end" in message:
                 self.told |= message["end"]
                 return

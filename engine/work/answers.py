@@ -1,7 +1,9 @@
 """Who answers an analysis: a worker out of what was measured, or the model that the operator named."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Protocol
 
 import structlog
@@ -12,9 +14,12 @@ from engine.tell.schema_rules import check_schema
 from engine.work.analysis import MAX_DURATION_S, Asked, Media, Run, read_question
 from engine.work.model import Model, ModelRun
 from engine.work.pool import Pool
+from engine.work.waits import beside, soon
 
 log = structlog.get_logger()
 
+# A caller of a stream has its head after that, begun or not: proxies and clients wait a minute or two for one.
+HEAD_S = 20.0
 STEPPED_IN = "The model could not answer; this was measured instead."
 
 
@@ -22,9 +27,12 @@ class Answering(Protocol):
     """An analysis that has begun."""
 
     generation_id: str
-    told: dict[str, object]
 
-    def fragments(self) -> AsyncIterator[str]:
+    @property
+    def told(self) -> dict[str, object]:
+        """What is told beside the text, as far as it is known."""
+
+    def fragments(self) -> AsyncGenerator[str]:
         """Yield text; an empty one now and then while there is nothing to say."""
 
     @property
@@ -68,25 +76,31 @@ class Answers:
         Raises:
             ApiError: it is not accepted.
         """
-        if self._model is None:
-            async with self._measured(asked, media, longest_s, patient) as run:
-                yield run
-            return
+        async with AsyncExitStack() as stack:
+            if self._model is None:
+                yield await stack.enter_async_context(self._measured(asked, media, longest_s, patient))
+                return
+            begun = self._by(self._model, stack, asked, media, longest_s, patient)
+            # Left before the stack is: what it opens is open until then.
+            async with beside(begun) as beginning:
+                # Who waits for the whole waits for its beginning, too; in a stream silence would pass for a fault.
+                await asyncio.wait({beginning}, timeout=HEAD_S if asked.stream else None)
+                yield beginning.result() if beginning.done() else Late(beginning)
+
+    async def _by(
+        self, model: Model, stack: AsyncExitStack, asked: Asked, media: Media, longest_s: float, patient: bool
+    ) -> Answering:
+        """Begin the model's answer, or the measured one where that may step in."""
         try:
-            look = await self._model.look(asked, media, longest_s, patient=patient)
-            answering = await ModelRun(self._model, asked, look, patient=patient).__aenter__()
+            look = await model.look(asked, media, longest_s, patient=patient)
+            return await stack.enter_async_context(ModelRun(model, asked, look, patient=patient))
         except ApiError as exc:
-            if not self._model.settings.fallback or exc.status < 429:
+            if not model.settings.fallback or exc.status < 429:
                 raise
             log.warning("model_replaced", code=exc.code, status=exc.status)
-            async with self._measured(asked, media, longest_s, patient) as run:
-                run.stands_in(STEPPED_IN, in_text=asked.schema is None)
-                yield run
-            return
-        try:
-            yield answering
-        finally:
-            await answering.__aexit__()
+        run = await stack.enter_async_context(self._measured(asked, media, longest_s, patient))
+        run.stands_in(STEPPED_IN, in_text=asked.schema is None)
+        return run
 
     @asynccontextmanager
     async def _measured(self, asked: Asked, media: Media, longest_s: float, patient: bool) -> AsyncIterator[Run]:
@@ -95,3 +109,35 @@ class Answers:
             run = Run(worker, asked.max_tokens)
             await run.begin(question.job(media, longest_s))
             yield run
+
+
+class Late:
+    """An analysis that has not begun when its caller is answered: a long video is still measured for the model."""
+
+    def __init__(self, beginning: asyncio.Task[Answering]) -> None:
+        self._beginning = beginning
+        self.generation_id = str(uuid.uuid4())
+
+    @property
+    def told(self) -> dict[str, object]:
+        return self._beginning.result().told if self._beginning.done() else {}
+
+    async def fragments(self) -> AsyncGenerator[str]:
+        """Yield empty texts until it begins, and then its own.
+
+        Raises:
+            ApiError: it did not begin, or broke off.
+        """
+        while not await soon(self._beginning):
+            yield ""
+        async with aclosing(self._beginning.result().fragments()) as texts:
+            async for text in texts:
+                yield text
+
+    @property
+    def finish_reason(self) -> str:
+        return self._beginning.result().finish_reason
+
+    @property
+    def usage(self) -> dict[str, int] | None:
+        return self._beginning.result().usage

@@ -4,7 +4,6 @@ A video is measured as always; the model is shown pictures out of its shots and 
 says is streamed as it comes. Nothing of a stranger's is fetched here: the address is the operator's.
 """
 
-import asyncio
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
@@ -21,16 +20,16 @@ from engine.facts.kept import clip_of, facts_of
 from engine.vlm.prompt import Picture, Seen, messages
 from engine.vlm.stream import ModelBroke, ModelStream
 from engine.vlm.times import picture_times, windows
-from engine.work.analysis import PROOF_OF_LIFE_S, Asked, Media
+from engine.work.analysis import Asked, Media
 from engine.work.budget import tokens_in
 from engine.work.pool import Pool
 from engine.work.recorder import Recorder
 from engine.work.turns import Turns
+from engine.work.waits import beside, soon
 
 log = structlog.get_logger()
 
 WIDTH = 512
-WINDOW_S = 600.0
 CONNECT_S = 10.0
 SILENCE_S = 120.0
 WAITING = 32
@@ -48,6 +47,7 @@ class ModelSettings:
         frames: pictures of a video, or of each part of a long one.
         by_url: hand a video's own http(s) address over instead of pictures, where it has one.
         parallel: calls at once.
+        part_s: a longer video is told in parts of at most so many seconds.
         fallback: let the measured answer step in where the model cannot.
     """
 
@@ -57,6 +57,7 @@ class ModelSettings:
     frames: int = 16
     by_url: bool = False
     parallel: int = 2
+    part_s: float = 600.0
     fallback: bool = False
 
 
@@ -91,7 +92,7 @@ class Model:
         """
         path, record = media
         if record is None:
-            record = await self._recorder.measure(path, _no_turn)
+            record = await self._recorder.record_at(path)
         facts, clip = facts_of(record), clip_of(record)
         if clip.still_image:
             raise invalid("The video parameter names an image; this call takes video or audio.")
@@ -99,7 +100,7 @@ class Model:
             raise ApiError("video_duration_too_long", f"The video is longer than {longest_s:.0f} seconds.")
         duration = clip.duration
         # A schema has one answer, so the whole video is shown at once.
-        parts = windows(duration, WINDOW_S) if asked.schema is None else [(0.0, duration)]
+        parts = windows(duration, self.settings.part_s) if asked.schema is None else [(0.0, duration)]
         if self.settings.by_url and asked.source == "url":
             return Look(duration, facts, [(0.0, duration)], [[]], asked.value)
         times = [picture_times(_shots(facts, part), self.settings.frames) for part in parts]
@@ -168,8 +169,7 @@ class ModelRun:
         if not self._patient and turns.taken and turns.waiting() >= WAITING:
             raise ApiError("too_many_requests", "Too many calls wait for the model; try again in a moment.", 429)
         try:
-            await self._stack.enter_async_context(turns.turn(self._patient))
-            self._answer = await self._begin(0)
+            await self._have_turn(0)
         except BaseException:
             await self._stack.aclose()
             raise
@@ -181,7 +181,7 @@ class ModelRun:
             self._answer.close()
         await self._stack.aclose()
 
-    async def fragments(self) -> AsyncIterator[str]:
+    async def fragments(self) -> AsyncGenerator[str]:
         """Yield text; an empty one now and then while there is nothing to say.
 
         Raises:
@@ -190,7 +190,10 @@ class ModelRun:
         for n in range(len(self._look.parts)):
             if n:
                 self._part = ""
-                self._answer = await self._begin(n)
+                async with beside(self._have_turn(n)) as begun:
+                    while not await soon(begun):
+                        yield ""
+                    begun.result()
                 yield "\n\n"
             async with aclosing(self._one()) as texts:
                 async for text in texts:
@@ -200,6 +203,15 @@ class ModelRun:
             if self.finish_reason == "length" or self._left <= 0:
                 self.finish_reason = "length" if n + 1 < len(self._look.parts) else self.finish_reason
                 return
+
+    async def _have_turn(self, n: int) -> None:
+        """Wait for a turn, and for the head of the n-th part's answer.
+
+        Each part has a turn of its own: an hour of video would hold up all others for as long as it is told.
+        """
+        await self._stack.aclose()
+        await self._stack.enter_async_context(self._model.turns.turn(self._patient))
+        self._answer = await self._begin(n)
 
     async def _one(self) -> AsyncGenerator[str]:
         assert self._answer is not None
@@ -233,7 +245,8 @@ class ModelRun:
         seen = self._look.seen(n, self._said)
         body: dict[str, Any] = {
             "model": self._model.settings.model,
-            "messages": messages(self._asked.prompt, seen),
+            # In words, too: some servers drop a schema without a word, and then no model ever saw it.
+            "messages": messages(self._asked.prompt, seen, self._asked.schema),
             "max_tokens": self._left,
             "stream": True,
             "stream_options": {"include_usage": True},
@@ -244,9 +257,9 @@ class ModelRun:
         try:
             return await self._post({**body, "response_format": {"type": "json_schema", "json_schema": schema}})
         except _Refused:
-            # Some servers know no schemas; there it is asked for in words, and that is told.
+            # Some servers know no schemas; there the words are all that there is, and that is told.
             self.told["schema"] = "in words: the model's server refused it"
-            return await self._post({**body, "messages": messages(self._asked.prompt, seen, self._asked.schema)})
+            return await self._post(body)
 
     async def _post(self, body: dict[str, Any]) -> aiohttp.ClientResponse:
         try:
@@ -274,18 +287,13 @@ class _Refused(ApiError):
 
 async def _with_signs_of_life(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     """Pieces of a body; an empty one now and then while none comes."""
-    pieces = answer.content.iter_chunked(PIECE_BYTES).__aiter__()
     while True:
-        pending = asyncio.ensure_future(anext(pieces, None))
-        try:
-            while not (await asyncio.wait({pending}, timeout=PROOF_OF_LIFE_S))[0]:
+        async with beside(answer.content.read(PIECE_BYTES)) as read:
+            while not await soon(read):
                 yield b""
-        finally:
-            pending.cancel()
-        piece = pending.result()
-        if piece is None:
+        if not read.result():
             return
-        yield piece
+        yield read.result()
 
 
 def _shots(facts: list[Fact], part: tuple[float, float]) -> list[tuple[float, float]]:
@@ -293,7 +301,3 @@ def _shots(facts: list[Fact], part: tuple[float, float]) -> list[tuple[float, fl
     start, end = part
     shots = [(max(start, one.start), min(end, one.end)) for one in facts if isinstance(one, Shot)]
     return [(begin, stop) for begin, stop in shots if stop > begin]
-
-
-async def _no_turn(_status: str) -> None:
-    """Nobody is told of the turn."""

@@ -57,6 +57,19 @@ class Recorder:
             await self._keep(sha256, kept)
             return kept
 
+    async def record_at(self, path: Path) -> dict[str, Any]:
+        """Return the record of a file, after measuring it if need be; kept if the library keeps the file.
+
+        Raises:
+            ApiError: it cannot be measured.
+        """
+        if path != self._library.path_of(path.name):
+            return await self.measure(path, _tell_nobody)
+        try:
+            return await self.record_of(path.name, _tell_nobody)
+        finally:
+            await self._library.drop_unused([path.name])  # its last row may have been deleted meanwhile
+
     async def measure(self, path: Path, on_turn: Callable[[str], Awaitable[None]]) -> dict[str, Any]:
         """Measure a file without keeping anything of it.
 
@@ -88,6 +101,10 @@ class Recorder:
             lock, users = self._busy.pop(sha256)
             if users > 1:
                 self._busy[sha256] = (lock, users - 1)
+
+
+async def _tell_nobody(_status: str) -> None:
+    """Nobody follows the turns."""
 
 
 def _take(kept: dict[str, Any], message: dict[str, Any]) -> None:

@@ -23,13 +23,23 @@ class Turns:
     """
 
     def __init__(self, size: int) -> None:
-        self._free = size
+        self._size = self._free = size
         self._pressed, self._patient = _Row(), _Row()
 
     @property
     def taken(self) -> bool:
         """Whether a call that comes now would have to wait."""
         return self._free == 0
+
+    @property
+    def running(self) -> int:
+        """How many have a turn."""
+        return self._size - self._free
+
+    @property
+    def queued(self) -> int:
+        """How many wait for one: all tenants' calls, the patient ones too."""
+        return self._pressed.all_waiting() + self._patient.all_waiting()
 
     def waiting(self) -> int:
         """How many of this tenant's calls are waiting, without the patient ones."""
@@ -78,6 +88,9 @@ class _Row:
 
     def waiting(self, tenant: str) -> int:
         return sum(not one.cancelled() for one in self._queues.get(tenant, ()))
+
+    def all_waiting(self) -> int:
+        return sum(map(self.waiting, self._queues))
 
     def join(self, tenant: str) -> "asyncio.Future[None]":
         mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()

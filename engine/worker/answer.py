@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypedDict
 
 from engine.errors import invalid
@@ -18,7 +18,7 @@ from engine.measure.opening import open_media
 from engine.recognise.sight import Eyes
 from engine.recognise.speech import Ears
 from engine.recognise.spotting import Spotter
-from engine.senses import missing_reader, not_installed, speech_lack, things_lack
+from engine.senses import ENGLISH_ALONE, language_lack, missing_reader, not_installed, speech_lack, things_lack
 from engine.tell.narrate import NEEDS, narrate
 from engine.tell.phrases import MODEL
 from engine.tell.retrieval import encode_for
@@ -123,6 +123,7 @@ def lacking(clip: Clip) -> dict[str, str]:
     }
     if clip.has_sound:
         lacks["speech"] = _speech_lack(clip)
+        lacks["language"] = language_lack()
     return {kind: lack for kind, lack in lacks.items() if lack}
 
 
@@ -135,12 +136,15 @@ def examinations_of(clip: Clip, needs: frozenset[str]) -> Examinations:
         "on_screen_text": _text_lack(clip),
         "things": _things_lack(clip),
     }
-    return {
+    made: Examinations = {
         kind: Examination("not_available", lacks[kind])
         if lacks[kind]
         else Examination("made" if kind in needs else "not_needed")
         for kind in KINDS
     }
+    if made["speech"].outcome == "made" and language_lack() == ENGLISH_ALONE:
+        made["speech"] = replace(made["speech"], language="en")
+    return made
 
 
 def _speech_lack(clip: Clip) -> str:

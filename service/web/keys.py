@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -66,6 +67,7 @@ WATCHING = web.AppKey("watching", Watching)
 LIMITER = web.AppKey("limiter", Limiter)
 KEYRING = web.AppKey("keyring", Keyring)
 RUNNER = web.AppKey("runner", Runner)
+ENGINE = web.AppKey("engine", Path)  # the socket of the engine, where it has figures of its own
 SIBLINGS = web.AppKey("siblings", Siblings)  # where this process is one of several
 PUBLIC = web.AppKey("public", PublicAddress)
 TELL_TENANT = web.AppKey("tell_tenant", bool)

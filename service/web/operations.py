@@ -12,7 +12,8 @@ from prometheus_client.registry import Collector
 
 from service.web.admin import add_private_routes
 from service.web.errors import json_response
-from service.web.keys import FIGURES, HUB, KEYRING, READY, SIBLINGS
+from service.web.keys import ENGINE, FIGURES, HUB, KEYRING, READY, SIBLINGS
+from service.web.neighbours import figures_at
 
 
 async def livez(request: web.Request) -> web.Response:
@@ -36,13 +37,17 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Figures for Prometheus, of all workers where there are several; no tenant is named.
+    """Figures for Prometheus; no tenant is named.
 
-    In the OpenMetrics format, where that is asked for: there traces stand beside the figures.
+    They are those of all workers where there are several, and of the engine's row to a model where there is one. In
+    the OpenMetrics format, where that is asked for: there traces stand beside the figures.
     """
     families: Iterable[Metric] = request.app[FIGURES].collect()
     if SIBLINGS in request.app:
         families = await request.app[SIBLINGS].together(families)
+    if ENGINE in request.app:
+        # One engine serves all workers: whoever is asked asks it, and the others' answers hold nothing of it.
+        families = [*families, *(await figures_at(request.app[ENGINE]) or ())]
     registry = CollectorRegistry()
     registry.register(_Told(families))
     if "application/openmetrics-text" in request.headers.get("Accept", ""):

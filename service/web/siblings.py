@@ -7,19 +7,14 @@ are left to who reads them, so that nothing is counted twice.
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from protocol.ndjson import dumps, loads
-
-ANSWER_S = 1.0
-OPENMETRICS = {"Accept": "application/openmetrics-text"}
+from service.web.neighbours import answer_of, figures_at
 
 
 def socket_in(directory: Path, index: int, turn: int) -> Path:
@@ -45,7 +40,7 @@ class Siblings:
         """This worker's figures and those of its siblings, each sample with its worker; and who answered."""
         newest = self._newest()
         others = {index: path for index, path in newest.items() if path != self.own}
-        answers = await asyncio.gather(*map(_figures, others.values()))
+        answers = await asyncio.gather(*map(figures_at, others.values()))
         told = {index: own for index, path in newest.items() if path == self.own}
         told |= {index: figures for index, figures in zip(others, answers, strict=True) if figures is not None}
         up = GaugeMetricFamily("fanlight_worker_up", "Whether the worker told its figures.", labels=["worker"])
@@ -56,7 +51,7 @@ class Siblings:
     async def ask(self, method: str, path: str, body: Mapping[str, str]) -> list[Any]:
         """What each of the others answers; who does not answer in time is left out."""
         others = [other for other in self._newest().values() if other != self.own]
-        answers = await asyncio.gather(*(_ask(other, method, path, dumps(dict(body))) for other in others))
+        answers = await asyncio.gather(*(answer_of(other, method, path, dumps(dict(body))) for other in others))
         return [loads(answer) for answer in answers if answer is not None]
 
     def _newest(self) -> dict[int, Path]:
@@ -80,24 +75,3 @@ def _by_worker(told: Mapping[int, Iterable[Metric]]) -> list[Metric]:
                 labels = {"worker": str(index), **sample.labels}
                 family.add_sample(sample.name, labels, sample.value, exemplar=sample.exemplar)
     return list(families.values())
-
-
-async def _figures(path: Path) -> list[Metric] | None:
-    """Ask a sibling for its figures; None where it does not answer in time."""
-    answer = await _ask(path, "GET", "metrics")
-    with suppress(ValueError):
-        return list(text_string_to_metric_families(answer.decode())) if answer is not None else None
-    return None
-
-
-async def _ask(path: Path, method: str, what: str, body: bytes = b"") -> bytes | None:
-    timeout = aiohttp.ClientTimeout(total=ANSWER_S)
-    connector = aiohttp.UnixConnector(str(path))
-    try:
-        async with (
-            aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
-            session.request(method, f"http://localhost/{what}", data=body or None, headers=OPENMETRICS) as answer,
-        ):
-            return await answer.read()
-    except (aiohttp.ClientError, OSError):
-        return None

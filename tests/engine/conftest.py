@@ -36,6 +36,7 @@ from engine.facts.facts import (
     Writing,
 )
 from engine.facts.timeline import Timeline
+from engine.weights import TAGS, THINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "media"
@@ -63,6 +64,12 @@ def hearing() -> list[str]:
     return ["--whisper", str(path)] if path.is_dir() else []
 
 
+def naming() -> list[str]:
+    """The engine's argument for the weights that name things, where they are here."""
+    path = default_data_dir() / "things"
+    return ["--things", str(path)] if path.is_dir() else []
+
+
 def speech_model() -> Path:
     """Return the directory of the model that hears; skips, saying so, where it is not."""
     path = default_data_dir() / "speech"
@@ -74,7 +81,7 @@ def speech_model() -> Path:
 def true_things() -> Path:
     """Return the directory of the weights that name things; skips, saying so, where they are not."""
     path = default_data_dir() / "things"
-    if not path.is_dir():
+    if not (THINGS.lie_in(path) and TAGS.lie_in(path)):
         pytest.skip("the weights for things are not on this machine: `fanlight models fetch things` fetches them")
     return path
 
@@ -96,12 +103,12 @@ def shot(start: float, end: float, look: Look = GREEN, **more: Any) -> Shot:
     return Shot(start, end, opening, look, more.pop("motion", 0.0), **more)
 
 
-def spoken(start: float, text: str, confidence: float = 0.9) -> Utterance:
+def spoken(start: float, text: str, confidence: float = 0.9, language: str = "") -> Utterance:
     """An utterance whose words take half a second each."""
     words = tuple(
         Word(word, start + index / 2, start + (index + 1) / 2, confidence) for index, word in enumerate(text.split())
     )
-    return Utterance(start, start + len(words) / 2, words)
+    return Utterance(start, start + len(words) / 2, words, language)
 
 
 def written(start: float, end: float, text: str, confidence: float = 0.9) -> Writing:

@@ -30,7 +30,17 @@ import pytest
 
 from engine.senses import missing_reader
 from engine.store.tables import REFERENCES
-from tests.engine.conftest import PATIENCE_S, ROOT, TooLong, clean_environment, form, hearing, shared_clip, until
+from tests.engine.conftest import (
+    PATIENCE_S,
+    ROOT,
+    TooLong,
+    clean_environment,
+    form,
+    hearing,
+    naming,
+    shared_clip,
+    until,
+)
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes through /proc")
 
@@ -78,7 +88,7 @@ class UnderFire:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "engine", "--socket", str(self.socket), "--data-dir", str(self.data)]
-        command += ["--workers", "2", "--threads", "2", *hearing()]
+        command += ["--workers", "2", "--threads", "2", *hearing(), *naming()]
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, stderr=log, env=self._environment)
 
@@ -106,7 +116,7 @@ class UnderFire:
 
     def below(self) -> dict[str, list[int]]:
         """The living processes below the engine, by what they are."""
-        found: dict[str, list[int]] = {"worker": [], "listener": [], "reader": []}
+        found: dict[str, list[int]] = {"worker": [], "listener": [], "reader": [], "spotter": []}
         for pid, name in self._marked():
             if name in found:
                 found[name].append(pid)
@@ -553,6 +563,7 @@ def below(count: int) -> list[str]:
     kinds = ["worker", "worker"]
     kinds += ["listener", "listener"] if hearing() else []
     kinds += [] if missing_reader() else ["reader"]
+    kinds += ["spotter"] if naming() else []
     return [kinds[number % len(kinds)] for number in range(count)]
 
 

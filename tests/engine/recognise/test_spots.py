@@ -3,10 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.facts.facts import Thing
+from engine.facts.facts import WHOLE, Thing
 from engine.facts.things import BY_NAME, KINDS, kinds_for, told_as
 from engine.recognise.detector import NAMES, Spot
 from engine.recognise.spots import Spots
+from engine.recognise.tagger import GROUPS, Tag
 
 BOX = (0.1, 0.1, 0.5, 0.5)
 
@@ -71,8 +72,25 @@ def test_names_that_are_told_as_one_are_added_up() -> None:
     assert spans({1.0: seen("chair"), 2.0: seen("couch")}) == [("seat", 1.0, 3.0)]
 
 
+def test_what_a_picture_is_of_as_a_whole_is_held_to_the_same_rule() -> None:
+    spots = Spots()
+    for time, score in {1.0: 0.5, 2.0: 0.45, 8.0: 0.9}.items():
+        spots.look(time, [], [Tag("building", score)])
+    [building] = spots.finish(60.0)
+    assert building == Thing(1.0, 3.0, "building", 0.5, WHOLE, 1, "efficientnet-lite0")
+
+
+def test_who_was_surest_is_the_source_and_pictures_as_a_whole_add_to_no_number() -> None:
+    spots = Spots()
+    spots.look(1.0, seen("bird", "bird"), [Tag("bird", 0.5)])
+    spots.look(2.0, seen("bird", "bird"), [Tag("bird", 0.9)])
+    spots.look(3.0, [], [Tag("bird", 0.8)])
+    [birds] = spots.finish(60.0)
+    assert (birds.source, birds.box, birds.most, birds.end) == ("efficientnet-lite0", WHOLE, 2, 4.0)
+
+
 def test_every_name_of_the_network_is_told_as_one_kind() -> None:
-    assert {told_as(name) for name in NAMES} == set(BY_NAME)
+    assert {told_as(name) for name in NAMES} | set(GROUPS) == set(BY_NAME)
     assert sum(len(kind.named) for kind in KINDS) == len(NAMES) == 80
 
 

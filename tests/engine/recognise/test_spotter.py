@@ -20,6 +20,7 @@ from engine.recognise.spotter import spot
 from engine.recognise.spotting import Spotter
 from tests.engine.conftest import shared_clip, true_things
 from tests.engine.recognise.test_detector import Scripted
+from tests.engine.recognise.test_tagger import Scripted as Tagging
 
 
 def block(time: float) -> bytes:
@@ -29,14 +30,21 @@ def block(time: float) -> bytes:
 
 def test_each_picture_is_answered_and_the_row_ends() -> None:
     sink = io.BytesIO()
-    spot(io.BytesIO(block(0.5) + block(1.5) + bytes(8)), sink, Scripted())
+    spot(io.BytesIO(block(0.5) + block(1.5) + bytes(8)), sink, Scripted(), None)
     answers = [json.loads(one) for one in sink.getvalue().splitlines()]
-    assert answers == [{"spotted": [0.5, []]}, {"spotted": [1.5, []]}, {"done": True}]
+    assert answers == [{"spotted": [0.5, [], []]}, {"spotted": [1.5, [], []]}, {"done": True}]
+
+
+def test_a_picture_is_answered_with_what_it_is_of_as_a_whole_too() -> None:
+    sink = io.BytesIO()
+    look = {281: 0.9}
+    spot(io.BytesIO(block(0.5) + bytes(8)), sink, Scripted(), Tagging(look, look))
+    assert json.loads(sink.getvalue().splitlines()[0]) == {"spotted": [0.5, [], [["cat", 0.9]]]}
 
 
 def test_a_near_end_that_is_gone_gets_no_farewell() -> None:
     sink = io.BytesIO()
-    spot(io.BytesIO(block(0)[:-1]), sink, Scripted())
+    spot(io.BytesIO(block(0)[:-1]), sink, Scripted(), None)
     assert sink.getvalue() == b""
 
 
@@ -68,7 +76,7 @@ def test_a_killed_spotter_ends_the_job_with_a_reason(spotter: Spotter, sample_cl
 # What is told of the shared clips, from and to, in whole seconds. All of it is true (MEDIA.md).
 TOLD = {
     "reel.mp4": [("clock", 15, 18, 1), ("person", 15, 20, 3)],
-    "bunny.mp4": [("bird", 17, 19, 1)],
+    "bunny.mp4": [("bird", 16, 20, 1)],
     "webb.mp4": [("person", 6, 8, 1)],
     "flower.mp4": [],
     "flower.webm": [],

@@ -47,12 +47,25 @@ def test_a_knock_in_a_pause_does_not_join_two_sentences() -> None:
     assert len(find("#" * 30 + "." * 24 + "##" + "." * 24 + "#" * 30 + "." * 60)) == 2
 
 
+def test_the_first_stretch_is_given_as_soon_as_there_is_something_to_read_and_then_whole() -> None:
+    head, whole, second = find("." * 30 + "#" * 200 + "." * 60 + "#" * 200)
+    assert (head.goes_on, whole.goes_on, second.goes_on) == (True, False, False)
+    assert (head.start, head.offset) == (whole.start, whole.offset)
+    assert len(head.samples) == 125 * CHUNK
+    assert (whole.samples[: len(head.samples)] == head.samples).all()
+
+
+def test_a_short_first_stretch_comes_once_and_so_does_a_long_one_after_it() -> None:
+    voices = find("#" * 40 + "." * 60 + "#" * 200)
+    assert [voice.goes_on for voice in voices] == [False, False]
+
+
 def test_a_cough_is_no_voice() -> None:
     assert find("." * 30 + "#" * 5 + "." * 40) == []
 
 
 def test_an_endless_voice_is_told_in_stretches() -> None:
-    voices = find("#" * 1500)
+    voices = [voice for voice in find("#" * 1500) if not voice.goes_on]
     assert len(voices) >= 3
     assert sum(len(voice.samples) for voice in voices) == 1500 * CHUNK
     assert all(len(voice.samples) <= 16 * 16_000 for voice in voices)

@@ -15,10 +15,11 @@ import pytest
 from engine.__main__ import Unusable, check_whisper
 from engine.errors import ApiError
 from engine.facts.facts import Utterance
+from engine.facts.languages import LANGUAGES, language_name
 from engine.facts.samples import Samples
 from engine.recognise import whisper
 from engine.recognise.speech import Ears
-from engine.senses import Senses, missing_listener
+from engine.senses import Senses, knows_languages, missing_listener
 from tests.engine.conftest import Spawn, shared_clip
 from tests.engine.recognise.test_listener import sound_of
 
@@ -69,21 +70,56 @@ def test_records_by_another_recogniser_are_others(tmp_path: Path) -> None:
     assert Senses(1, tmp_path).name() != one
 
 
+class FakeModel:
+    """Reads one word out of everything, and takes it for French."""
+
+    def __init__(self, many: bool) -> None:
+        self.model = SimpleNamespace(is_multilingual=many)
+        self.asked: dict[str, Any] = {}
+
+    def transcribe(self, audio: Any, **options: Any) -> Any:
+        self.asked = {**options, "audio": audio}
+        word = SimpleNamespace(word=" hello", start=0.5, end=np.float32(0.75), probability=1.0000001)
+        blank = SimpleNamespace(word=" ", start=0.8, end=0.9, probability=0.5)
+        segments = [SimpleNamespace(words=[word, blank]), SimpleNamespace(words=None)]
+        return iter(segments), SimpleNamespace(language="fr")
+
+
 def test_words_are_taken_with_their_times_and_confidence() -> None:
-    word = SimpleNamespace(word=" hello", start=0.5, end=np.float32(0.75), probability=1.0000001)
-    blank = SimpleNamespace(word=" ", start=0.8, end=0.9, probability=0.5)
-    asked: dict[str, Any] = {}
+    model = FakeModel(many=False)
+    assert whisper.read_with(model, np.array([16384, -32768], dtype=np.int16)).words == [("hello", 0.5, 0.75, 1.0)]
+    assert model.asked["audio"].tolist() == [0.5, -1.0]
+    assert model.asked["word_timestamps"]
 
-    class Model:
-        model = SimpleNamespace(is_multilingual=False)
 
-        def transcribe(self, audio: Any, **options: Any) -> Any:
-            asked.update(options, audio=audio)
-            return iter([SimpleNamespace(words=[word, blank]), SimpleNamespace(words=None)]), None
+def test_a_model_that_knows_english_alone_is_asked_for_it_and_finds_out_no_language() -> None:
+    model = FakeModel(many=False)
+    assert whisper.read_with(model, noise(1.0)).language == ""
+    assert model.asked["language"] == "en"
 
-    assert whisper.read_words(Model(), np.array([16384, -32768], dtype=np.int16)) == [("hello", 0.5, 0.75, 1.0)]
-    assert asked["audio"].tolist() == [0.5, -1.0]
-    assert (asked["language"], asked["word_timestamps"]) == ("en", True)
+
+def test_a_model_of_many_languages_finds_out_which_is_spoken_and_translates_nothing() -> None:
+    model = FakeModel(many=True)
+    assert whisper.read_with(model, noise(1.0)).language == "fr"
+    assert (model.asked["language"], model.asked["task"]) == (None, "transcribe")
+
+
+@pytest.mark.parametrize("name", ["vocabulary.json", "vocabulary.txt"])
+@pytest.mark.parametrize(("size", "many"), [(51_864, False), (51_865, True)])
+def test_a_vocabulary_tells_whether_a_model_knows_more_than_english(
+    tmp_path: Path, name: str, size: int, many: bool
+) -> None:
+    tokens = [str(token) for token in range(size)]
+    text = json.dumps(tokens) if name.endswith("json") else "".join(f"{token}\n" for token in tokens)
+    (tmp_path / name).write_text(text)
+    assert knows_languages(tmp_path) == many
+
+
+def test_every_language_that_the_library_knows_has_a_name() -> None:
+    codes = pytest.importorskip("faster_whisper.tokenizer")._LANGUAGE_CODES
+    assert set(codes) == set(LANGUAGES)
+    assert language_name("fr") == "French"
+    assert language_name("tlh") == "tlh"
 
 
 def make_model(directory: Path) -> None:
@@ -163,8 +199,9 @@ def noise(seconds: float) -> Samples:
 def test_a_model_of_random_weights_is_loaded_and_asked(model: Path) -> None:
     check_whisper(model)
     read = whisper.reader_of(model, 1)
-    words = read(noise(2.0))
-    for word, start, end, sure in words:
+    reading = read(noise(2.0))
+    assert reading.language == ""
+    for word, start, end, sure in reading.words:
         assert word.strip() == word
         assert 0 <= start <= end <= 30
         assert 0 <= sure <= 1

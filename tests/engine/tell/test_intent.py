@@ -65,7 +65,7 @@ def test_a_question_beyond_what_is_measured_is_known_as_one(prompt: str) -> None
         ("Is there a dog, a cat or a horse?", ("cat", "dog", "horse")),
         ("When can we see the clock?", ("clock",)),
         ("Where is the boat visible?", ("boat",)),
-        ("Find all vehicles", ("bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat")),
+        ("Find all vehicles", ("bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "vehicle")),
         ("Which objects can be seen?", ()),
     ],
 )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine.facts.facts import Clip, Fault, Motion, Silence, Tone, Track
+from engine.facts.facts import Clip, Examination, Fault, Motion, Silence, Tone, Track
 from engine.tell.intent import read_intent
 from engine.tell.narrate import narrate
 from tests.engine.conftest import CLIP, NIGHT, scripted, shot, spoken, thing, written
@@ -18,7 +18,7 @@ def tell(prompt: str, *facts: object, **options: object) -> str:
 def test_every_answer_says_what_it_is_and_what_was_examined() -> None:
     text = tell("summarize", shot(0, 10), on_screen_text="not_available", things="not_available")
     assert text.startswith("Measured by local-facts, which recognises no objects, people or actions.")
-    assert "Examined: the picture, the sound level and speech (English)." in text
+    assert "Examined: the picture, the sound level and speech." in text
     assert "Not to be had: on-screen text" in text
 
 
@@ -46,6 +46,37 @@ def test_a_transcript_is_lines_with_marks_and_nothing_after_them() -> None:
         "transcribe", spoken(1, "hello there"), spoken(65.5, "i am"), clip=Clip(90.0, 640, 360, audio_codec="aac")
     )
     assert text.splitlines()[-2:] == ["[00:01] hello there", "[01:05] i am"]
+
+
+def test_the_one_language_that_speech_is_read_in_is_said_beforehand() -> None:
+    timeline = scripted(spoken(1, "hello there"))
+    timeline.examinations["speech"] = Examination("made", language="en")
+    text = "".join(narrate(timeline, read_intent("transcribe")))
+    assert "speech (English)" in text
+    assert text.endswith("[00:01] hello there\n")
+
+
+MIXED = (
+    spoken(1, "bonjour tout le monde", language="fr"),
+    spoken(3, "ça va", language="fr"),
+    spoken(5, "gibberish noise", 0.1, language="la"),
+    spoken(6, "guten tag", language="de"),
+)
+
+
+def test_a_language_that_was_found_out_stands_in_brackets_where_it_changes() -> None:
+    assert tell("transcribe", *MIXED).splitlines()[-4:] == [
+        "[00:01] [in French] bonjour tout le monde",
+        "[00:03] ça va",
+        "[00:05] [speech, not understood]",
+        "[00:06] [in German] guten tag",
+    ]
+
+
+def test_a_summary_says_in_which_language_a_voice_speaks() -> None:
+    text = tell("summarize", *MIXED, shot(0, 10))
+    assert "A voice says in French “bonjour tout le monde”, “ça va”, in German “guten tag”." in text
+    assert "Latin" not in text
 
 
 def test_a_clip_without_speech_says_so() -> None:

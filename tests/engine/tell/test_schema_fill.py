@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from engine.errors import ApiError
 from engine.facts.facts import Clip, Fact, Fault, Level, Motion, Silence, Tone
+from engine.senses import ENGLISH_ALONE
 from engine.tell.intent import read_intent
 from engine.tell.schema_fill import check_fillable, fill, plan
 from engine.tell.schema_rules import check_schema
@@ -482,3 +483,18 @@ def test_without_a_reader_a_required_text_is_refused_and_an_optional_one_omitted
     with pytest.raises(ApiError, match=r"/ocr needs .* rapidocr is not installed \(extra ocr\)"):
         check_fillable(read_intent("x"), of(ocr=TEXT))
     check_fillable(read_intent("x"), of([], ocr=TEXT, title=TEXT))
+
+
+def test_languages_are_told_by_name_and_by_code_where_they_were_found_out() -> None:
+    facts = (spoken(1, "bonjour", language="fr"), spoken(2, "guten tag", language="de"))
+    cue = {"text": TEXT, "language": TEXT, "language_code": TEXT}
+    value = filled(of(languages=TEXT, captions=rows(**cue)), *facts)
+    assert value["languages"] == "French, German"
+    assert value["captions"][1] == {"text": "guten tag", "language": "German", "language_code": "de"}
+
+
+def test_where_one_language_alone_is_known_a_required_language_is_refused_and_an_optional_one_left_out() -> None:
+    lacking = {"language": ENGLISH_ALONE}
+    with pytest.raises(ApiError, match="knows English alone"):
+        plan(of(language=TEXT), read_intent("x"), lacking)
+    assert plan(of([], title=TEXT, language=TEXT), read_intent("x"), lacking).omitted == ("/language",)

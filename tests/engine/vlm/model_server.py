@@ -10,8 +10,10 @@ from typing import Any
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
-def chunks(*texts: str, finish: str | None = "stop", usage: dict[str, int] | None = None, cut: bool = False) -> Answer:
-    """A stream of these texts; ``cut`` breaks off without the body's end."""
+def chunks(
+    *texts: str, finish: str | None = "stop", usage: dict[str, int] | None = None, cut: threading.Event | None = None
+) -> Answer:
+    """A stream of these texts; with ``cut`` it breaks off without the body's end, when that is set."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
@@ -25,8 +27,10 @@ def chunks(*texts: str, finish: str | None = "stop", usage: dict[str, int] | Non
             data = b"data: " + json.dumps(event).encode() + b"\n\n"
             handler.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
             handler.wfile.flush()
-        if not cut:
+        if cut is None:
             handler.wfile.write(b"0\r\n\r\n")
+        else:
+            assert cut.wait(30)
 
     return answer
 

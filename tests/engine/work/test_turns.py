@@ -85,6 +85,20 @@ async def test_patient_work_does_not_count_among_those_who_wait() -> None:
         await work.end(name)
 
 
+async def test_the_row_is_told_whole_without_those_who_left_it() -> None:
+    work = Work(2)
+    for name in ("a1", "b1", "a2", "a3", "b2.", "c1"):
+        work.start(name)
+    await work.settle()
+    assert (work.turns.running, work.turns.queued) == (2, 4)
+    work.tasks["a3"].cancel()
+    await work.settle()
+    assert (work.turns.running, work.turns.queued) == (2, 3)
+    for name in ("a1", "b1", "a2", "c1", "b2."):
+        await work.end(name)
+    assert (work.turns.running, work.turns.queued) == (0, 0)
+
+
 async def test_one_who_leaves_the_queue_is_passed_over() -> None:
     work = Work(1)
     for name in ("a1", "b1", "c1"):

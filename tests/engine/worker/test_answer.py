@@ -3,7 +3,7 @@
 import pytest
 
 from engine.facts.facts import Clip
-from engine.senses import NO_MODEL, NO_THINGS
+from engine.senses import ENGLISH_ALONE, NO_MODEL, NO_THINGS
 from engine.worker.answer import examinations_of, lacking
 
 ALL = frozenset({"picture", "sound", "speech"})
@@ -35,6 +35,7 @@ def a_reader(monkeypatch: pytest.MonkeyPatch) -> None:
 def a_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.worker.answer.speech_lack", lambda: "")
     monkeypatch.setattr("engine.worker.answer.things_lack", lambda: "")
+    monkeypatch.setattr("engine.worker.answer.language_lack", lambda: ENGLISH_ALONE)
 
 
 @pytest.mark.usefixtures("no_reader")
@@ -91,3 +92,14 @@ def test_a_missing_model_is_said_and_is_no_error() -> None:
 @pytest.mark.usefixtures("no_model")
 def test_without_a_sound_track_no_model_is_missed() -> None:
     assert "speech" not in lacking(MUTE)
+
+
+def test_a_model_that_knows_english_alone_is_said_to_read_english_and_tells_no_language() -> None:
+    assert examinations_of(FILM, ALL)["speech"].language == "en"
+    assert lacking(FILM)["language"] == ENGLISH_ALONE
+
+
+def test_a_model_of_many_languages_tells_them_of_each_utterance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.worker.answer.language_lack", lambda: "")
+    assert examinations_of(FILM, ALL)["speech"].language == ""
+    assert "language" not in lacking(FILM)
