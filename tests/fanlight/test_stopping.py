@@ -1,13 +1,16 @@
 """Clocks and leaving: nothing waits for ever, and nothing is left behind."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fanlight import Client, Delta, Ending, Refused, Unreachable
+from fanlight.link import Link
 from tests.fakes.waiting import until
 from tests.fanlight.peer import Act, Line, Peer, answers, attached, delta, end, gone, mute, says
 
@@ -81,7 +84,17 @@ async def test_a_connection_whose_peer_pings_is_kept():
             assert await shown(client) == "one"
 
 
-async def test_a_peer_that_pings_and_reads_nothing_holds_nobody_up():
+async def test_a_peer_that_pings_and_reads_nothing_holds_nobody_up(monkeypatch: pytest.MonkeyPatch):
+    made = Link._made
+
+    def small(link: Link, info: Any) -> socket.socket:
+        """What is not taken backs up at once, and not after megabytes."""
+        sock = made(link, info)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 12)
+        return sock
+
+    monkeypatch.setattr(Link, "_made", small)
+
     async def floods(line: Line, _head: str) -> None:
         # In one write: what is sent to who has left is complained of each time.
         while line.is_open:
