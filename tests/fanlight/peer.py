@@ -131,6 +131,8 @@ class Peer:
 
     async def __aenter__(self) -> "Peer":
         self._server = await asyncio.start_server(self._play, "127.0.0.1", 0, limit=1 << 16)
+        # What is not read backs up at once, and not after megabytes.
+        self._server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
         self.port = self._server.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         return self
