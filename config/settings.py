@@ -139,7 +139,7 @@ class Settings(BaseSettings):
     memory_bytes: Count | None = Field(
         None,
         description="memory that this process may take: from 0.8 of it on no stream is started, from 0.9 on no reader"
-        " comes, from 0.95 on readers are sent away; unset: the container's, else the machine's",
+        " comes, from 0.95 on readers are sent away; unset: its part of the container's, else of the machine's",
     )
     max_kept_bytes: Count = Field(1 << 29, description="ended streams kept, in all")
     max_kept_bytes_per_tenant: Count = Field(1 << 28, description="ended streams kept of one tenant")

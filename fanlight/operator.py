@@ -93,6 +93,10 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
+def _row(table: Table, *cells: object, style: str = "") -> None:
+    table.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in cells), style=style)
+
+
 def _nodes(nodes: Sequence[Told]) -> Table:
     table = _table("Fanlight", "node", ">streams", ">readers", ">memory", "store", "breaker", "other nodes")
     for one in nodes:
@@ -100,8 +104,8 @@ def _nodes(nodes: Sequence[Told]) -> Table:
         style = "yellow" if one["draining"] else ""
         name = f"{one['node']} (draining)" if one["draining"] else one["node"]
         state = (_state(one["store"], "up"), _state(one["breaker"], "closed"))
-        others = ", ".join(one["others"]) or "none"
-        table.add_row(name, str(one["streams"]), str(one["readers"]), memory, *state, others, style=style)
+        others = ", ".join(map(str, one["others"])) or "none"
+        _row(table, name, one["streams"], one["readers"], memory, *state, others, style=style)
     return table
 
 
@@ -110,7 +114,7 @@ def _streams(streams: Sequence[Told], in_all: int) -> Table:
     for one in streams:
         first = "" if one["first_event_ms"] is None else f"{one['first_event_ms']:.0f} ms"
         about = (one["id"], one["tenant"], one["key"] or "", one["status"], _age(one["age_s"]), first)
-        table.add_row(*about, _bytes(one["bytes"]), str(one["readers"]))
+        _row(table, *about, _bytes(one["bytes"]), one["readers"])
     return table
 
 
@@ -120,12 +124,12 @@ def _readers(readers: Sequence[Told], in_all: int) -> Table:
         reads = ", ".join(f"{read['stream']} {read['view']}" for read in one["reads"][:2])
         about = (one["id"], one["tenant"] or "", one["transport"], reads, one["address"] or "", _age(one["age_s"]))
         style = "yellow" if one["behind_bytes"] else ""
-        table.add_row(*about, _bytes(one["behind_bytes"]), _bytes(one["waiting_bytes"]), style=style)
+        _row(table, *about, _bytes(one["behind_bytes"]), _bytes(one["waiting_bytes"]), style=style)
     return table
 
 
 def _state(state: str, good: str) -> Text:
-    return Text(state, style="" if state == good else "bold red")
+    return Text(str(state), style="" if state == good else "bold red")
 
 
 def _bytes(size: float) -> str:

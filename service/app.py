@@ -53,6 +53,8 @@ from service.web.trail import Watching
 from service.web.usage import Usage, bill
 
 log = structlog.get_logger()
+# Has a parent and its workers drain: a signal to end that comes behind it is the first one.
+DRAIN = signal.SIGUSR1
 # Readers that are sent away come back over the length of the grace, not all at once.
 EARLIEST_RETURN_MS = 100
 BACKLOG = 1024
@@ -104,18 +106,25 @@ def bounds_of(settings: Settings) -> Bounds:
     )
 
 
-def limiter_of(settings: Settings, store: Store, hub: Hub, connections: Connections) -> Limiter:
-    """Counts what each tenant and key does."""
-    peers = hub.peers
-    limiter = Limiter(
-        store,
-        bounds_of(settings),
-        Usage(hub, connections),
-        node=hub.node,
-        nodes=peers.others if peers is not None else tuple,
-    )
-    hub.on_ended = partial(bill, limiter)
-    return limiter
+def connections_of(settings: Settings) -> Connections:
+    """Those that are taken over; time is kept from now on."""
+    connections = Connections(settings.high_water_bytes, settings.send_deadline_s)
+    connections.max_age_s = settings.max_connection_age_s
+    connections.start()
+    return connections
+
+
+async def limiter_of(stack: AsyncExitStack, settings: Settings, store: Store, node: str, usage: Usage) -> Limiter:
+    """Counts what each tenant and key does; is left when the hub has been, for what ends with that is counted, too."""
+    limiter = Limiter(store, bounds_of(settings), usage, node=node, nodes=usage.nodes)
+    return await stack.enter_async_context(limiter)
+
+
+def tell_usage(usage: Usage, limiter: Limiter, hub: Hub) -> None:
+    """What the hub runs is counted, and what it ran is billed."""
+    usage.running, hub.on_ended = hub.streams_here, partial(bill, limiter)
+    if hub.peers is not None:
+        usage.others = hub.peers.others
 
 
 def guard_of(settings: Settings, keyring: Keyring, salt: Callable[[], bytes]) -> Guard:
@@ -194,10 +203,14 @@ async def told_store(store: Store, settings: Settings) -> str:
     return f"redis, {words}"
 
 
-def upstream_key_of(settings: Settings) -> str | None:
-    """What is sent to the upstream in place of callers' keys; None where theirs are."""
-    own = settings.upstream_key
-    return None if own is None or settings.forward_keys else own.get_secret_value()
+def own_key_of(settings: Settings) -> str | None:
+    """What is sent to the upstream in place of callers' keys, where they do not bring their own."""
+    return None if settings.upstream_key is None else settings.upstream_key.get_secret_value()
+
+
+def memory_of(settings: Settings) -> int:
+    """What a process may take: as was said, or its part of what there is."""
+    return settings.memory_bytes or available_bytes() // settings.workers
 
 
 @contextmanager
@@ -276,14 +289,12 @@ async def application(
         upstream = await stack.enter_async_context(
             HttpUpstream(
                 address,
-                api_key=upstream_key_of(settings),
+                api_key=None if settings.forward_keys else own_key_of(settings),
                 connect_timeout_s=settings.connect_timeout_s,
                 silence_timeout_s=settings.total_timeout_s,
             )
         )
-        connections = Connections(settings.high_water_bytes, settings.send_deadline_s)
-        connections.max_age_s = settings.max_connection_age_s
-        connections.start()
+        connections = connections_of(settings)
         stack.push_async_callback(connections.close)
         node = node_name(settings, place)
         if traces is None:
@@ -295,6 +306,8 @@ async def application(
         if keyring.is_open and not is_loopback(settings.host):
             log.warning("open_to_all", note="anybody who reaches this address may use it")
         stack.callback(Expiry(connections, keyring).close)
+        usage = Usage(connections)
+        limiter = await limiter_of(stack, settings, store, node, usage)
         hub = await stack.enter_async_context(
             Hub(upstream, hub_limits(settings), store=store, node=node, upstream_ready=ready.ready, traces=traces)
         )
@@ -304,9 +317,10 @@ async def application(
         app[keys.WATCHING] = Watching(traces, stack.enter_context(audit_of(settings)))
         app[keys.HUB] = hub
         app[keys.KEYRING] = keyring
-        app[keys.MEMORY] = MemoryWatch(hub, connections, settings.memory_bytes or available_bytes())
+        tell_usage(usage, limiter, hub)
+        app[keys.MEMORY] = MemoryWatch(hub, connections, memory_of(settings))
         stack.callback(app[keys.MEMORY].close)
-        app[keys.LIMITER] = await stack.enter_async_context(limiter_of(settings, store, hub, connections))
+        app[keys.LIMITER] = limiter
         app[keys.STORE] = await told_store(store, settings)
         app[keys.UPSTREAM] = upstream
         app[keys.CONNECTIONS] = connections
@@ -393,9 +407,11 @@ async def serve(
     stop = asyncio.Event()
     now = asyncio.Event()
     orphaned = asyncio.Event()
+    signalled = asyncio.Event()
 
     def asked_to_stop() -> None:
-        now.set() if stop.is_set() else stop.set()
+        now.set() if signalled.is_set() else signalled.set()
+        stop.set()
 
     def parent_gone() -> None:
         orphaned.set()
@@ -407,7 +423,7 @@ async def serve(
         await place.watch_parent(parent_gone, settings.drain_s + GOODBYE_S)
     # A terminal that closes ends nothing.
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
-    async with served(settings, place, read=read, drain_now=asked_to_stop) as (app, address):
+    async with served(settings, place, read=read, drain_now=stop.set) as (app, address):
         if place is None:
             loop.add_signal_handler(signal.SIGHUP, hung_up, app)
         if place is None:
@@ -446,8 +462,8 @@ def take(app: web.Application, settings: Settings) -> None:
     app[keys.LIMITER].bounds = bounds_of(settings)
     app[keys.HUB].change_limits(hub_limits(settings))
     app[keys.CONNECTIONS].max_age_s = settings.max_connection_age_s
-    app[keys.MEMORY].most_bytes = settings.memory_bytes or available_bytes()
-    app[keys.UPSTREAM].api_key = upstream_key_of(settings)
+    app[keys.MEMORY].most_bytes = memory_of(settings)
+    app[keys.UPSTREAM].api_key = None if app[keys.FORWARD_KEYS] else own_key_of(settings)
     logs.configure(settings.log_level)
 
 
@@ -462,7 +478,7 @@ def switch_of(
         os.kill(os.getppid(), signal.SIGHUP)
         return {"workers": "replaced one after the other"}
 
-    return keys.Switch(partial(os.kill, os.getppid(), signal.SIGTERM), renewed)
+    return keys.Switch(partial(os.kill, os.getppid(), DRAIN), renewed)
 
 
 async def drain(app: web.Application, drain_s: float, now: asyncio.Event) -> None:
@@ -481,5 +497,6 @@ async def drain(app: web.Application, drain_s: float, now: asyncio.Event) -> Non
         await hub.hand_over()
         log.warning("drain_cut", running=hub.running)
     for connection in connections.open():
-        connection.drain()
+        if not connection.is_leaving:
+            connection.drain()
     await connections.gone(min(1.0, drain_s * 0.1))

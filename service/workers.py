@@ -24,7 +24,7 @@ import aiohttp
 import structlog
 
 from config.settings import EMBEDDED, Settings
-from service.app import BACKLOG, FIRST_REQUESTS_S, GOODBYE_S, address_of, embedded_engine, tell_serving
+from service.app import BACKLOG, DRAIN, FIRST_REQUESTS_S, GOODBYE_S, address_of, embedded_engine, tell_serving
 from service.place import WorkerPlace
 from service.upstream.embedded import FIRST_PAUSE_S, next_pause
 
@@ -377,11 +377,15 @@ async def serve_with_workers(settings: Settings) -> None:
     stop = asyncio.Event()
     now = asyncio.Event()
 
+    signalled = asyncio.Event()
+
     def asked_to_stop() -> None:
-        now.set() if stop.is_set() else stop.set()
+        now.set() if signalled.is_set() else signalled.set()
+        stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked_to_stop)
+    loop.add_signal_handler(DRAIN, stop.set)
     async with AsyncExitStack() as stack:
         port = stack.enter_context(closing(Port(settings.host, settings.port)))
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="fanlight-", ignore_cleanup_errors=True))

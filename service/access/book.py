@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
@@ -71,8 +72,8 @@ class Key(_Page):
 class Signing(_Page):
     """What tickets are signed with: 32 bytes, in base64url."""
 
-    kid: Text
-    secret: Text
+    kid: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    secret: Annotated[str, Field(pattern=r"^([A-Za-z0-9_-]{4}){10,30}([A-Za-z0-9_-]{2,3})?=?$")]
 
 
 class Book(_Page):
@@ -119,9 +120,13 @@ def created(book: Book, key: Key) -> Book:
     old = book.keys.get(key.name)
     if old is not None and old.revoked is None:
         raise BookBroken(f"there is a key named {key.name} already")
-    if len(book.keys) >= MAX_KEYS:
+    others = {name: one for name, one in book.keys.items() if name != key.name}
+    gone = sorted((one for one in others.values() if one.revoked is not None), key=lambda one: one.revoked or 0.0)
+    while len(others) >= MAX_KEYS and gone:
+        del others[gone.pop(0).name]
+    if len(others) >= MAX_KEYS:
         raise BookBroken(f"there are {MAX_KEYS} keys, as many as there may be")
-    return book.model_copy(update={"keys": {**book.keys, key.name: key}})
+    return book.model_copy(update={"keys": {**others, key.name: key}})
 
 
 def revoked(book: Book, name: str, now: float) -> Book:
@@ -152,12 +157,18 @@ def rotated(book: Book, name: str, ident: str, secret: str) -> Book:
 def ticket_revoked(book: Book, tenant: str, jti: str, expires: float, now: float) -> Book:
     """The book with one more ticket that is none any more; those that have expired by themselves are left out.
 
+    Where it is full, whoever has revoked the most loses the one that expires first: nobody keeps others from revoking.
+
     Raises:
-        BookBroken: it is full.
+        BookBroken: the tenant has revoked as many as it may.
     """
     standing = {name: until for name, until in book.revoked.items() if until > now}
-    if len(standing) >= MAX_REVOKED or sum(n.startswith(f"{tenant}/") for n in standing) >= MAX_REVOKED_OF_TENANT:
+    by_tenant = Counter(name.partition("/")[0] for name in standing)
+    if by_tenant[tenant] >= MAX_REVOKED_OF_TENANT:
         raise BookBroken("as many tickets are revoked as may be at a time; revoke the key instead")
+    if len(standing) >= MAX_REVOKED:
+        ((most, _),) = by_tenant.most_common(1)
+        del standing[min((n for n in standing if n.startswith(f"{most}/")), key=standing.__getitem__)]
     return book.model_copy(update={"revoked": {**standing, f"{tenant}/{jti}": expires}})
 
 

@@ -53,6 +53,7 @@ class Caller:
     Attributes:
         key: the name of the key that it brought, or that its ticket was made with; empty where none is needed.
         origins: of pages that may speak for it; empty where the door's own list decides.
+        born: when its key was made; another key of that name is another key.
         expires: wall-clock seconds since the epoch, when it is nobody any more.
         limits: bounds of its key, by the name of the setting that they stand in for.
         grant: of its ticket; None for a key.
@@ -62,6 +63,7 @@ class Caller:
     scopes: frozenset[Scope] = frozenset(SCOPES)
     key: str = ""
     origins: frozenset[str] = frozenset()
+    born: float = 0.0
     expires: float | None = None
     limits: Mapping[str, int] = field(default_factory=dict)
     grant: Grant | None = None

@@ -26,8 +26,18 @@ log = structlog.get_logger()
 LOCAL_TENANT = "local"
 READ_S = 1.5
 FIRST_S = 0.1  # as long as it was never read
-# The name of a key that stands in the settings, with its tenant behind it.
+# How the name of a key begins that stands in the settings.
 SETTINGS = "settings:"
+
+
+def why_not(caller: Caller) -> Refusal:
+    """Why somebody is nobody any more."""
+    return tickets.expired() if caller.grant is not None else Refusal("unauthenticated", "the key is good no more")
+
+
+def _named(known: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Keys of the settings, by digest: a name for each, and its tenant."""
+    return {digest: (f"{SETTINGS}{tenant}:{digest[:8]}", tenant) for digest, tenant in known.items()}
 
 
 class Keyring:
@@ -54,7 +64,7 @@ class Keyring:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._cabinet = cabinet
-        self._known = known
+        self._known = _named(known)
         self._told = tuple(signing)
         self._required = required
         self.was_read = False
@@ -63,7 +73,7 @@ class Keyring:
         self._book = Book()
         self._by_id = {key.id: key for key in self._book.keys.values()}
         self._signing: dict[str, SigningKey] = {key.kid: key for key in signing}
-        self._had_keys = False
+        self._had_keys = bool(known)
         self._origins = frozenset[str]()
         self._reader: asyncio.Task[None] | None = None
         self.changed: Callable[[], None] = lambda: None
@@ -109,7 +119,10 @@ class Keyring:
     async def _read_on(self) -> None:
         while True:
             await asyncio.sleep(READ_S if self.was_read else FIRST_S)
-            await self.read()
+            try:
+                await self.read()
+            except Exception:  # whatever it is, revocations must go on arriving
+                log.exception("keys_not_read")
 
     async def read(self) -> None:
         """Look into the book; what cannot be read changes nothing, and is said."""
@@ -120,14 +133,14 @@ class Keyring:
 
     def configure(self, known: Mapping[str, str], signing: Sequence[SigningKey]) -> None:
         """Other settings count from now on."""
-        self._known, self._told = known, tuple(signing)
+        self._known, self._told = _named(known), tuple(signing)
         self._settle()
 
     def _take(self, text: bytes | None) -> None:
         if text == self._text and self.was_read:
             return
         book = Book.parse(text)
-        if self._had_keys and not book.keys:
+        if self._book.keys and not book.keys:
             log.error("keys_gone", note="the book of keys is empty; whoever needs one is kept out")
         self._text, self._book, self.was_read = text, book, True
         self._settle()
@@ -135,8 +148,9 @@ class Keyring:
     def _settle(self) -> None:
         book = self._book
         self._by_id = {key.id: key for key in book.keys.values()}
-        self._had_keys = self._had_keys or bool(book.keys)
-        self._origins = frozenset(origin for key in book.keys.values() for origin in key.origins)
+        self._had_keys = self._had_keys or bool(book.keys) or bool(self._known)
+        standing = [key for key in book.keys.values() if key.stands(self.clock())]
+        self._origins = frozenset(origin for key in standing for origin in key.origins)
         keys = self._told or ((tickets.signing_key(book.signing.kid, book.signing.secret),) if book.signing else ())
         self._signing = {key.kid: key for key in keys}
         self.changed()
@@ -150,8 +164,9 @@ class Keyring:
             Refusal: ``unauthenticated``; ``overloaded``: the keys could not be read yet.
         """
         digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
-        if (tenant := self._known.get(digest)) is not None:
-            return Caller(tenant, USUAL, key=SETTINGS + tenant)
+        if (known := self._known.get(digest)) is not None:
+            name, tenant = known
+            return Caller(tenant, USUAL, key=name)
         parts = taken_apart(key)
         if not self.was_read:
             raise Refusal("overloaded", "the keys cannot be read yet", retry_after_s=1)
@@ -159,7 +174,7 @@ class Keyring:
         if found is None or parts is None or not found.opens_with(parts[1]) or not found.stands(self.clock()):
             raise Refusal("unauthenticated", "an API key is needed, as x-api-key or Authorization: Bearer")
         return Caller(
-            found.tenant, found.scopes, found.name, found.origins, expires=found.expires, limits=found.limits
+            found.tenant, found.scopes, found.name, found.origins, found.created, found.expires, found.limits
         )  # fmt: skip
 
     def by_ticket(self, ticket: str) -> Caller:
@@ -185,9 +200,24 @@ class Keyring:
         if not caller.key:
             return self.is_open
         if caller.key.startswith(SETTINGS):
-            return caller.key.removeprefix(SETTINGS) in self._known.values()
+            return (caller.key, caller.tenant) in self._known.values()
         key = self._book.keys.get(caller.key)
-        return key is not None and key.tenant == caller.tenant and key.stands(now)
+        if key is None or (key.tenant, key.created) != (caller.tenant, caller.born):
+            return False
+        return key.stands(now)
+
+    def check(self, caller: Caller) -> None:
+        """Do nothing where a caller is one still.
+
+        Raises:
+            Refusal: ``unauthenticated``, ``ticket_expired``.
+        """
+        if not self.stands(caller):
+            raise why_not(caller)
+
+    def origins_of(self, ticket: str) -> frozenset[str]:
+        """The pages that a ticket was for, whether or not it is good any more."""
+        return tickets.origins_of(ticket, self._signing)
 
     # -- tickets
 

@@ -55,8 +55,8 @@ class Here(Protocol):
     def streams(self) -> Mapping[str, int]:
         """Streams that run."""
 
-    def seconds(self, whose: str) -> float:
-        """How long the upstream has worked for those so far."""
+    def seconds(self) -> Mapping[str, float]:
+        """How long the upstream has worked for what runs."""
 
 
 class Limiter:
@@ -86,7 +86,7 @@ class Limiter:
         self._full_at: dict[str, float] = {}
         self._spent: dict[tuple[str, str], float] = {}  # by tenant and name of a sum
         self._unsaid: Counter[tuple[str, str]] = Counter()
-        self._elsewhere: Mapping[str, Mapping[str, int]] = {"readers": {}, "streams": {}}
+        self._elsewhere: Mapping[str, Mapping[str, float]] = {"readers": {}, "streams": {}, "seconds": {}}
         self._told: bytes | None = None
         self._ticker: asyncio.Task[None] | None = None
         self.hits: Counter[str] = Counter()  # refusals, by the name of the bound
@@ -107,7 +107,10 @@ class Limiter:
     async def _tick_on(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            await self.settle()
+            try:
+                await self.settle()
+            except Exception:  # whatever it is, what comes next must be counted
+                log.exception("limits_not_told")
 
     async def settle(self) -> None:
         """Tell the store what was spent and counted here, and hear what was elsewhere."""
@@ -130,23 +133,31 @@ class Limiter:
         Raises:
             Refusal: ``limit_reached``; ``overloaded``, where it cannot be counted.
         """
+        await self._check_budget(caller)
+        drawn = await self._draw("starts_per_minute", caller, "starts")
+        # Last: until the stream is led nothing is awaited any more.
         most = caller.limits.get("max_streams_per_tenant")
         if most is not None and self._count_of("streams", caller.owners[-1]) >= most:
             raise self._reached("max_streams_per_tenant", "this key runs as many streams as it may", 1)
-        await self._check_budget(caller)
-        return await self._draw("starts_per_minute", caller, "starts")
+        return drawn
 
-    async def attach(self, caller: Caller, readers: int) -> None:
-        """One more reader comes to a stream that has so many.
+    async def attach(self, caller: Caller) -> None:
+        """One more reader comes.
 
         Raises:
             Refusal: ``limit_reached``; ``overloaded``, where it cannot be counted.
         """
-        self.check_readers(caller)
+        await self._draw("attaches_per_minute", caller, "attaches")
+
+    def check_stream(self, caller: Caller, readers: int) -> None:
+        """Do nothing where a stream that has so many readers may have one more.
+
+        Raises:
+            Refusal: ``limit_reached``.
+        """
         for most in self._both("max_readers_per_stream", caller).values():
             if readers >= most:
                 raise self._reached("max_readers_per_stream", "the stream has as many readers as it may", 1)
-        await self._draw("attaches_per_minute", caller, "attaches")
 
     def check_readers(self, caller: Caller) -> None:
         """Do nothing where one more connection of a caller's may read.
@@ -204,7 +215,7 @@ class Limiter:
                 mark = caller.tenant, plain if whose == caller.tenant else own[0]
                 if mark not in self._spent:
                     await self._learn(mark)
-                running = self._here.seconds(whose) if name == DAILY[0] else 0.0
+                running = self._seconds_of(whose) if name == DAILY[0] else 0.0
                 if self._spent.get(mark, 0.0) + self._unsaid[mark] + running >= most:
                     raise self._reached(name, "the day's budget is used up", self._until_midnight())
 
@@ -244,27 +255,31 @@ class Limiter:
 
     # -- counting
 
-    def _count_of(self, what: str, whose: str) -> int:
+    def _seconds_of(self, whose: str) -> float:
+        return self._here.seconds().get(whose, 0.0) + self._elsewhere["seconds"].get(whose, 0.0)
+
+    def _count_of(self, what: str, whose: str) -> float:
         here = self._here.readers() if what == "readers" else self._here.streams()
         return here.get(whose, 0) + self._elsewhere[what].get(whose, 0)
 
     async def _count(self) -> None:
         """Say who reads and what runs here, and hear of the other nodes."""
         now = self._clock()
-        told = orjson.dumps({"at": now, "readers": dict(self._here.readers()), "streams": dict(self._here.streams())})
+        here = {name: dict(getattr(self._here, name)()) for name in self._elsewhere}
+        told = orjson.dumps({"at": now, **here})
         name = f"census:{self._node}"
         if not await self._store.write_note(_NOBODY, name, self._told, told, now + CENSUS_S, now):
             before = await self._store.note(_NOBODY, name, now)
             await self._store.write_note(_NOBODY, name, before, told, now + CENSUS_S, now)
         self._told = told
-        readers, streams = Counter[str](), Counter[str]()
+        elsewhere: dict[str, Counter[str]] = {name: Counter() for name in self._elsewhere}
         for node in self._nodes():
             there = await self._store.note(_NOBODY, f"census:{node}", now)
             if there is not None:
                 known: dict[str, Any] = orjson.loads(there)
-                readers.update(known["readers"])
-                streams.update(known["streams"])
-        self._elsewhere = {"readers": readers, "streams": streams}
+                for name, counted in elsewhere.items():
+                    counted.update(known[name])
+        self._elsewhere = elsewhere
 
     # -- bounds
 

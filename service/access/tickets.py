@@ -43,6 +43,7 @@ class _Claims(BaseModel):
     jti: Annotated[str, Field(pattern=f"^{JTI.pattern}$")]
     tenant: str
     key: str
+    born: float = 0.0
     scopes: list[Scope]
     origins: list[str] = Field(default_factory=list, max_length=MAX_ORIGINS)
     stream: str | None = None
@@ -126,6 +127,7 @@ def issue(key: SigningKey, caller: Caller, grant: Grant, scopes: Sequence[Scope]
         "jti": grant.jti,
         "tenant": caller.tenant,
         "key": caller.key,
+        "born": caller.born or None,
         "scopes": list(scopes),
         "origins": sorted(caller.origins),
         "stream": grant.stream,
@@ -156,9 +158,18 @@ def bearer(ticket: str, keys: Mapping[str, SigningKey], now: float) -> Caller:
         frozenset(claims.scopes),
         key=claims.key,
         origins=frozenset(claims.origins),
+        born=claims.born,
         expires=claims.exp,
         grant=grant,
     )
+
+
+def origins_of(ticket: str, keys: Mapping[str, SigningKey]) -> frozenset[str]:
+    """The pages that a ticket was for, also one that has expired; of what is none, none."""
+    try:
+        return frozenset(_claims(ticket, keys).origins)
+    except Refusal:
+        return frozenset()
 
 
 def _claims(ticket: str, keys: Mapping[str, SigningKey]) -> _Claims:

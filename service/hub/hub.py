@@ -162,6 +162,7 @@ class Hub:
         self._tick_due = 0.0  # on the tally's clock
         self._replays: set[asyncio.Task[None]] = set()
         self.breaker = Breaker(self._loop.time)
+        # Told of each stream that this process runs no more.
         self.on_ended: Callable[[Stream], None] = lambda _stream: None
 
     async def __aenter__(self) -> Self:
@@ -447,6 +448,7 @@ class Hub:
         if record is None:
             return  # it was over in the meantime
         record.keeping.lost = True
+        self.on_ended(stream)
         log.warning("stream_lost", stream=stream.id)
         if record.task is not None:
             record.task.cancel()

@@ -15,7 +15,7 @@ from service.hub.hub import Hub
 from service.hub.streams import Stream
 from service.store.contract import StoreFailed
 from service.web.guard import CALLER, REFUSED
-from service.web.keys import LIMITER, MEMORY
+from service.web.keys import KEYRING, LIMITER, MEMORY
 
 TRIES = 8
 MAX_OF_SESSION = 1000  # streams of one session that are remembered, the newest
@@ -53,34 +53,62 @@ async def visible(hub: Hub, caller: Caller, stream_id: str) -> Stream:
     return stream
 
 
-async def come_in(app: web.Application, caller: Caller, stream: Stream) -> None:
-    """One more reader comes to a stream.
+async def come_in(app: web.Application, caller: Caller, stream: Stream | None = None) -> None:
+    """One more connection comes to read: a stream, or whatever there will be.
+
+    Raises:
+        Refusal: ``limit_reached``, ``overloaded``.
+    """
+    check_room(app, caller, stream)
+    await app[LIMITER].attach(caller)
+
+
+def check_room(app: web.Application, caller: Caller, stream: Stream | None = None) -> None:
+    """Do nothing where there is room for one more connection: asked again where something was awaited since.
+
+    Raises:
+        Refusal: ``limit_reached``, ``overloaded``.
+    """
+    app[LIMITER].check_readers(caller)
+    check_seat(app, caller, stream)
+
+
+def check_seat(app: web.Application, caller: Caller, stream: Stream | None = None) -> None:
+    """The same for a connection that is there already.
 
     Raises:
         Refusal: ``limit_reached``, ``overloaded``.
     """
     app[MEMORY].check_readers()
-    limiter = app[LIMITER]
-    if limiter.concerns(caller):
-        await limiter.attach(caller, sum(stream.presence().values()))
+    if stream is not None and app[LIMITER].concerns(caller):
+        app[LIMITER].check_stream(caller, sum(stream.presence().values()))
 
 
-async def listen_in(app: web.Application, caller: Caller) -> None:
-    """One more reader comes to a channel.
+def check_still(request: web.Request) -> None:
+    """Do nothing where whoever asked is somebody still: asked where a call has waited.
 
     Raises:
-        Refusal: ``limit_reached``, ``overloaded``.
+        Refusal: ``unauthenticated``, ``ticket_expired``.
     """
-    app[MEMORY].check_readers()
-    await app[LIMITER].attach(caller, 0)
+    request.app[KEYRING].check(caller_of(request))
 
 
-async def visible_ids(hub: Hub, caller: Caller) -> frozenset[str] | None:
-    """The only streams that there are for the caller; None where its tenant's, or its channel's, are."""
+def check_whole(caller: Caller) -> None:
+    """Do nothing where a stream may be shown from its beginning.
+
+    Raises:
+        Refusal: ``forbidden``.
+    """
+    if caller.is_live_only:
+        raise Refusal("forbidden", "this ticket shows nothing that was told before")
+
+
+async def visible_ids(hub: Hub, caller: Caller) -> tuple[str, ...] | None:
+    """The only streams that there are for the caller, newest first; None where its tenant's, or its channel's, are."""
     grant = caller.grant
     if grant is None or grant.channel is not None:
         return None
-    return frozenset([grant.stream]) if grant.stream is not None else await _started(hub, caller.tenant, grant)
+    return (grant.stream,) if grant.stream is not None else await _started(hub, caller.tenant, grant)
 
 
 def check_channel(caller: Caller, name: str) -> None:
@@ -144,12 +172,12 @@ async def remember_started(hub: Hub, caller: Caller, stream_id: str) -> None:
     raise _unreachable()
 
 
-async def _started(hub: Hub, tenant: str, grant: Grant) -> frozenset[str]:
+async def _started(hub: Hub, tenant: str, grant: Grant) -> tuple[str, ...]:
     try:
         told = await hub.journal.store.note(tenant, _note(grant), hub.wall())
     except StoreFailed as exc:
         raise _unreachable() from exc
-    return frozenset(orjson.loads(told)) if told is not None else frozenset()
+    return tuple(reversed(orjson.loads(told))) if told is not None else ()
 
 
 def _note(grant: Grant) -> str:

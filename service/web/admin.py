@@ -20,6 +20,7 @@ from service.web.access import caller_of
 from service.web.connection import Connection, Connections
 from service.web.errors import json_response
 from service.web.keys import CONNECTIONS, HUB, MEMORY, SIBLINGS, SWITCH
+from service.web.streams import number
 
 Told = dict[str, Any]
 USUAL_LIMIT, MAX_LIMIT = 200, 10_000
@@ -229,10 +230,7 @@ async def _of_siblings(request: web.Request, what: str) -> list[Told]:
 
 
 def _limit(request: web.Request) -> int:
-    asked = request.query.get("limit", str(USUAL_LIMIT))
-    if not asked.isascii() or not asked.isdigit() or not 1 <= int(asked[:9]) <= MAX_LIMIT:
-        raise Refusal("invalid_request", f"limit: 1 to {MAX_LIMIT}")
-    return int(asked)
+    return number(request, "limit", USUAL_LIMIT, 1, MAX_LIMIT)
 
 
 # -- the private door, where siblings ask

@@ -286,7 +286,8 @@ class Connections:
             if now - entry.since < self.max_age_s * (1 - AGE_SPREAD):
                 return
             # Those that came together do not leave together.
-            if now - entry.since >= self.max_age_s * (1 - AGE_SPREAD * (connection.slot * GOLDEN % 1)):
+            due = self.max_age_s * (1 - AGE_SPREAD * (connection.slot * GOLDEN % 1))
+            if now - entry.since >= due and not connection.is_leaving:
                 connection.announce_drain(0)
                 connection.drain()
 

@@ -20,7 +20,7 @@ from service.hub.run import Refused
 from service.hub.streams import Started, Stream
 from service.hub.subscribers import Subscriber
 from service.hub.views import DialectView
-from service.web.access import caller_of
+from service.web.access import caller_of, check_room, check_still
 from service.web.bodies import asked_of, read_object
 from service.web.connection import BorrowedConnection, Sent, borrow, framing_headers, head
 from service.web.keys import CONNECTIONS, CORS
@@ -43,11 +43,15 @@ async def analyze(request: web.Request) -> web.StreamResponse:
     told = {"Fanlight-Stream": stream.id, "Fanlight-Join": started.join}
     with stream.hold():
         await stream.run.opened()
+        check_still(request)
         if (refused := _refusal_of(stream)) is not None:
             return _refuse(refused, told)
         if value.get("stream", True):
+            check_room(request.app, caller_of(request), stream)
             return await _relay(request, started, told, validation=options.validate_ == "on")
-        return _whole(stream, await stream.run.ended(), told, validation=options.validate_ == "on")
+        ending = await stream.run.ended()
+        check_still(request)
+        return _whole(stream, ending, told, validation=options.validate_ == "on")
 
 
 def _refusal_of(stream: Stream) -> Refused | None:

@@ -2,10 +2,8 @@
 
 import asyncio
 
-from protocol.errors import Refusal
-from service.access import tickets
 from service.access.caller import Caller
-from service.access.keyring import Keyring
+from service.access.keyring import Keyring, why_not
 from service.web.connection import Connection, Connections
 
 TICK_S = 1.0
@@ -30,40 +28,27 @@ class Expiry:
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK_S, self._tick)
-        self.look_for_expired()
+        self.look()
 
-    def look_for_expired(self) -> None:
-        """Look at the clock."""
+    def look(self) -> None:
+        """Some key or ticket may be good no more, also of those that have come since the last look."""
         now, waiting = self._keyring.clock(), dict[Connection, float]()
         for connection in self._connections.open():
             caller = connection.caller
-            if caller is None or caller.expires is None:
+            if caller is None or connection.is_leaving:
                 continue
-            left = caller.expires - now
-            if left <= 0:
+            if not self._keyring.stands(caller):
                 expel(connection, caller)
-            elif left <= WARNING_S:
+            elif caller.expires is not None and caller.expires - now <= WARNING_S:
                 waiting[connection] = caller.expires
                 if self._warned.get(connection) != caller.expires:
-                    connection.warn(round(left, 1))
+                    connection.warn(round(caller.expires - now, 1))
         self._warned = waiting
-
-    def look(self) -> None:
-        """Some key or ticket may have been revoked."""
-        for connection in self._connections.open():
-            caller = connection.caller
-            if caller is not None and not self._keyring.stands(caller):
-                expel(connection, caller)
 
 
 def expel(connection: Connection, caller: Caller) -> None:
     """Send away whoever is nobody any more."""
-    refusal = why(caller)
+    refusal = why_not(caller)
     if connection.trail is not None:
         connection.trail.note("expelled", refusal.code)
     connection.expel(refusal)
-
-
-def why(caller: Caller) -> Refusal:
-    """Why somebody is nobody any more."""
-    return tickets.expired() if caller.grant is not None else Refusal("unauthenticated", "the key is good no more")

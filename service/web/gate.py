@@ -14,7 +14,7 @@ from protocol.errors import Refusal
 from service.access.caller import Caller
 from service.web.errors import refusal_response
 from service.web.guard import CALLER, REFUSED, Guard, cors_headers, preflight
-from service.web.keys import CORS, FORMS, WATCHING
+from service.web.keys import CORS, FORMS, UPSTREAM, WATCHING
 from service.web.trail import TRAIL, Trail
 
 log = structlog.get_logger()
@@ -104,11 +104,15 @@ async def _admitted(guard: Guard, request: web.Request, handler: Handler) -> web
     _check_single(request)
     guard.check_host(request)
     is_public = request.path in PUBLIC_PAGES or request.path.startswith(PUBLIC_FILES) or _is_presigned(request)
+    if _is_preflight(request) and not guard.keyring.is_open and (origin := request.headers.get("Origin")):
+        # It comes without what would tell whose page it is; the call behind it is judged.
+        request[CORS].update(cors_headers(origin))
+        return preflight(request, origin)
     caller, refused = (None, None) if is_public else _caller(guard, request)
     origin = guard.check_origin(request, caller)
     if origin is not None:
         request[CORS].update(cors_headers(origin))
-        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+        if _is_preflight(request):
             return preflight(request, origin)
     if caller is not None:
         request[CALLER] = request[TRAIL].caller = caller
@@ -141,9 +145,14 @@ def _check_single(request: web.Request) -> None:
             raise Refusal("invalid_request", f"the header {name} was sent twice")
 
 
+def _is_preflight(request: web.Request) -> bool:
+    return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+
+
 def _is_presigned(request: web.Request) -> bool:
-    """Whether a request carries its right in its address."""
-    return _PRESIGNED.fullmatch(f"{request.method} {request.raw_path}") is not None
+    """Whether a request carries its right in its address: our engine checks it, which is sent no key of ours."""
+    asked = f"{request.method} {request.raw_path}"
+    return request.app[UPSTREAM].api_key is None and _PRESIGNED.fullmatch(asked) is not None
 
 
 def _route(request: web.Request) -> str:

@@ -59,7 +59,16 @@ class Guard:
             return None
         if origin in self.origins or origin in self.keyring.origins or (caller and origin in caller.origins):
             return origin
+        if caller is None and origin in self._origins_of_ticket(request):
+            return origin  # so that its page can read that it has expired
         raise Refusal("forbidden", "pages of that origin may not call this service")
+
+    def _origins_of_ticket(self, request: web.Request) -> frozenset[str]:
+        try:
+            ticket = presented_ticket(request)
+        except Refusal:
+            return frozenset()
+        return self.keyring.origins_of(ticket) if ticket is not None else frozenset()
 
     def check_own_origin(self, request: web.Request, caller: Caller) -> None:
         """Refuse a page that the door lets in, but not with this key or ticket.

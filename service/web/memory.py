@@ -15,7 +15,7 @@ from service.web.connection import Connections
 log = structlog.get_logger()
 TICK_S = 1.0
 NO_STARTS, NO_READERS, FEWER_READERS = 0.8, 0.9, 0.95
-# Of those that read so many are sent away at each look: memory comes back in steps.
+# So many are sent away at each look, those that hold the most first: memory comes back in steps.
 SENT_AWAY = 20
 RETRY_S = 5
 CGROUP = Path("/sys/fs/cgroup/memory.max")
@@ -84,9 +84,14 @@ class MemoryWatch:
             if (before >= mark) != (self._share >= mark):
                 log.warning("memory", share=round(self._share, 3), mark=mark)
         if self._share >= FEWER_READERS:
-            for connection in self._connections.open()[:: -(-len(self._connections) // SENT_AWAY) or 1]:
-                connection.expel(_no_room())
-                self.sent_away += 1
+            self._send_some_away()
+
+    def _send_some_away(self) -> None:
+        standing = [connection for connection in self._connections.open() if not connection.is_leaving]
+        standing.sort(key=lambda connection: -connection.waiting_bytes)
+        for connection in standing[:SENT_AWAY]:
+            connection.expel(_no_room())
+            self.sent_away += 1
 
     def check_readers(self) -> None:
         """Do nothing where there is room for one more reader.

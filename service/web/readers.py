@@ -17,7 +17,7 @@ from service.hub.channels import Listener
 from service.hub.streams import Stream
 from service.hub.subscribers import Subscriber
 from service.hub.views import BareView, head_of, text_place
-from service.web.access import caller_of, check_channel, check_view, listen_in
+from service.web.access import caller_of, check_channel, check_room, check_view, come_in
 from service.web.connection import (
     BodyConnection,
     ChannelBodyConnection,
@@ -109,6 +109,7 @@ async def _read(
 ) -> Sent:
     view = asked_view(request)
     await stream.ready(view)
+    check_room(request.app, caller_of(request), stream)
     connection = _open(request, framings, content_type, {})
     if connection is not None:
         if first:
@@ -122,10 +123,12 @@ async def _listen(request: web.Request, framings: Mapping[bool, Framing], conten
     caller, name, view, hub = caller_of(request, "read"), asked_channel(request), asked_view(request), request.app[HUB]
     check_channel(caller, name)
     tenant = caller.tenant
-    await listen_in(request.app, caller)
+    await come_in(request.app, caller)
     running = await hub.under(tenant, name)
     for stream in running:
         await stream.ready(view)
+    for stream in running:
+        check_room(request.app, caller, stream)
     chunked = request.version >= (1, 1)
     connection = ChannelBodyConnection(request.app[CONNECTIONS], framings[chunked], chunked=chunked)
     listener = Listener(connection, view, live_only=caller.is_live_only)

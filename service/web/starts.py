@@ -2,10 +2,10 @@
 
 from aiohttp import web
 
-from service.hub.hub import Dialect
+from service.hub.hub import NATIVE, Dialect
 from service.hub.requests import Asked
 from service.hub.streams import Started
-from service.web.access import caller_of, check_options, remember_started
+from service.web.access import caller_of, check_options, check_room, check_whole, come_in, remember_started
 from service.web.keys import CORS, HUB, LIMITER
 from service.web.trail import TRAIL
 from service.web.upstream_headers import analyze_headers
@@ -19,6 +19,10 @@ async def begin(request: web.Request, asked: Asked, dialect: Dialect, *, idempot
         Refusal: ``forbidden``; see also `service.hub.hub.Hub.begin`.
     """
     caller, hub = caller_of(request, "start"), request.app[HUB]
+    reads = dialect is not NATIVE  # and is told the answer from its beginning
+    if reads:
+        check_whole(caller)
+        await come_in(request.app, caller)
     check_options(caller, asked.options)
     key = None if idempotency_key is None else caller.space + idempotency_key
     account = Account(request.app[LIMITER], caller)
@@ -31,4 +35,6 @@ async def begin(request: web.Request, asked: Asked, dialect: Dialect, *, idempot
     trail.saw(started.stream.run.calls)
     trail.note("start" if started.join == "leader" else "join", started.join, started.stream.id)
     await remember_started(hub, caller, started.stream.id)
+    if reads:
+        check_room(request.app, caller, started.stream)
     return started

@@ -15,7 +15,7 @@ from service.access.caller import Caller
 from service.hub.hub import NATIVE, Hub
 from service.hub.streams import Stream
 from service.store.contract import Kept
-from service.web.access import caller_of, come_in, may_force, visible
+from service.web.access import caller_of, check_still, check_whole, come_in, may_force, visible, visible_ids
 from service.web.bodies import asked_of, read_object
 from service.web.errors import json_response
 from service.web.keys import HUB
@@ -46,8 +46,7 @@ async def found_whole(request: web.Request) -> Stream:
         Refusal: ``forbidden``, ``not_found``.
     """
     stream = await found(request)
-    if caller_of(request).is_live_only:
-        raise Refusal("forbidden", "this ticket shows nothing that was told before")
+    check_whole(caller_of(request))
     return stream
 
 
@@ -65,8 +64,8 @@ async def read_of(request: web.Request) -> Stream:
         Refusal: ``not_found``, ``invalid_request``, ``limit_reached``.
     """
     stream, pace = await found(request), request.query.get("pace")
-    if pace is not None and caller_of(request).is_live_only:
-        raise Refusal("forbidden", "this ticket shows nothing that was told before")
+    if pace is not None:
+        check_whole(caller_of(request))
     await come_in(request.app, caller_of(request), stream)
     if pace is None:
         await request.app[HUB].reach(stream, asked_cursor(request))
@@ -137,6 +136,15 @@ async def _granted(
                 raise
             raise Refusal("invalid_request", "after: there is no such stream") from refusal
     seen: list[Stream | Kept] = []
+    if (own := await visible_ids(hub, caller)) is not None:
+        for ident in own[own.index(after) + 1 if after in own else 0 :]:
+            with suppress(Refusal):
+                stream = await hub.fetch(caller.tenant, ident)
+                if status in (None, str(stream.run.status)):
+                    seen.append(stream)
+            if len(seen) == limit:
+                break
+        return tuple(seen)
     while len(seen) < limit and (page := await hub.page(caller.tenant, status, after, MAX_LIMIT)):
         for one in page:
             ident = one.id if isinstance(one, Stream) else one.stream
@@ -160,6 +168,7 @@ async def show(request: web.Request) -> web.Response:
                     await stream.run.ended()
             except TimeoutError:
                 pass  # then as it stands
+        check_still(request)
     partial = flag(request, "partial")
     if partial:
         await stream.ready("patch")

@@ -73,7 +73,7 @@ async def create(request: web.Request) -> web.Response:
     if caller.expires is not None:
         expires = min(expires, caller.expires)
     grant = Grant(jti, expires, asked.stream, asked.channel, asked.session or "", asked.replay)
-    bound = Caller(caller.tenant, key=caller.key, origins=origins)
+    bound = Caller(caller.tenant, key=caller.key, origins=origins, born=caller.born)
     ticket = await keyring.issue(bound, grant, scopes)
     request[TRAIL].note("ticket", "made", asked.stream, made=jti)
     expires_at = datetime.fromtimestamp(expires, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,22 +1,31 @@
 """What each tenant, and each key, uses of this process; and whose account a start goes to."""
 
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
 
 from service.access.caller import Caller, owners_of
 from service.access.limiter import Limiter
-from service.hub.hub import Hub
 from service.hub.streams import Stream
 from service.store.rates import Drawn
 from service.web.connection import Connections
 
 
 class Usage:
-    """See `service.access.limiter.Here`."""
+    """See `service.access.limiter.Here`.
 
-    def __init__(self, hub: Hub, connections: Connections) -> None:
-        self._hub = hub
+    Attributes:
+        running: the streams that this process runs.
+        others: names of the other nodes that live.
+    """
+
+    def __init__(self, connections: Connections) -> None:
         self._connections = connections
+        self.running: Callable[[], Iterable[Stream]] = tuple
+        self.others: Callable[[], Iterable[str]] = tuple
+
+    def nodes(self) -> Iterable[str]:
+        """The other nodes that live now."""
+        return self.others()
 
     def readers(self) -> Mapping[str, int]:
         """Connections that read, by whose they are."""
@@ -24,12 +33,15 @@ class Usage:
 
     def streams(self) -> Mapping[str, int]:
         """Streams that run, by whose they are."""
-        return Counter(whose for stream in self._hub.streams_here() for whose in owners_of(stream.tenant, stream.payer))
+        return Counter(whose for stream in self.running() for whose in owners_of(stream.tenant, stream.payer))
 
-    def seconds(self, whose: str) -> float:
-        """How long the upstream has worked for the streams that run."""
-        running = (s for s in self._hub.streams_here() if whose in owners_of(s.tenant, s.payer))
-        return sum(upstream_seconds(stream) for stream in running)
+    def seconds(self) -> Mapping[str, float]:
+        """How long the upstream has worked for the streams that run, by whose they are."""
+        found: defaultdict[str, float] = defaultdict(float)
+        for stream in self.running():
+            for whose in owners_of(stream.tenant, stream.payer):
+                found[whose] += upstream_seconds(stream)
+        return found
 
 
 def upstream_seconds(stream: Stream) -> float:

@@ -38,15 +38,16 @@ from service.web.access import (
     caller_of,
     check_channel,
     check_options,
+    check_room,
+    check_seat,
     check_view,
     come_in,
-    listen_in,
     may_force,
     remember_started,
     visible,
 )
 from service.web.connection import Connection, Sent, detach, head, in_charge
-from service.web.keys import CONNECTIONS, CORS, HUB, KEYRING, LIMITER, MEMORY, WATCHING
+from service.web.keys import CONNECTIONS, CORS, HUB, KEYRING, LIMITER, WATCHING
 from service.web.readers import asked_channel, asked_view
 from service.web.streams import read_of
 from service.web.trail import TRAIL
@@ -407,6 +408,8 @@ class ManySocket(WebSocketConnection):
     def _attach(self, stream: Stream, command: Subscribe) -> None:
         if not self._is_ready([stream], command, partial(self._attach, stream, command)):
             return
+        if stream.id not in self.subscribers:
+            check_seat(self._app, self._need(), stream)
         with stream.hold():  # replacing one's only subscription is not leaving
             self._drop_subscription(stream.id)
             stream.attach(
@@ -439,7 +442,7 @@ class ManySocket(WebSocketConnection):
         caller = self._need()
         stream = await visible(self._hub, caller, stream_id)
         if isinstance(command, Subscribe):
-            await come_in(self._app, caller, stream)
+            await self._limiter.attach(caller)
         return stream
 
     def _fetched(self, command: Subscribe | Cancel, found: Stream | Refusal) -> None:
@@ -451,14 +454,18 @@ class ManySocket(WebSocketConnection):
             self._see(found, command)
 
     def _listen(self, command: Subscribe) -> None:
-        name = command.channel or ""
-        if self._hub.peers is None:
+        name, caller = command.channel or "", self._need()
+        if self._hub.peers is None and not self._limiter.concerns(caller):
             self._listen_to(command, self._hub.running_under(self._tenant, name))
             return
         self.held = True
-        self._hub.under_then(
-            self._tenant, name, lambda found: self.go_on(partial(self._listen_to, command, found), command.ref)
+        self._hub.told(
+            self._under(caller, name), lambda found: self.go_on(partial(self._listen_to, command, found), command.ref)
         )
+
+    async def _under(self, caller: Caller, name: str) -> tuple[Stream, ...]:
+        await self._limiter.attach(caller)
+        return await self._hub.under(self._tenant, name)
 
     def _listen_to(self, command: Subscribe, running: tuple[Stream, ...] | Refusal) -> None:
         if isinstance(running, Refusal):
@@ -466,6 +473,8 @@ class ManySocket(WebSocketConnection):
         name = command.channel or ""
         if not self._is_ready(running, command, partial(self._listen_to, command, running)):
             return
+        for stream in running:
+            check_seat(self._app, self._need(), stream)
         self._unlisten(name)
         listener = self._listeners[name] = Listener(
             self, command.view, command.presence, live_only=self._need().is_live_only
@@ -522,6 +531,7 @@ class ManySocket(WebSocketConnection):
             self._tenant, asked, NATIVE, headers=self._headers, idempotency_key=key, payer=account
         )
         await remember_started(self._hub, caller, started.stream.id)
+        await self._limiter.attach(caller)
         return started
 
     def _started(self, command: Start, started: Started | Refusal) -> None:
@@ -595,9 +605,10 @@ async def on_stream(request: web.Request) -> web.StreamResponse:
     try:
         caller = caller_of(request, "read")
         stream, view = await read_of(request), asked_view(request)
+        await stream.ready(view)
+        check_room(request.app, caller, stream)
     except Refusal as refusal:
         return _refuse(request, accepted, refusal)
-    await stream.ready(view)
     connection = StreamSocket(request.app, stream)
     tail = _upgrade(request, accepted, connection)
     cursor, presence = parse_cursor(request.query.get("cursor")), request.query.get("presence") == "1"
@@ -611,8 +622,7 @@ async def on_many(request: web.Request) -> web.StreamResponse:
     accepted = handshake(request)
     try:
         caller = caller_of(request)  # what it asks says which scopes it needs
-        request.app[MEMORY].check_readers()
-        request.app[LIMITER].check_readers(caller)
+        check_room(request.app, caller)
     except Refusal as refusal:
         return _refuse(request, accepted, refusal)
     connection = ManySocket(request.app, caller, analyze_headers(request))
@@ -626,12 +636,14 @@ async def on_channel(request: web.Request) -> web.StreamResponse:
         caller = caller_of(request, "read")
         name, view = asked_channel(request), asked_view(request)
         check_channel(caller, name)
-        await listen_in(request.app, caller)
+        await come_in(request.app, caller)
         running = await request.app[HUB].under(caller.tenant, name)
+        for stream in running:
+            await stream.ready(view)
+        for stream in running:
+            check_room(request.app, caller, stream)
     except Refusal as refusal:
         return _refuse(request, accepted, refusal)
-    for stream in running:
-        await stream.ready(view)
     connection = ManySocket(request.app, caller, analyze_headers(request))
     tail = _upgrade(request, accepted, connection)
     with in_charge(connection):

@@ -49,7 +49,17 @@ async def test_drain_asks_the_service_to_go_down(serving: Serving):
         assert (await fanlight("drain", "--url", service.url))[0] == 0
 
 
-@pytest.mark.parametrize("told", [{}, {"nodes": [{}], "streams": [1], "readers": [], "in_all": 1}])
+ODD = {"id": 5, "tenant": {"a": 1}, "status": [], "age_s": 1, "readers": None, "first_event_ms": None, "key": 1}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {"nodes": [], "streams": [{**ODD, "bytes": "x"}], "readers": [], "in_all": 1},
+        {"nodes": [{}], "streams": [1], "readers": [], "in_all": 1},
+    ],
+)
 @pytest.mark.parametrize("command", ["top", "streams"])
 async def test_an_answer_that_is_none_of_this_service_is_said_in_a_line(told, command):
     async def odd(line) -> None:

@@ -32,19 +32,20 @@ class Access:
 
     async def key(self, name: str, tenant: str = "acme", **members: Any) -> dict[str, str]:
         ident, secret = book.new_secret()
-        made = book.new_key(name, tenant, ident, secret, 1.0, **members)
+        made = book.new_key(name, tenant, ident, secret, members.pop("created", 1.0), **members)
         await self._edit(lambda known: book.created(known, made))
         return {"x-api-key": book.shown(ident, secret)}
 
-    async def revoke(self, name: str) -> None:
-        await self._edit(lambda known: book.revoked(known, name, 2.0))
+    async def revoke(self, name: str, *, look: bool = True) -> None:
+        await self._edit(lambda known: book.revoked(known, name, 2.0), look=look)
 
     async def rotate(self, name: str) -> None:
         await self._edit(lambda known: book.rotated(known, name, *book.new_secret()))
 
-    async def _edit(self, edit: book.Edit) -> None:
+    async def _edit(self, edit: book.Edit, *, look: bool = True) -> None:
         await change(FileCabinet(self.path), edit)
-        await self.service.app[keys.KEYRING].read()
+        if look:
+            await self.service.app[keys.KEYRING].read()
 
     async def call(self, method: str, path: str, headers: Mapping[str, str] | None = None, **more: Any) -> Any:
         async with self.service.http.request(method, self.service.url + path, headers=headers, **more) as answer:

@@ -78,7 +78,8 @@ async def test_streams_of_every_tenant_are_listed_with_their_readers_and_without
             assert (reader["transport"], reader["key"], reader["address"]) == ("ws", "web", "127.0.0.1")
             assert reader["reads"][0]["cursor"] == "1.4"
         assert len((await told(door.service, "streams?limit=1", root))[1]["streams"]) == 1
-        assert (await told(door.service, "streams?limit=0", root))[0] == 400
+        for wrong in ("0", "10001", "000000001999999", "1" + "9" * 5000, "x"):
+            assert (await told(door.service, f"streams?limit={wrong}", root))[0] == 400
 
 
 async def test_a_reader_that_is_behind_is_listed_first_with_what_it_lacks(serving: Serving):
@@ -182,7 +183,28 @@ async def test_a_connection_that_is_old_enough_is_told_its_cursor_and_ended(serv
                 await body.read()
 
 
+async def test_a_socket_that_leaves_for_its_age_is_told_nothing_behind_its_close(serving: Serving):
+    async with serving(GROWS, max_connection_age_s=10) as service:
+        async with service.http.ws_connect(service.url + "/v1/ws") as watching:
+            connections = service.app[keys.CONNECTIONS]
+            await until(lambda: len(connections))
+            (connection,) = connections.open()
+            written: list[bytes] = []
+            connection.write = written.append
+            for _ in range(3):
+                connections._send_the_old_away(connections._loop.time() + 10)
+            assert len(written) == 2  # draining, and the close
+            watching._response.close()
+
+
 # -- settings
+
+
+async def test_forwarded_keys_wait_for_a_start_and_ours_goes_on(tmp_path: Path):
+    fresh = {"forward_keys": True}
+    async with reloading(tmp_path, lambda: fresh, upstream_key="tlk_own") as service:
+        assert (await told(service, "reload", method="POST"))[1]["need_a_start"] == ["forward_keys"]
+        assert service.app[keys.UPSTREAM].api_key == "tlk_own"
 
 
 @asynccontextmanager

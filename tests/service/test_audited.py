@@ -59,7 +59,7 @@ async def test_a_start_a_join_a_reading_and_a_cancelling_are_a_line_each(serving
             async for _ in socket:
                 pass
     told = audited.lines("call", "result", "tenant", "key", "stream", "address")
-    who = ("one", "settings:one", stream, "127.0.0.1")
+    who = ("one", "settings:one:0ce08592", stream, "127.0.0.1")
     assert told == [
         ("start", "leader", *who),
         ("join", "joined", *who),
@@ -220,7 +220,7 @@ async def test_what_an_operator_does_is_a_line_and_so_is_who_may_not(serving: Se
     told = audited.lines("call", "result", "tenant", "key", "stream", "route")
     assert told == [
         ("admin", "ok", "local", None, None, "GET /v1/admin/readers"),
-        ("admin", "forbidden", "one", "settings:one", "st_one", "DELETE /v1/admin/streams/{id}"),
+        ("admin", "forbidden", "one", "settings:one:0ce08592", "st_one", "DELETE /v1/admin/streams/{id}"),
     ]
 
 

@@ -209,3 +209,23 @@ async def test_those_who_are_sent_away_are_told_to_come_back_at_different_times(
             assert len(told) == 20
             assert len(set(told)) > 10
             assert all(100 <= pause <= 1000 for pause in told)
+
+
+@pytest.mark.parametrize("second", ["http", "signal"])
+async def test_a_drain_that_is_asked_for_over_http_leaves_the_grace_to_what_comes_behind_it(second: str):
+    gate = Gate()
+    async with ScriptedServer(Play([start(), text("a"), gate, text("b"), end()])) as upstream:
+        async with process(upstream, drain_s="20") as (child, url), aiohttp.ClientSession() as http:
+            stream = await started(http, url)
+            async with http.ws_connect(f"{url}/v1/streams/{stream}/ws") as socket:
+                for _ in range(2 if second == "http" else 1):
+                    async with http.post(url + "/v1/admin/drain") as answer:
+                        assert answer.status == 202
+                if second == "signal":
+                    child.send_signal(signal.SIGTERM)
+                while orjson.loads((await socket.receive()).data)["type"] != "draining":
+                    pass
+                gate.open()
+                heard = [orjson.loads(message.data) async for message in socket]
+                assert heard[-1]["status"] == "completed"
+            assert await asyncio.wait_for(child.wait(), 20) == 0

@@ -1,5 +1,6 @@
 """How much a tenant and a key may do: each bound, its code, its headers, and that it holds over all nodes."""
 
+import asyncio
 import hashlib
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -154,8 +155,8 @@ class Nothing:
     def streams(self) -> dict[str, int]:
         return {}
 
-    def seconds(self, whose: str) -> float:
-        return 0.0
+    def seconds(self) -> dict[str, float]:
+        return {}
 
 
 NOON = 1_800_014_400.0 - 1_800_014_400.0 % 86_400 + 43_200
@@ -250,6 +251,75 @@ async def test_readers_come_as_often_as_they_may_however_short_they_stay(serving
         assert (found, hits(service)) == ([200, 200, 429], {"attaches_per_minute": 1})
 
 
+async def test_callers_of_the_dialect_are_readers_too_and_bounded_as_such(serving: Serving):
+    async with serving(GROWS, max_readers_per_stream=1) as service:
+        stream = await service.start()
+        first = await service.analyze().__aenter__()
+        async with service.analyze() as second:
+            assert (first.status, second.status) == (200, 429)
+        assert service.hub.find("local", stream).presence() == {"dialect": 1}
+        first.close()
+    async with serving(GROWS, max_readers_per_tenant=1) as service:
+        first = await service.analyze().__aenter__()
+        async with service.analyze() as second:
+            assert (first.status, second.status) == (200, 429)
+        first.close()
+    async with serving(WHOLE, attaches_per_minute=1) as service:
+        for expected in (200, 429):
+            async with service.analyze(**NEVER) as answer:
+                assert answer.status == expected
+
+
+async def answered(socket: aiohttp.ClientWebSocketResponse, command: dict[str, Any]) -> str:
+    """The type of the direct answer to a command."""
+    await socket.send_json(command)
+    while (told := await socket.receive_json())["type"] not in ("attached", "error"):
+        pass
+    return told["type"]
+
+
+@pytest.mark.parametrize(
+    "command", [{"type": "start", "request": ASK}, {"type": "subscribe", "channel": "hall"}], ids=["start", "channel"]
+)
+@pytest.mark.parametrize("limit", ["max_readers_per_stream", "attaches_per_minute"])
+async def test_readers_that_join_or_listen_over_a_socket_are_bounded(
+    serving: Serving, command: dict[str, Any], limit: str
+):
+    async with serving(GROWS, **{limit: 1}) as service:
+        await service.start(fanlight={"channel": "hall"})
+        url = service.url + "/v1/ws"
+        async with service.http.ws_connect(url) as first, service.http.ws_connect(url) as second:
+            assert [await answered(socket, command) for socket in (first, second)] == ["attached", "error"]
+
+
+async def test_the_last_socket_that_is_allowed_may_subscribe(serving: Serving):
+    async with serving(GROWS, max_readers_per_tenant=1) as service:
+        command = {"type": "subscribe", "stream": await service.start()}
+        async with service.http.ws_connect(service.url + "/v1/ws") as socket:
+            # Once more takes the place of the first.
+            assert [await answered(socket, command) for _ in range(2)] == ["attached", "attached"]
+
+
+async def test_of_readers_that_come_at_once_only_those_are_let_in_that_there_is_room_for(serving: Serving):
+    async with serving(Play([start(), text("x" * 200_000), Hang()]), max_readers_per_stream=1) as service:
+        stream = await service.start()
+        run = service.hub.find("local", stream).run
+        await until(lambda: run.log.size)
+        path = f"{service.url}/v1/streams/{stream}/ndjson?view=patch"
+        answers = await asyncio.gather(*(service.http.get(path) for _ in range(10)))
+        assert sorted(answer.status for answer in answers) == [200] + [429] * 9
+        for answer in answers:
+            answer.close()
+
+
+async def test_of_starts_that_come_at_once_only_those_run_that_a_key_may(serving: Serving, tmp_path: Path):
+    store = f"sqlite:{tmp_path}/streams.db"
+    async with opened(serving, tmp_path, GROWS, store=store, upstream_seconds_per_day=1000) as door:
+        narrow = await door.key("narrow", limits={"max_streams_per_tenant": 1})
+        found = await asyncio.gather(*(started(door.service, narrow) for _ in range(20)))
+        assert sorted(status for status, _, _ in found) == [201] + [429] * 19
+
+
 # -- a socket
 
 
@@ -308,11 +378,12 @@ async def test_memory_runs_short_first_for_starts_then_for_readers_and_last_for_
         assert (await started(service))[0] == 201
 
 
-async def test_of_many_readers_some_go_at_each_look_and_not_all_at_once(serving: Serving):
+async def test_of_many_readers_some_go_at_each_look_and_others_at_the_next(serving: Serving):
     async with serving(GROWS) as service:
         stream = await service.start()
-        sockets = [await service.http.ws_connect(f"{service.url}/v1/streams/{stream}/ws") for _ in range(40)]
-        assert Full(service).becomes(0.96).sent_away == 20
+        sockets = [await service.http.ws_connect(f"{service.url}/v1/streams/{stream}/ws") for _ in range(50)]
+        full = Full(service)
+        assert [full.becomes(0.96).sent_away for _ in range(4)] == [20, 40, 50, 50]
         for socket in sockets:
             await socket.close()
 
@@ -350,6 +421,25 @@ async def test_starts_and_readers_are_counted_over_all_nodes():
             await counted(one, other)
             async with other.http.ws_connect(f"{other.url}/v1/streams/{told['id']}/ws") as second:
                 assert (await second.receive()).data == 4429
+
+
+async def test_what_ends_with_the_service_is_billed(serving: Serving, tmp_path: Path):
+    store = f"sqlite:{tmp_path}/streams.db"
+    async with serving(GROWS, store=store, upstream_seconds_per_day=100) as service:
+        _, told, _ = await started(service)
+        service.hub.find("local", told["id"]).run.times.began -= 500
+    async with serving(GROWS, store=store, upstream_seconds_per_day=100) as service:
+        await refused(service)
+
+
+@needs_redis
+async def test_seconds_of_what_runs_at_another_node_count():
+    async with two_nodes(upstream_seconds_per_day=60) as (one, other):
+        _, told, _ = await started(one)
+        one.hub.find("local", told["id"]).run.times.began -= 500
+        await until(lambda: other.hub.peers.others() == ("a",))
+        await counted(one, other)
+        await refused(other)
 
 
 @needs_redis

@@ -14,6 +14,7 @@ from service.hub.hub import Dialect
 from service.hub.streams import Started
 from service.hub.subscribers import Subscriber
 from service.hub.views import View
+from service.web.access import caller_of, check_room, check_still
 from service.web.bodies import asked_of
 from service.web.connection import BorrowedConnection, Connections, Sent, borrow, framing_headers, head
 from service.web.keys import CONNECTIONS, CORS, HUB
@@ -60,8 +61,13 @@ async def show(
     Args:
         first: a message before all others.
         last_words: the message of an ending that the view cannot tell.
+
+    Raises:
+        Refusal: ``unauthenticated``, ``ticket_expired``, ``limit_reached``, ``overloaded``.
     """
     stream = started.stream
+    check_still(request)
+    check_room(request.app, caller_of(request), stream)
     chunked = request.version >= (1, 1)
     keep_alive = bool(request.keep_alive) and chunked
     always: dict[str, str] = request[CORS]

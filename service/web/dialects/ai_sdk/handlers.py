@@ -17,7 +17,7 @@ from protocol.wire.options import Options
 from service.hub.hub import Dialect
 from service.hub.streams import Started, Stream
 from service.hub.views import BareView
-from service.web.access import caller_of
+from service.web.access import caller_of, check_whole, come_in
 from service.web.bodies import read_object
 from service.web.dialects.ai_sdk.chats import CHATS, TRIES, Chats, Memory, new_message_id, newest, said, turns_behind
 from service.web.dialects.ai_sdk.view import UiView
@@ -158,12 +158,14 @@ def _options(request: web.Request, told: Posted) -> tuple[str, Options]:
 
 async def resume(request: web.Request) -> web.StreamResponse:
     """``GET /ai-sdk/chat/{id}/stream``: the newest answer from its beginning; 204 where there is none to be had."""
-    caller_of(request, "start", "read")
+    caller = caller_of(request, "start", "read")
+    check_whole(caller)
     chats, (tenant, chat_id) = request.app[CHATS], _chat_of(request, request.match_info["id"])
     memory, _ = await chats.recall(tenant, chat_id)
     stream = None if memory.stopped else await chats.run_of(tenant, memory)
     if stream is None or _is_long_over(request, stream):
         return web.Response(status=204, headers={"Cache-Control": "no-store"})
+    await come_in(request.app, caller, stream)
     return await _answer(request, Started(stream, "joined"), memory.message, memory.parts)
 
 

@@ -19,7 +19,7 @@ from protocol.schema.violations import Violation
 from protocol.wire.endings import CLOCKS, Ending, Status
 from service.hub.hub import UPSTREAM as LEAVING_CANCELS
 from service.hub.streams import Started, Stream
-from service.web.access import caller_of
+from service.web.access import caller_of, check_still
 from service.web.bodies import read_object
 from service.web.dialects.common import begin, options_of, schema_format, sentence_of, show
 from service.web.dialects.openai.view import ChunkFraming, OpenAiView, said_of
@@ -85,7 +85,9 @@ async def completions(request: web.Request) -> web.StreamResponse:
     stream = started.stream
     with stream.hold():
         if not told.stream:
-            return _whole(started, told, await stream.run.ended())
+            whole = await stream.run.ended()
+            check_still(request)
+            return _whole(started, told, whole)
         await _first_text(stream)
         ending = stream.run.ending
         if ending is not None and not stream.run.log.size and ending.status not in (Status.COMPLETED, Status.LENGTH):
