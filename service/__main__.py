@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import resource
 import sys
 from functools import partial
 
@@ -27,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValidationError, ValueError) as exc:
         print(f"fanlight: {faults(exc)}", file=sys.stderr)  # noqa: T201
         return 2
+    # A dump of memory would hold keys, prompts and texts; the engine's processes inherit that there is none.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     logs.configure(settings.log_level)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

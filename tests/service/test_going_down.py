@@ -229,3 +229,10 @@ async def test_a_drain_that_is_asked_for_over_http_leaves_the_grace_to_what_come
                 heard = [orjson.loads(message.data) async for message in socket]
                 assert heard[-1]["status"] == "completed"
             assert await asyncio.wait_for(child.wait(), 20) == 0
+
+
+async def test_a_process_that_crashes_leaves_no_dump_of_what_it_held():
+    async with ScriptedServer(Play([])) as upstream, process(upstream) as (child, _):
+        limits = Path(f"/proc/{child.pid}/limits").read_text()
+        (row,) = [line.split() for line in limits.splitlines() if line.startswith("Max core file size")]
+        assert row[4:6] == ["0", "0"]
