@@ -11,7 +11,8 @@ pytestmark = pytest.mark.skipif(
 
 
 # One browser for all cases: to start one takes longer than to play them.
-@pytest.mark.parametrize("transport", ["websocket", "events"])
+# Over events Node plays them in the quick part.
+@pytest.mark.parametrize("transport", ["websocket", pytest.param("events", marks=pytest.mark.slow)])
 async def test_the_browser_client_keeps_the_contract(transport: str):
     async with Browser() as browser:
         client = BrowserClient(browser, transport)

@@ -107,7 +107,7 @@ tricky_lines = st.builds(
 
 
 @given(st.lists(tricky_lines | st.text(max_size=4).map(lambda value: say.text(value)[:-1]), min_size=4, max_size=8))
-@settings(max_examples=1000)
+@settings(max_examples=300)
 def test_lines_that_come_together_are_judged_as_if_they_came_one_by_one(lines):
     # Behind a start that streams: only then are lines read together.
     whole, whole_error, together = decode(say.start(), b"".join(line + b"\n" for line in lines))
