@@ -46,6 +46,9 @@ class Bounds:
     messages_per_minute: int = 6000  # of one socket
 
 
+NO_BOUNDS = Bounds()
+
+
 class Here(Protocol):
     """What there is at this node, by ``tenant`` and by ``tenant/key``."""
 
@@ -122,7 +125,7 @@ class Limiter:
 
     def concerns(self, caller: Caller) -> bool:
         """Whether anything bounds a caller."""
-        return bool(caller.limits) or self.bounds != Bounds()
+        return bool(caller.limits) or self.bounds != NO_BOUNDS
 
     async def start(self, caller: Caller) -> Drawn | None:
         """One more stream is led in a caller's name; what is left of its rate.
@@ -130,6 +133,8 @@ class Limiter:
         Raises:
             Refusal: ``limit_reached``; ``overloaded``, where it cannot be counted.
         """
+        if not self.concerns(caller):
+            return None
         most = caller.limits.get("max_streams_per_tenant")
         if most is not None and self._count_of("streams", caller.owners[-1]) >= most:
             raise self._reached("max_streams_per_tenant", "this key runs as many streams as it may", 1)
