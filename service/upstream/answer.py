@@ -41,7 +41,7 @@ class HttpAnswer(asyncio.Protocol):
         self._parser.set_dangerous_leniencies(
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
-        self._head: asyncio.Future[None] = self._loop.create_future()
+        self._head: asyncio.Future[UpstreamFault | None] = self._loop.create_future()
         self._fields = 0
         self._overhead = 0  # bytes since the last of the body
         self._ahead = 0  # bytes that came while nobody took any
@@ -51,7 +51,7 @@ class HttpAnswer(asyncio.Protocol):
         self._keeps_alive = False
         self._fault: UpstreamFault | None = None
         self._take: Callable[[bytes], bool] | None = None
-        self._taken: asyncio.Future[None] | None = None
+        self._taken: asyncio.Future[Exception | None] | None = None
         transport.set_protocol(self)
         if transport.is_closing():  # its last word was told to the protocol before
             self._fail(Broken("the connection is gone"))
@@ -71,7 +71,8 @@ class HttpAnswer(asyncio.Protocol):
         Raises:
             Broken, BadHttp: none came.
         """
-        await self._head
+        if (fault := await self._head) is not None:
+            raise fault
 
     async def deliver(self, take: Callable[[bytes], bool]) -> None:
         """See `service.upstream.contract.Answer.deliver`."""
@@ -79,9 +80,11 @@ class HttpAnswer(asyncio.Protocol):
         self._take, self._ahead = take, 0
         try:
             self._hand_on()
-            await taken
+            found = await taken
         finally:
             self._take = None
+        if found is not None:
+            raise found
 
     # -- the transport's side
 
@@ -160,7 +163,7 @@ class HttpAnswer(asyncio.Protocol):
     def _fail(self, fault: UpstreamFault) -> None:
         self._fault = self._fault or fault
         if not self._head.done():
-            self._head.set_exception(self._fault)
+            self._head.set_result(self._fault)
 
     def _hold(self, size: int) -> None:
         """Nobody takes what came: beyond some of it the peer waits."""
@@ -183,15 +186,17 @@ class HttpAnswer(asyncio.Protocol):
     def _hand_on(self) -> None:
         """Give the taker what is there, and tell `deliver` when that is all."""
         take, taken = self._take, self._taken
-        if take is None or taken is None or taken.done():
+        if take is None or taken is None:
             return
         try:
             if not (self._given if self._inflater is None else self._given_inflated)(take):
                 return
-            taken.set_result(None)
+            found: Exception | None = None
         except Exception as exc:
-            taken.set_exception(exc)
+            found = exc
         self._take = None
+        if not taken.done():  # else its reader was cancelled
+            taken.set_result(found)
 
     def _given(self, take: Callable[[bytes], bool]) -> bool:
         """Whether the taker has enough, or the body has ended."""
