@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -25,11 +26,16 @@ def configure(level: str) -> None:
             structlog.processors.JSONRenderer(serializer=_dumps),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        logger_factory=_one_for_all(structlog.BytesLogger(sys.stderr.buffer)),
         # A logger that were kept would keep its level, which may change.
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Bridge()], force=True)
+
+
+def _one_for_all(logger: Any) -> Callable[..., Any]:
+    """A factory that makes nothing: a line needs no writer of its own."""
+    return lambda *_: logger
 
 
 def _faults(_logger: Any, _method: str, event: Any) -> Any:

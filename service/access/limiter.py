@@ -46,6 +46,9 @@ class Bounds:
     messages_per_minute: int = 6000  # of one socket
 
 
+NO_BOUNDS = Bounds()
+
+
 class Here(Protocol):
     """What there is at this node, by ``tenant`` and by ``tenant/key``."""
 
@@ -125,7 +128,7 @@ class Limiter:
 
     def concerns(self, caller: Caller) -> bool:
         """Whether anything bounds a caller."""
-        return bool(caller.limits) or self.bounds != Bounds()
+        return bool(caller.limits) or self.bounds != NO_BOUNDS
 
     async def start(self, caller: Caller) -> Drawn | None:
         """One more stream is led in a caller's name; what is left of its rate.
@@ -133,6 +136,8 @@ class Limiter:
         Raises:
             Refusal: ``limit_reached``; ``overloaded``, where it cannot be counted.
         """
+        if not self.concerns(caller):
+            return None
         await self._check_budget(caller)
         drawn = await self._draw("starts_per_minute", caller, "starts")
         # Last: until the stream is led nothing is awaited any more.

@@ -311,9 +311,7 @@ class Rollup:
 
     def touch(self) -> None:
         """Something is there to publish."""
-        if not self._window_s:
-            self._publish()
-        elif self._timer is None:
+        if self._timer is None:
             due = self._last + self._window_s
             if due <= self._loop.time():
                 self._fire()

@@ -580,6 +580,7 @@ class Hub:
             for change in record.keeping.anew()[-1:]:
                 self.journal.add(change)
         self._log(stream)
+        record.pump = record.task = record.idle_timer = None
         self._keep(space, stream, record)
 
     def _log(self, stream: Stream) -> None:

@@ -289,14 +289,15 @@ class Pump:
     async def _read(self, answer: Answer, source: "_Source", clocks: Clocks) -> Outcome:
         decoder = Decoder(self._limits.max_line_bytes)
         outcome: Outcome | None = None
+        run, keeping, clock, feed, came = self._run, self._keeping, self._clock, decoder.feed, self._fragments.came
 
         def take(data: bytes) -> bool:
             nonlocal outcome
-            self._keeping.received = now = self._clock()
+            keeping.received = now = clock()
             blanks = decoder.blank_lines
-            events, error = decoder.feed(data)
+            events, error = feed(data)
             if any(map(text_size, events)):
-                self._fragments.came(now, self._run.trace_id)
+                came(now, run.trace_id)
             outcome = self._take(events, source)
             if outcome is None and error is not None:
                 outcome = Outcome("upstream_protocol", again=self._published)

@@ -129,7 +129,7 @@ class Stream:
         self._loop = loop
         self._on_idle = on_idle
         self._tally = tally or Tally()
-        self._rollup = Rollup(loop, limits.rollup_s, self._advance)
+        self._rollup = Rollup(loop, limits.rollup_s, self._advance) if limits.rollup_s else None
         self.run = Run(
             stream_id,
             options=options,
@@ -228,7 +228,10 @@ class Stream:
     # -- telling what is new
 
     def _tell(self, at_once: bool) -> None:
-        self._rollup.flush() if at_once else self._rollup.touch()
+        if self._rollup is None:
+            self._advance()
+        else:
+            self._rollup.flush() if at_once else self._rollup.touch()
 
     def _advance(self) -> None:
         received, self.run.received = self.run.received, 0.0

@@ -307,7 +307,6 @@ class Connection(asyncio.Protocol):
     """
 
     framing: Framing
-    _whole = True  # nothing of its own comes before what is written to its socket
     _slots = 0
     trail: Trail | None = None  # where there is anything to tell of it
 
@@ -340,8 +339,7 @@ class Connection(asyncio.Protocol):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, self._connections.high_water_bytes)
         transport.set_write_buffer_limits(high=0)
         self.write = transport.write
-        if self._whole and transport.get_extra_info("sslcontext") is None:
-            self.fd = sock.fileno()
+        self.fd = -1 if transport.get_extra_info("sslcontext") is not None else sock.fileno()
         self._connections.add(self)
         if self.waiting_bytes and not self.paused:
             self.pause_writing()  # aiohttp was told of that, not we
@@ -523,25 +521,26 @@ class BodyConnection(Connection):
 class BorrowedConnection(Connection):
     """A caller's connection for the length of one answer (see `borrow`)."""
 
-    _whole = False  # the answer's head waits for the first of its body
-
     def __init__(self, connections: Connections, framing: Framing, *, chunked: bool) -> None:
         super().__init__(connections)
         self.framing = framing
         self._chunked = chunked
         self._kept: list[bytes] = []  # what the caller sent meanwhile
-        self._head = b""
+        self._head, self._fd = b"", -1
         self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def begin(self, answer_head: bytes) -> None:
         """Send the answer's head along with the first of its body: one packet, one call."""
         self._head, self.write = answer_head, self._first_write
+        self._fd, self.fd = self.fd, -1  # nothing may be written past the head
 
     def _first_write(self, data: bytes) -> None:
-        answer_head, self._head = self._head, b""
         if self._transport is not None:
-            self.write = self._transport.write
-            self._transport.write(answer_head + data)
+            self.write, self.fd = self._transport.write, self._fd
+            for subscriber in self.subscribers.values():
+                subscriber.write = self.write
+            self._transport.write(self._head + data)
+        self._head = b""
 
     def data_received(self, data: bytes) -> None:
         # The next request, sent early: it waits, within reason.
@@ -573,7 +572,7 @@ class BorrowedConnection(Connection):
         if self.done.cancelled() and not self._chunked:
             self.drop()  # with its handler: the body is cut, and must look so
         transport, self._transport = self._transport, None
-        self.write = _nowhere
+        self.write, self.fd = _nowhere, -1
         self._connections.discard(self)
         self.leave_all()
         if transport is None:

@@ -16,7 +16,6 @@ import structlog
 from yarl import URL
 
 from service import logs
-from service.upstream.http import check_reader
 from service.web import keys
 from tests.fakes.service import Service, Serving
 from tests.fakes.upstream import Cut, Gate, Hang, Play, end, start, text
@@ -421,19 +420,3 @@ async def test_over_http_1_0_a_caller_who_is_left_behind_when_the_service_goes_s
         left = left.pop_all()
     async with left:
         await assert_reset(reader)
-
-
-# -- what we lean on
-
-
-def test_an_aiohttp_that_is_built_otherwise_is_refused_at_the_start():
-    class Reader:
-        _buffer = _cursor = _size = _protocol = None
-
-    class Protocol:
-        _reading_paused = False
-
-    with pytest.raises(RuntimeError, match="_http_chunk_splits"):
-        check_reader(Reader(), Protocol())
-    Reader._http_chunk_splits = None
-    check_reader(Reader(), Protocol())
