@@ -187,6 +187,8 @@ async def refused(url: str) -> None:
             _, writer = await connect(url)
         except ConnectionRefusedError:
             return
+        except ConnectionResetError:  # it came as the last of them stopped to listen
+            continue
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
