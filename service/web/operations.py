@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from service.web.admin import add_private_routes
 from service.web.errors import json_response
 from service.web.keys import ENGINE, FIGURES, HUB, KEYRING, READY, SIBLINGS
-from service.web.neighbours import figures_at
+from service.web.unix import figures_at
 
 
 async def livez(request: web.Request) -> web.Response:

@@ -14,7 +14,7 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from protocol.ndjson import dumps, loads
-from service.web.neighbours import answer_of, figures_at
+from service.web.unix import answer_of, figures_at
 
 
 def socket_in(directory: Path, index: int, turn: int) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.web.neighbours import figures_at
+from service.web.unix import figures_at
 from tests.engine.conftest import running_engine
 from tests.engine.conftest import sample_clip as sample_clip
 from tests.engine.vlm.model_server import chunks, model_server

@@ -74,6 +74,17 @@ async def test_settings_that_lose_their_keys_open_the_service_to_nobody(tmp_path
         assert [await status(service, path) for path in ("/v1/streams", "/v1/admin/readers")] == [401, 401]
 
 
+async def test_settings_that_gain_a_key_and_lose_it_again_open_the_service_to_nobody(tmp_path: Path):
+    read: dict[str, Any] = {"api_keys": {digest("a"): "acme"}}
+    async with with_settings(tmp_path, GROWS, read) as service:
+        found = [await status(service, "/v1/streams")]
+        for _ in range(2):
+            service.app[keys.SWITCH].reload()
+            found.append(await status(service, "/v1/streams"))
+            read.clear()
+        assert found == [200, 401, 401]
+
+
 async def test_a_key_that_leaves_the_settings_takes_what_it_opened_along_and_leaves_its_neighbours(tmp_path: Path):
     both = {digest("leaked"): "acme", digest("good"): "acme"}
     async with with_settings(tmp_path, GROWS, {"api_keys": {digest("good"): "acme"}}, api_keys=both) as service:
