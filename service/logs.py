@@ -10,6 +10,8 @@ from typing import Any
 import orjson
 import structlog
 
+from service.watch.lines import said_besides
+
 # asyncio puts callbacks with their arguments, and exceptions, into what it says.
 _WORDS = re.compile(r"[\w .,:;%-]{0,200}")
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -19,7 +21,7 @@ def configure(level: str) -> None:
     """Set the logs up for the whole process; libraries' own logs come along as lines of the same kind."""
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            said_besides,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _faults,

@@ -35,7 +35,7 @@ class TraceContext:
 
 def parse_trace(parent: str | None, state: str | None = None) -> TraceContext | None:
     """The step that a call was made in; None where its headers tell of none."""
-    match = _PARENT.fullmatch(parent or "")
+    match = _PARENT.fullmatch(parent) if parent else None
     if match is None:
         return None
     version, trace_id, span_id, flags, more = match.groups()

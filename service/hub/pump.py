@@ -259,13 +259,11 @@ class Pump:
         try:
             async with Clocks(self._limits.clocks, total_at) as clocks:
                 self._keeping.shown = lambda: self._look(clocks)
-                call = self._upstream.analyze(self._body, headers, clocks.connected)
-                async with call as answer:
-                    self._breaker.reached()
+                body = _Body(self, source, clocks)
+                async with self._upstream.analyze(self._body, headers, clocks.connected, body.begun) as answer:
                     if answer.status != 200:
                         return await self._refusal(answer)
-                    self._run.answer_headers = answer.headers
-                    return await self._read(answer, source, clocks)
+                    return await self._read(answer, body)
         except ClockRanOut as exc:
             return Outcome(exc.code, again=self._published and exc.code in CLOCKS)
         except (Unreachable, ConnectTimeout) as exc:
@@ -286,44 +284,50 @@ class Pump:
         if outcome.code is not None:
             clocks.interrupt(outcome.code)
 
-    async def _read(self, answer: Answer, source: "_Source", clocks: Clocks) -> Outcome:
-        decoder = Decoder(self._limits.max_line_bytes)
-        outcome: Outcome | None = None
-        run, keeping, clock, feed, came = self._run, self._keeping, self._clock, decoder.feed, self._fragments.came
-
-        def take(data: bytes) -> bool:
-            nonlocal outcome
-            keeping.received = now = clock()
-            blanks = decoder.blank_lines
-            events, error = feed(data)
-            if any(map(text_size, events)):
-                came(now, run.trace_id)
-            outcome = self._take(events, source)
-            if outcome is None and error is not None:
-                outcome = Outcome("upstream_protocol", again=self._published)
-            if outcome is None and events:
-                clocks.event()
-                if not self._affordable(len(events)):
-                    outcome = Outcome("too_many_events")
-            elif decoder.blank_lines > blanks:
-                clocks.blank()
-            return outcome is not None
-
-        await answer.deliver(take)
-        is_over = outcome is None
-        if outcome is None:
-            outcome = self._cut(*decoder.end(), source)
-        if outcome.end is None or not source.brings:
+    async def _read(self, answer: Answer, body: "_Body") -> Outcome:
+        await answer.taken()
+        outcome = body.outcome or self._cut(*body.decoder.end(), body.source)
+        if outcome.end is None or not body.source.brings:
             return outcome
-        clocks.stop()
+        body.clocks.stop()
         if (verdict := await self._wrong(outcome)) is not None:
             outcome.repair = verdict
             return outcome
         # The ending first; then an answer that is read to its end leaves its connection for the next call.
         await self._conclude(outcome)
-        if not is_over:
+        if not answer.is_over:
             await _read_out(answer)
         return outcome
+
+    def begun(self, answer: Answer) -> None:
+        """The upstream has answered."""
+        self._breaker.reached()
+        if answer.status == 200:
+            self._run.answer_headers = answer.headers
+
+    def take(self, data: bytes, body: "_Body") -> Outcome | None:
+        """Pass on what has come of a body; an outcome where that is the end of it."""
+        self._keeping.received = now = self._clock()
+        decoder = body.decoder
+        blanks = decoder.blank_lines
+        events, error = decoder.feed(data)
+        if any(map(text_size, events)):
+            self._fragments.came(now, self._run.trace_id)
+        outcome = self._take(events, body.source)
+        if outcome is None and error is not None:
+            outcome = Outcome("upstream_protocol", again=self._published)
+        if outcome is None and events:
+            body.clocks.event()
+            if not self._affordable(len(events)):
+                outcome = Outcome("too_many_events")
+        elif decoder.blank_lines > blanks:
+            body.clocks.blank()
+        return outcome
+
+    @property
+    def max_line_bytes(self) -> int:
+        """Of the upstream's answer."""
+        return self._limits.max_line_bytes
 
     def _cut(self, events: list[Event], error: RemoteProtocolError | None, source: "_Source") -> Outcome:
         """The body has ended, and no ``stream_end`` has come unless it is here."""
@@ -417,6 +421,33 @@ class Pump:
         if len(text) <= JUDGE_ON_LOOP_BYTES:
             return judge(text, run.schema, reason)
         return await asyncio.to_thread(judge, text, run.schema, reason)
+
+
+class _Body:
+    """One answer's body on its way into the run.
+
+    Attributes:
+        outcome: None until it is known.
+    """
+
+    __slots__ = ("_pump", "clocks", "decoder", "outcome", "source")
+
+    def __init__(self, pump: Pump, source: "_Source", clocks: Clocks) -> None:
+        self._pump = pump
+        self.source = source
+        self.clocks = clocks
+        self.decoder = Decoder(pump.max_line_bytes)
+        self.outcome: Outcome | None = None
+
+    def begun(self, answer: Answer) -> None:
+        """The headers have come: what is behind them is taken from now on, in that same turn of the loop."""
+        self._pump.begun(answer)
+        if answer.status == 200:
+            answer.take(self._take)
+
+    def _take(self, data: bytes) -> bool:
+        self.outcome = self._pump.take(data, self)
+        return self.outcome is not None
 
 
 class _Source:

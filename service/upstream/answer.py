@@ -12,7 +12,7 @@ from typing import Any, cast
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from multidict import CIMultiDict
 
-from service.upstream.contract import BadHttp, Broken, UpstreamFault
+from service.upstream.contract import Answer, BadHttp, Broken, UpstreamFault, ignored
 from service.upstream.inflate import Inflater, inflater_for
 
 # What may arrive ahead of a reader; then the peer waits.
@@ -28,12 +28,14 @@ class HttpAnswer(asyncio.Protocol):
 
     Args:
         transport: whose protocol it becomes; the request is written by whoever made it.
+        begun: called at the end of the headers.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, begun: Callable[[Answer], None] = ignored) -> None:
         self.status = 0
         self.headers: CIMultiDict[str] = CIMultiDict()
         self._transport = transport
+        self._begun = begun
         self._loop = asyncio.get_running_loop()
         self._arrived: list[bytes] = []  # of the body, not handed on yet
         self.on_body = self._arrived.append  # the parser's; no call of ours for a chunk
@@ -65,6 +67,11 @@ class HttpAnswer(asyncio.Protocol):
         """Whether the connection can serve another call."""
         return self._is_over and self._keeps_alive and self._fault is None
 
+    @property
+    def is_over(self) -> bool:
+        """See `service.upstream.contract.Answer.is_over`."""
+        return self._is_over
+
     async def begun(self) -> None:
         """Wait for the head.
 
@@ -74,17 +81,30 @@ class HttpAnswer(asyncio.Protocol):
         if (fault := await self._head) is not None:
             raise fault
 
-    async def deliver(self, take: Callable[[bytes], bool]) -> None:
-        """See `service.upstream.contract.Answer.deliver`."""
-        taken = self._taken = self._loop.create_future()
+    def take(self, take: Callable[[bytes], bool]) -> None:
+        """See `service.upstream.contract.Answer.take`."""
+        self._taken = self._loop.create_future()
         self._take, self._ahead = take, 0
+        self._hand_on()
+
+    async def taken(self) -> None:
+        """See `service.upstream.contract.Answer.taken`."""
+        assert self._taken is not None, "nobody takes"
         try:
-            self._hand_on()
-            found = await taken
+            found = await self._taken
         finally:
             self._take = None
         if found is not None:
             raise found
+
+    async def deliver(self, take: Callable[[bytes], bool]) -> None:
+        """See `service.upstream.contract.Answer.deliver`."""
+        self.take(take)
+        await self.taken()
+
+    def leave(self) -> None:
+        """Nobody takes what comes any more."""
+        self._take = None
 
     # -- the transport's side
 
@@ -139,6 +159,7 @@ class HttpAnswer(asyncio.Protocol):
         self._inflater = inflater_for(self.headers.get("Content-Encoding", ""))
         if not self._head.done():
             self._head.set_result(None)
+            self._begun(self)
 
     def on_message_complete(self) -> None:
         if self.status:

@@ -6,9 +6,11 @@ An upstream is an HTTP server that speaks v1.3, at an address. `analyze` opens o
 * the call is closed, and its connection with it unless it was read to its end, when the
   context is left, however it is left;
 * ``connected`` is called once, when a connection is had and before anything is waited for on it;
-* `Answer.deliver` hands on what arrives, as it arrives, in order and uncompressed; what arrived
+* ``begun`` is called once, at the end of the headers and from the transport's own callback: what it hands the body
+  to (`Answer.take`) is given what came along with the headers in that same turn; it does not raise;
+* `Answer.take` hands on what arrives, as it arrives, in order and uncompressed; what arrived
   together comes together, and nothing that arrived before a break is lost to it;
-* it returns at the clean end of the body; any other end raises `Broken`;
+* `Answer.taken` returns at the clean end of the body; any other end raises `Broken`;
 * nothing is retried, redirected, or handed on before it is asked for.
 """
 
@@ -56,23 +58,42 @@ class Answer(Protocol):
     @property
     def headers(self) -> Mapping[str, str]: ...
 
-    async def deliver(self, take: Callable[[bytes], bool]) -> None:
+    @property
+    def is_over(self) -> bool:
+        """Whether all of it has come."""
+
+    def take(self, take: Callable[[bytes], bool]) -> None:
         """Call ``take`` with what arrives of the body, until it returns True or the body has ended.
 
         ``take`` is called from the transport's own callback: no task is woken for a
-        fragment. What it raises is raised here. Another call goes on where this one stopped.
+        fragment. Another call goes on where this one stopped.
+        """
+
+    async def taken(self) -> None:
+        """Wait until that is so. What ``take`` raises is raised here.
 
         Raises:
             Broken: the transfer broke.
             BadHttp: the body is not what its headers say.
         """
 
+    async def deliver(self, take: Callable[[bytes], bool]) -> None:
+        """`take`, and wait until it is `taken`."""
+
+
+def ignored(_answer: Answer) -> None:
+    """For those who take the body later."""
+
 
 class Upstream(Protocol):
     """An address that speaks v1.3."""
 
     def analyze(
-        self, body: bytes, headers: Mapping[str, str], connected: Callable[[], None]
+        self,
+        body: bytes,
+        headers: Mapping[str, str],
+        connected: Callable[[], None],
+        begun: Callable[[Answer], None] = ignored,
     ) -> AbstractAsyncContextManager[Answer]:
         """Open one ``POST /analyze``; entering sends it and waits for the answer's headers.
 

@@ -19,7 +19,7 @@ from yarl import URL
 
 from service.upstream.address import Address
 from service.upstream.answer import HttpAnswer
-from service.upstream.contract import BadHttp, Broken, ConnectTimeout, Unreachable, UpstreamFault
+from service.upstream.contract import Answer, BadHttp, Broken, ConnectTimeout, Unreachable, UpstreamFault, ignored
 from service.upstream.pool import Pool
 
 READ_BUFFER_BYTES = 1 << 16
@@ -113,7 +113,11 @@ class HttpUpstream:
 
     @asynccontextmanager
     async def analyze(
-        self, body: bytes, headers: Mapping[str, str], connected: Callable[[], None]
+        self,
+        body: bytes,
+        headers: Mapping[str, str],
+        connected: Callable[[], None],
+        begun: Callable[[Answer], None] = ignored,
     ) -> AsyncIterator[HttpAnswer]:
         """See `service.upstream.contract.Upstream.analyze`."""
         pool = self._pool
@@ -123,13 +127,15 @@ class HttpUpstream:
         answer = None
         try:
             connected()
-            answer = HttpAnswer(transport)
+            answer = HttpAnswer(transport, begun)
             for part in request:
                 transport.write(part)
             await answer.begun()
             yield answer
         finally:
             # What is still to be sent, or to come, is nobody's any more.
+            if answer is not None:
+                answer.leave()
             if answer is not None and answer.leaves_connection and not transport.get_write_buffer_size():
                 answer.resume()
                 pool.give_back(transport)

@@ -5,6 +5,7 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from itertools import count
 
 import structlog
 from aiohttp import web
@@ -12,6 +13,7 @@ from aiohttp.typedefs import Middleware
 
 from protocol.errors import Refusal
 from service.access.caller import Caller
+from service.watch.lines import say_besides
 from service.web.errors import refusal_response
 from service.web.guard import CALLER, REFUSED, Guard, cors_headers, preflight
 from service.web.keys import CORS, FORMS, UPSTREAM, WATCHING
@@ -20,6 +22,8 @@ from service.web.trail import TRAIL, Trail
 log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# A request that brings no id is told apart from all others by its process and its number there.
+_PROCESS, _NUMBERS = secrets.token_hex(4), count()
 
 # Operations must answer a probe that knows no key and no name.
 PUBLIC_PAGES = frozenset({"/", "/captions", "/docs", "/openapi.json", "/asyncapi.json"})
@@ -44,13 +48,12 @@ def gate(guard: Guard) -> Middleware:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        asked = request.headers.get("X-Request-Id", "")
-        request_id = asked if _REQUEST_ID.fullmatch(asked) else secrets.token_hex(8)
+        asked = request.headers.get("X-Request-Id")
+        request_id = asked if asked and _REQUEST_ID.fullmatch(asked) else f"{_PROCESS}{next(_NUMBERS):08x}"
         route = _route(request)
         trail = Trail(request.app[WATCHING], request, request_id, route, traced=route not in OPEN_PATHS)
         request[TRAIL] = trail
-        structlog.contextvars.clear_contextvars()  # of the request before on this connection
-        structlog.contextvars.bind_contextvars(request_id=request_id, **_trace(trail))
+        say_besides({"request_id": request_id, **_trace(trail)})
         began = time.perf_counter()
         request[CORS] = {"X-Request-Id": request_id}
         response: web.StreamResponse

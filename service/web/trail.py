@@ -66,14 +66,18 @@ class Trail:
     def __init__(self, watching: Watching, request: web.Request, request_id: str, route: str, *, traced: bool) -> None:
         self._watching = watching
         self._request_id = request_id
-        self._address = request.remote
-        forwarded = request.headers.get("X-Forwarded-For", "")
-        self._forwarded = forwarded if _ADDRESSES.fullmatch(forwarded) else None
+        self._address: str | None = None
+        self._forwarded: str | None = None
+        if watching.audit is not None:
+            self._address = request.remote
+            forwarded = request.headers.get("X-Forwarded-For", "")
+            self._forwarded = forwarded if _ADDRESSES.fullmatch(forwarded) else None
         self._is_told = False
-        self._calls: deque[Sequence[TraceContext]] = deque(maxlen=MAX_LINKS)
+        self._calls: deque[Sequence[TraceContext]] | None = None
         self.method, self.route = request.method, route
         self.caller: Caller | None = None
-        parent = parse_trace(request.headers.get("traceparent"), request.headers.get("tracestate"))
+        headers = request.headers
+        parent = parse_trace(headers.get("traceparent"), headers.get("tracestate")) if "traceparent" in headers else None
         self.span: Span = watching.traces.request(self.method, route, parent) if traced else Unrecorded(parent)
 
     @property
@@ -91,6 +95,7 @@ class Trail:
     def saw(self, calls: Sequence[TraceContext]) -> None:
         """A stream was shown; ``calls`` are its upstream calls, and more may come."""
         if self.span.is_recorded:
+            self._calls = self._calls or deque(maxlen=MAX_LINKS)
             self._calls.append(calls)
 
     def note(self, call: str, result: str, stream: str | None = None, **more: object) -> None:
@@ -134,7 +139,7 @@ class Trail:
         """Its step of the trace is over."""
         if self.span.is_recorded:
             told = {"http.response.status_code": status} if status else {}
-            self.span.end(fault, told, [step for calls in self._calls for step in calls][-MAX_LINKS:])
+            self.span.end(fault, told, [step for calls in self._calls or () for step in calls][-MAX_LINKS:])
 
 
 def named(method: str, route: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from service.upstream.contract import Broken
+from service.upstream.contract import Answer, Broken, ignored
 
 
 def start(generation_id: str = "g1") -> bytes:
@@ -74,19 +74,43 @@ class _Answer:
         self.status = play.status
         self.headers = play.headers
         self._steps = list(play.steps)
+        self._take: Callable[[bytes], bool] | None = None
+        self._failed: Exception | None = None
 
-    async def deliver(self, take: Callable[[bytes], bool]) -> None:
-        while self._steps:
+    @property
+    def is_over(self) -> bool:
+        return not self._steps
+
+    def take(self, take: Callable[[bytes], bool]) -> None:
+        self._take = take
+        self._play()
+
+    def _play(self) -> None:
+        """What comes without waiting."""
+        while self._take is not None and self._steps and isinstance(self._steps[0], bytes):
+            try:
+                has_enough = self._take(self._steps.pop(0))
+            except Exception as exc:
+                self._failed, has_enough = exc, True
+            if has_enough:
+                self._take = None
+
+    async def taken(self) -> None:
+        while self._take is not None and self._steps:
             step = self._steps[0]
             if isinstance(step, Cut):
                 raise Broken("cut")
             if isinstance(step, BaseException):
                 raise step
-            if not isinstance(step, bytes):
-                await _wait(step)
+            await _wait(step)
             del self._steps[0]
-            if isinstance(step, bytes) and take(step):
-                return
+            self._play()
+        if self._failed is not None:
+            raise self._failed
+
+    async def deliver(self, take: Callable[[bytes], bool]) -> None:
+        self.take(take)
+        await self.taken()
 
 
 class ScriptedUpstream:
@@ -105,7 +129,11 @@ class ScriptedUpstream:
 
     @asynccontextmanager
     async def analyze(
-        self, body: bytes, headers: Mapping[str, str], connected: Callable[[], None]
+        self,
+        body: bytes,
+        headers: Mapping[str, str],
+        connected: Callable[[], None],
+        begun: Callable[[Answer], None] = ignored,
     ) -> AsyncIterator[_Answer]:
         self.calls.append(body)
         play = self._plays.pop(0) if len(self._plays) > 1 else self._plays[0]
@@ -114,7 +142,9 @@ class ScriptedUpstream:
         connected()
         self.open += 1
         try:
-            yield _Answer(play)
+            answer = _Answer(play)
+            begun(answer)
+            yield answer
         finally:
             self.open -= 1
             self.closed.set()

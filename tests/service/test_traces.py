@@ -17,6 +17,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from service import telemetry
 from service.telemetry import is_wanted
+from service.watch.lines import said_besides
 from service.watch.otel import OtelTraces, exported, resource
 from tests.fakes.service import Service, Serving
 from tests.fakes.upstream import Cut, Gate, Hang, Play, end, start, text
@@ -213,7 +214,7 @@ async def test_what_a_sampler_leaves_out_is_handed_on_unsampled(serving: Serving
 
 
 async def test_without_the_extra_a_callers_trace_is_handed_on_as_it_came_and_stands_in_the_log(serving: Serving):
-    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+    with structlog.testing.capture_logs([said_besides]) as lines:
         async with serving(Play(DONE), Play(DONE)) as service:
             body = {"prompt": "p", "video_id": "v"}
             for headers in (PARENT, {}):
