@@ -74,8 +74,8 @@ class Caller:
         Raises:
             Refusal: ``forbidden``.
         """
-        missing = [scope for scope in scopes if scope not in self.scopes]
-        if missing:
+        if not self.scopes.issuperset(scopes):
+            missing = [scope for scope in scopes if scope not in self.scopes]
             what = "ticket" if self.grant is not None else "key"
             raise Refusal("forbidden", f"this {what} has no scope {missing[0]}")
 

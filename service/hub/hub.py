@@ -9,7 +9,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, cast
 
@@ -49,6 +51,7 @@ SILENCE_S = 15.0  # then readers over HTTP are told that the stream lives
 UPSTREAM_READY_S = 60.0
 # What ended so short ago may have been lost with an engine that came back.
 RECENT_S = 60.0
+TOLD_AFTER_S = 0.01  # how long the log line of an ending waits, and for others
 FIRST_READER_GRACE_S = 30.0  # a start without a reader waits this long for its first
 
 
@@ -109,7 +112,7 @@ class _Record:
     pump: Pump | None = None  # none for a stream that was loaded with its ending
     task: asyncio.Task[None] | None = None
     idle_timer: asyncio.TimerHandle | None = None
-    keys: list[str] = field(default_factory=list)  # idempotency keys that lead here
+    keys: tuple[str, ...] = ()  # idempotency keys that lead here
 
 
 @dataclass(slots=True)
@@ -161,6 +164,7 @@ class Hub:
         self._ticks = 0
         self._tick_due = 0.0  # on the tally's clock
         self._replays: set[asyncio.Task[None]] = set()
+        self._untold: list[tuple[Context, dict[str, Any]]] = []  # what is to be logged of those that have ended
         self.breaker = Breaker(self._loop.time)
         # Told of each stream that this process runs no more.
         self.on_ended: Callable[[Stream], None] = lambda _stream: None
@@ -194,6 +198,7 @@ class Hub:
             task.cancel()
         # Cancelling only asks; a pump writes its stream's ending on the way out.
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._tell_ended()
         await self.journal.__aexit__(None, None, None)
         if self.peers is not None:
             await self.peers.end()
@@ -283,7 +288,7 @@ class Hub:
             space = self._tenants[tenant]
         if idempotency_key is not None:
             space.keys[idempotency_key] = (asked.identity, joined.stream)
-            self._record(joined.stream).keys.append(idempotency_key)
+            self._record(joined.stream).keys += (idempotency_key,)
             self.journal.add(Keyed(joined.stream.id, tenant, idempotency_key, asked.identity))
         self._announce(space, asked.options.channel, joined)
         self.tally.joins[joined.join] += 1
@@ -295,7 +300,7 @@ class Hub:
     def lead_keyed(self, stream: Stream, key: str) -> None:
         """An idempotency key leads to a stream that was begun here."""
         record = self._record(stream)
-        record.keys.append(key)
+        record.keys += (key,)
         self.journal.add(Keyed(stream.id, stream.tenant, key, record.identity))
 
     def _by_key(self, space: _Tenant, key: str, asked: Asked) -> Stream | None:
@@ -456,7 +461,7 @@ class Hub:
     def _announce(self, space: _Tenant, name: str | None, started: Started) -> None:
         if name is not None and started.stream.run.ending is None:
             if name not in started.stream.channels:
-                started.stream.channels.add(name)
+                started.stream.channels |= {name}
                 self._note(started.stream)
             if (channel := space.channels.get(name)) is not None:
                 channel.announce(started.stream)
@@ -592,8 +597,7 @@ class Hub:
         tally.retries += stream.run.retries
         self.on_ended(stream)
         first = None if times.first_event is None else round((times.first_event - times.began) * 1000, 1)
-        log.info(
-            "stream_ended",
+        told = dict(
             stream=stream.id,
             tenant=stream.tenant,
             status=str(ending.status),
@@ -612,6 +616,16 @@ class Hub:
             total_ms=round((stream.run.clock() - times.began) * 1000, 1),
             **({"trace_id": stream.run.trace_id} if stream.run.trace_id else {}),
         )
+        # A line takes longer than all else that is done behind an ending, and the next call of that caller waits.
+        self._untold.append((copy_context(), told))
+        if len(self._untold) == 1:
+            self._loop.call_later(TOLD_AFTER_S, self._tell_ended)
+
+    def _tell_ended(self) -> None:
+        """Write the lines of those that have ended."""
+        untold, self._untold = self._untold, []
+        for context, told in untold:
+            context.run(partial(log.info, "stream_ended", **told))
 
     # -- keeping
 
@@ -686,7 +700,7 @@ class Hub:
         if stream is not None and key is not None:
             record = self._record(stream)
             self._tenants[tenant].keys[key] = (record.identity, stream)
-            record.keys.append(key)
+            record.keys += (key,)
 
     async def _load(self, tenant: str, stream_id: str) -> Stream | None:
         await self._recovered.wait()
@@ -707,7 +721,7 @@ class Hub:
 
     def _keeping_of(self, stream: Stream, identity: bytes) -> Keeping:
         same = identity if stream.run.options.join != "never" else None  # else it would stand before one to replay
-        return Keeping(stream.run, self.journal, identity=same, ttl_s=lambda: stream.terms.ttl_s)
+        return Keeping(stream.run, self.journal, identity=same, terms=stream.terms)
 
     def _enter(self, stream: Stream, record: _Record, expires: float) -> None:
         """Take in a stream that was loaded with its ending."""

@@ -6,7 +6,7 @@ of its pair from there on, where the events do not. So what a reader was shown i
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,7 @@ from protocol.upstream.events import EndOfBytes, Event, Fragment, StreamEnd, eve
 from protocol.upstream.textlog import TextLog, TextTooLong
 from protocol.wire.endings import Ending, Status
 from service.hub.run import Pace, Run
+from service.hub.streams import Terms
 from service.store.contract import Change, Ended, Grown, Replaced
 from service.store.journal import Journal
 
@@ -137,7 +138,7 @@ class Keeping:
 
     Args:
         identity: of the request, where others may have the run replayed.
-        ttl_s: asked for when the ending is kept.
+        terms: of its starters, for how long it is kept behind its ending.
 
     Attributes:
         is_too_long: what was taken did not fit the run.
@@ -147,15 +148,15 @@ class Keeping:
         received: when what is being taken was.
     """
 
-    def __init__(self, run: Run, journal: Journal, *, identity: bytes | None, ttl_s: Callable[[], float]) -> None:
+    def __init__(self, run: Run, journal: Journal, *, identity: bytes | None, terms: Terms) -> None:
         self._run = run
         self._journal = journal
         self._identity = identity
-        self._ttl_s = ttl_s
+        self._terms = terms
         self._direct = not journal.store.durable
         self._waiting = 0
         self._text_waits = 0  # characters
-        self._withheld: list[Event] = []
+        self._withheld: Sequence[Event] = ()
         self._first: float | None = None if not run.pace.millis else run.clock() - run.pace.millis[-1] / 1000
         self.is_too_long = False
         self.failed = False
@@ -226,8 +227,8 @@ class Keeping:
 
     async def release(self) -> None:
         """There is no ending yet after all: show what was kept back."""
-        events, self._withheld = self._withheld, []
-        self.take(events)
+        events, self._withheld = self._withheld, ()
+        self.take(list(events))
         await self.flushed()
 
     def regenerate(self, log: TextLog, reason: str) -> None:
@@ -273,7 +274,7 @@ class Keeping:
         if run.ending is not None or self.lost:
             return
         ending, last = run.sealed(code, end=end, verdict=verdict, upstream_status=upstream_status)
-        before, self._withheld = self._withheld, []
+        before, self._withheld = self._withheld, ()
         if not self._direct:
             told = [*before, *([last] if last is not None else ())]
             if self.failed:
@@ -284,19 +285,15 @@ class Keeping:
             self._journal.add(self._ended(ending, now))
 
         def conclude() -> None:
-            if self.lost:
-                return
-            if before:
-                with suppress(TextTooLong):  # it has no text, and what fits of it is told
-                    run.take(before)
-            run.conclude(ending, last, now=now)
+            if not self.lost:
+                run.conclude(ending, last, now=now, before=before)
 
         self._journal.add(None, conclude)
         await self.flushed()
 
     def _ended(self, ending: Ending, now: float) -> Ended:
         identity = self._identity if ending.status is Status.COMPLETED else None
-        return Ended(self._run.id, ending_bytes(ending), str(ending.status), now, now + self._ttl_s(), identity)
+        return Ended(self._run.id, ending_bytes(ending), str(ending.status), now, now + self._terms.ttl_s, identity)
 
     def anew(self) -> list[Change]:
         """The changes that write the run whole, as it stands now, behind its `Begun`."""

@@ -231,7 +231,7 @@ class Peers:
         for stream in (*self._hub.streams_here(), *self._mirrors):
             gone = [node for node in stream.elsewhere if node not in nodes]
             for node in gone:
-                del stream.elsewhere[node]
+                stream.present_at(node, b"")
             if gone and not stream.is_watched:
                 self._hub.abandoned(stream)
 

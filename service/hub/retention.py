@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass
 
 from service.hub.streams import Stream
@@ -33,6 +34,7 @@ class Retention:
         self._limits = limits
         self._loop = loop
         self._forget = forget
+        self._context = Context()  # the starter's, with what it holds, need not be kept for as long
         self._kept: OrderedDict[Stream, tuple[int, asyncio.TimerHandle]] = OrderedDict()  # oldest first
         self._bytes: Counter[str] = Counter()  # by tenant
         self.bytes = 0
@@ -44,7 +46,8 @@ class Retention:
     def keep(self, stream: Stream, *, ttl_s: float | None = None) -> None:
         """Keep a stream for its time, in the place of older ones where there is no room."""
         weight, limits = stream.run.weight, self._limits
-        timer = self._loop.call_later(stream.terms.ttl_s if ttl_s is None else ttl_s, self.give_up, stream)
+        ttl_s = stream.terms.ttl_s if ttl_s is None else ttl_s
+        timer = self._loop.call_later(ttl_s, self.give_up, stream, context=self._context)
         self._kept[stream] = weight, timer
         self.bytes += weight
         self._bytes[stream.tenant] += weight

@@ -7,7 +7,8 @@ readers is told when it has changed.
 
 import asyncio
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ from protocol.schema.early import EarlyCheck
 from protocol.schema.verdict import Verdict
 from protocol.schema.violations import Violation
 from protocol.upstream.events import Event, StreamEnd
-from protocol.upstream.textlog import TextLog
+from protocol.upstream.textlog import TextLog, TextTooLong
 from protocol.wire.endings import CODES, Ending, Status, status_of_finish
 from protocol.wire.options import Options
 from protocol.wire.traceparent import TraceContext
@@ -113,12 +114,13 @@ class Run:
         self.calls: list[TraceContext] = []  # its upstream calls, where they are recorded
         self.violation: Violation | None = None
         self.violation_from = 0
-        self.followers: list[Follower] = []
+        self.followers: tuple[Follower, ...] = ()
         self._changed = changed
         self._paced_from: float | None = None  # on the clock, where the pace counts from
         self._early = EarlyCheck(schema) if schema is not None else None
-        self._opened = asyncio.Event()
-        self._ended = asyncio.Event()
+        self._is_opened = False
+        self._on_opened: tuple[Callable[[], None], ...] = ()
+        self._ended: asyncio.Event | None = None  # for those who wait for it
 
     def __repr__(self) -> str:
         return f"<Run {self.id} {self.status} gen {self.gen} {self.log}>"
@@ -129,7 +131,7 @@ class Run:
     def status(self) -> Status:
         if self.ending is not None:
             return self.ending.status
-        return Status.RUNNING if self._opened.is_set() else Status.STARTING
+        return Status.RUNNING if self._is_opened else Status.STARTING
 
     @property
     def announcement(self) -> dict[str, Any]:
@@ -171,7 +173,7 @@ class Run:
             self._derive(before)
         if self.times.first_event is None:
             self.times.first_event = self.clock()
-            self._opened.set()
+            self._open()
         self._note_pace()
         self._changed(False)
 
@@ -264,8 +266,24 @@ class Run:
             ending, last = self.sealed(code, end=end, verdict=verdict, upstream_status=upstream_status)
             self.conclude(ending, last, now=now)
 
-    def conclude(self, ending: Ending, last: StreamEnd | None = None, *, now: float | None = None) -> None:
-        """Let the ending stand, and tell it; ``last`` is the event that brought it."""
+    def conclude(
+        self,
+        ending: Ending,
+        last: StreamEnd | None = None,
+        *,
+        now: float | None = None,
+        before: Sequence[Event] = (),
+    ) -> None:
+        """Let the ending stand, and tell it.
+
+        Args:
+            last: the event that brought it.
+            before: events without text that nobody is to see without it.
+        """
+        if before:
+            self.times.first_event = self.times.first_event or self.clock()
+            with suppress(TextTooLong):  # what fits of it is told
+                self.log.extend(list(before))
         if last is not None:
             self.log.append(last)
         self.ending = ending
@@ -273,8 +291,9 @@ class Run:
             self.times.ended, self.times.done = now, self.clock()
             self._note_pace()
         # Who waits for the ending is told it also where a follower fails over it.
-        self._ended.set()
-        self._opened.set()
+        if self._ended is not None:
+            self._ended.set()
+        self._open()
         try:
             if self.text_is_over:
                 for follower in self.followers:
@@ -287,7 +306,7 @@ class Run:
         self.log, self.pace, self.gen, self.reset_reason = log, pace, gen, reason
         if log.count:
             self.times.first_event = self.times.began
-            self._opened.set()
+            self._is_opened = True
         if pace.millis:
             self._paced_from = self.clock() - pace.millis[-1] / 1000  # the time between two processes does not count
         if self.schema is not None:
@@ -297,12 +316,30 @@ class Run:
 
     # -- waiting for it
 
+    def when_opened(self, then: Callable[[], None]) -> None:
+        """Call ``then``, which does not raise, once the first event is there, or the ending: in that very turn."""
+        if self._is_opened:
+            then()
+        else:
+            self._on_opened += (then,)
+
+    def _open(self) -> None:
+        self._is_opened = True
+        waiting, self._on_opened = self._on_opened, ()
+        for then in waiting:
+            then()
+
     async def opened(self) -> None:
         """Wait for the first event, or the ending."""
-        await self._opened.wait()
+        if not self._is_opened:
+            opened = asyncio.Event()
+            self.when_opened(opened.set)
+            await opened.wait()
 
     async def ended(self) -> Ending:
         """Wait for the ending."""
-        await self._ended.wait()
+        if self.ending is None:
+            self._ended = self._ended or asyncio.Event()
+            await self._ended.wait()
         assert self.ending is not None
         return self.ending

@@ -152,7 +152,7 @@ class Shelf:
             on_idle=self._on_idle,
             tally=self._tally,
         )
-        stream.channels.update(meta["channels"])
+        stream.channels = frozenset(meta["channels"])
         stream.node = meta["node"]
         stream.payer = meta.get("payer", "")
         stream.restarts = meta.get("restarts", options.restart)

@@ -39,6 +39,7 @@ VIEWS: dict[str, Callable[[Run], MessageView]] = {
     "patch": lambda run: PatchView(run, PatchProjection),
     "captions": lambda run: CaptionView(run, partial(_cues, run.options)),
 }
+NAMELESS = frozenset[str]()
 # A view of a text up to here is made at once, a longer one in steps: some milliseconds each.
 AT_ONCE_BYTES = 1 << 15
 STEP_BYTES = 1 << 14
@@ -125,7 +126,7 @@ class Stream:
         self.restarts = options.restart  # that are left where its process dies
         self.payer = ""  # the name of the key that its cost is told under
         self.node = ""  # of the process that pumps it, or did
-        self.channels: set[str] = {options.channel} if options.channel else set()
+        self.channels = frozenset({options.channel}) if options.channel else NAMELESS
         self._loop = loop
         self._on_idle = on_idle
         self._tally = tally or Tally()
@@ -142,11 +143,11 @@ class Stream:
         self._audiences: dict[tuple[str, str], Audience] = {}
         self._views: dict[str, View] = {}
         self._preparing: dict[str, list[Callable[[], None]]] = {}  # views in the making, and who waits for them
-        self._failed: set[str] = set()  # views that could not be made in steps, and are not tried so again
+        self._failed = NAMELESS  # views that could not be made in steps, and are not tried so again
         self._subscribers = 0
         self.on_watched: Callable[[], None] = _nothing  # called when a first reader has come
-        self.elsewhere: dict[str, dict[str, int]] = {}  # readers at other nodes, by view
-        self._watching: set[Subscriber] = set()  # those who asked for presence
+        self.elsewhere: Mapping[str, Mapping[str, int]] = {}  # readers at other nodes, by view
+        self._watching: set[Subscriber] | None = None  # those who asked for presence
         self._told_presence: dict[str, int] = {}
 
     def __repr__(self) -> str:
@@ -188,9 +189,8 @@ class Stream:
 
     def present_at(self, node: str, told: bytes) -> None:
         """Who is attached at another node."""
-        self.elsewhere.pop(node, None)
-        if told:
-            self.elsewhere[node] = orjson.loads(told)
+        others = {name: counts for name, counts in self.elsewhere.items() if name != node}
+        self.elsewhere = {**others, node: orjson.loads(told)} if told else others
 
     def present_elsewhere(self, told: Mapping[str, bytes]) -> None:
         """Who is attached at all other nodes."""
@@ -264,7 +264,7 @@ class Stream:
     def _add_view(self, name: str, view: View) -> None:
         self._views[name] = view
         if isinstance(view, DerivedView):
-            self.run.followers.append(view)
+            self.run.followers += (view,)
 
     def prepare(self, name: str, then: Callable[[], None]) -> bool:
         """Make a view that would take long, in steps; whether it is ready now, else ``then`` is called when it is."""
@@ -289,7 +289,7 @@ class Stream:
                 self._add_view(name, view)
         except Exception:  # then the call that asks for it meets it, and can say so
             log.exception("view_failed", stream=self.id, view=name)
-            self._failed.add(name)
+            self._failed |= {name}
         for then in self._preparing.pop(name):
             then()
 
@@ -351,13 +351,15 @@ class Stream:
         """Seat a subscriber that stands at ``position`` of the current generation."""
         self._one_more()
         if subscriber.presence:
+            self._watching = self._watching or set()
             self._watching.add(subscriber)
             self._told_presence = {}  # a newcomer is told, whatever the others know
         self.audience(view, subscriber.outlet.framing).add(subscriber, self.run.gen, position)
 
     def _left(self, subscriber: Subscriber) -> None:
         """A subscriber has gone (told by its audience)."""
-        self._watching.discard(subscriber)
+        if self._watching is not None:
+            self._watching.discard(subscriber)
         self._one_less()
 
     def _one_more(self) -> None:
@@ -370,6 +372,8 @@ class Stream:
         self._subscribers -= 1
         if self._subscribers == 0:
             self._tally.watched.discard(self)
+            if self.run.ending is not None:
+                self._audiences.clear()  # whoever comes later makes its own
             self._on_idle(self)
 
     @contextmanager

@@ -45,9 +45,11 @@ async def read_object(request: web.Request, *, limit: int | None = None) -> tupl
     if (request.content_length or 0) > limit:
         raise Refusal("too_large", f"the body is larger than {limit} bytes")
     try:
-        # Most bodies have come with their head, and no clock need be set for them.
-        async with asyncio.timeout(None if request.content.is_eof() else request.app[BODY_TIMEOUT_S]):
+        if request.content.is_eof():  # it came with its head, as most do: no clock need be set
             body = await _read(request, limit)
+        else:
+            async with asyncio.timeout(request.app[BODY_TIMEOUT_S]):
+                body = await _read(request, limit)
     except TimeoutError as exc:
         raise Refusal("invalid_request", "the body did not come in time") from exc
     await _check_structure(body)
@@ -68,14 +70,23 @@ def _unreadable(body: bytes) -> Refusal:
 
 
 async def _read(request: web.Request, limit: int) -> bytes:
+    content = request.content
+    if content.is_eof() and content.exception() is None and "Content-Encoding" not in request.headers:
+        body = content.read_nowait()
+        _check_size(len(body), limit)
+        return body
     parts: list[bytes] = []
     size = 0
     async for data in _decoded(request):
         size += len(data)
-        if size > limit:
-            raise Refusal("too_large", f"the body is larger than {limit} bytes")
+        _check_size(size, limit)
         parts.append(data)
     return b"".join(parts)
+
+
+def _check_size(size: int, limit: int) -> None:
+    if size > limit:
+        raise Refusal("too_large", f"the body is larger than {limit} bytes")
 
 
 async def _decoded(request: web.Request) -> AsyncIterator[bytes]:

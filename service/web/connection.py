@@ -30,6 +30,7 @@ from protocol.wire.frames import Framing
 from service.access.caller import Caller
 from service.hub.subscribers import Subscriber
 from service.web.guard import CALLER
+from service.web.server import Handler
 from service.web.trail import TRAIL, Trail
 from service.web.turns import Turns
 
@@ -127,6 +128,8 @@ async def borrow(request: web.Request, connection: "BorrowedConnection") -> "Asy
     connection.caller = request.get(CALLER)
     connection.trail = request[TRAIL]
     transport.set_protocol(connection)
+    if isinstance(protocol, Handler):
+        connection.has_mark, protocol.has_mark = protocol.has_mark, True
     connection.connection_made(transport)
     try:
         yield connection
@@ -307,6 +310,7 @@ class Connection(asyncio.Protocol):
     """
 
     framing: Framing
+    has_mark = False  # whether its socket was told already what it may hold
     _slots = 0
     trail: Trail | None = None  # where there is anything to tell of it
 
@@ -335,8 +339,9 @@ class Connection(asyncio.Protocol):
         # once, so that while not paused nothing waits in the transport, and the fan-out
         # may write to the socket itself.
         sock = transport.get_extra_info("socket")
-        with suppress(OSError):  # of a kind without
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, self._connections.high_water_bytes)
+        if not self.has_mark:
+            with suppress(OSError):  # of a kind without
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, self._connections.high_water_bytes)
         transport.set_write_buffer_limits(high=0)
         self.write = transport.write
         self.fd = -1 if transport.get_extra_info("sslcontext") is not None else sock.fileno()
@@ -527,10 +532,12 @@ class BorrowedConnection(Connection):
         self._chunked = chunked
         self._kept: list[bytes] = []  # what the caller sent meanwhile
         self._head, self._fd = b"", -1
+        self.has_begun = False
         self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def begin(self, answer_head: bytes) -> None:
         """Send the answer's head along with the first of its body: one packet, one call."""
+        self.has_begun = True
         self._head, self.write = answer_head, self._first_write
         self._fd, self.fd = self.fd, -1  # nothing may be written past the head
 
@@ -562,6 +569,16 @@ class BorrowedConnection(Connection):
 
     def drain(self) -> None:
         """Its stream is ended with the hub, and so is it."""
+
+    def expel(self, refusal: Refusal) -> None:
+        if self.has_begun:
+            self.drop()
+        elif not self.done.done():
+            self.done.set_exception(refusal)  # there is a way yet to say why
+
+    def step_back(self) -> None:
+        """There is nothing to write here: the caller is answered in another way."""
+        self._settle(False)
 
     def _settle(self, clean: bool) -> None:
         if not self.done.done():

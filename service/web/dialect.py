@@ -5,12 +5,14 @@ real HTTP error. Once the answer has begun, a run that ends in any way but
 ``stream_end`` never becomes a clean end of body.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 import structlog
 from aiohttp import web
 
+from protocol.errors import Refusal
 from protocol.ndjson import dumps
 from protocol.wire.endings import CLOCKS, CODES, Ending, Status
 from protocol.wire.frames import NDJSON
@@ -20,9 +22,9 @@ from service.hub.run import Refused
 from service.hub.streams import Started, Stream
 from service.hub.subscribers import Subscriber
 from service.hub.views import DialectView
-from service.web.access import caller_of, check_room, check_still
+from service.web.access import caller_of, check_seat, check_still
 from service.web.bodies import asked_of, read_object
-from service.web.connection import BorrowedConnection, Sent, borrow, framing_headers, head
+from service.web.connection import BorrowedConnection, Sent, borrow, framing_headers, head, in_charge
 from service.web.keys import CONNECTIONS, CORS
 from service.web.starts import begin
 from service.web.upstream_headers import relayed
@@ -39,19 +41,14 @@ async def analyze(request: web.Request) -> web.StreamResponse:
     value, size = await read_object(request)
     asked = await asked_of(value, options, size)
     started = await begin(request, asked, DIALECT)
-    stream = started.stream
+    stream, validation = started.stream, options.validate_ == "on"
     told = {"Fanlight-Stream": stream.id, "Fanlight-Join": started.join}
     with stream.hold():
-        await stream.run.opened()
-        check_still(request)
-        if (refused := _refusal_of(stream)) is not None:
-            return _refuse(refused, told)
         if value.get("stream", True):
-            check_room(request.app, caller_of(request), stream)
-            return await _relay(request, started, told, validation=options.validate_ == "on")
+            return await _relay(request, started, told, validation=validation)
         ending = await stream.run.ended()
         check_still(request)
-        return _whole(stream, ending, told, validation=options.validate_ == "on")
+        return _whole(stream, ending, told, validation=validation)
 
 
 def _refusal_of(stream: Stream) -> Refused | None:
@@ -109,27 +106,50 @@ def _object(stream: Stream, ending: Ending, last: Mapping[str, Any], *, validati
 async def _relay(
     request: web.Request, started: Started, told: Mapping[str, str], *, validation: bool
 ) -> web.StreamResponse:
-    """Write the upstream's events to the caller's own connection, one for one."""
-    stream = started.stream
+    """Write the upstream's events to the caller's own connection, one for one.
+
+    The first of them leaves in the turn in which it came: no task is woken to begin the answer.
+    """
+    stream, run = started.stream, started.stream.run
     chunked = request.version >= (1, 1)
     keep_alive = bool(request.keep_alive) and chunked
     always: dict[str, str] = request[CORS]
-    headers = {
-        "Content-Type": "application/x-ndjson",
-        **relayed(stream.run.answer_headers),
-        "Cache-Control": "no-store",
-        "X-Accel-Buffering": "no",
-        **told,
-        **always,
-        **framing_headers(chunked=chunked, kept=keep_alive),
-    }
     connection = BorrowedConnection(request.app[CONNECTIONS], NDJSON[chunked], chunked=chunked)
-    async with borrow(request, connection) as borrowed:
+
+    def begin_answer() -> None:
+        headers = {
+            "Content-Type": "application/x-ndjson",
+            **relayed(run.answer_headers),
+            "Cache-Control": "no-store",
+            "X-Accel-Buffering": "no",
+            **told,
+            **always,
+            **framing_headers(chunked=chunked, kept=keep_alive),
+        }
         connection.begin(head("200 OK", headers.items()))
-        subscriber = Subscriber(stream.run, connection)
+        subscriber = Subscriber(run, connection)
         connection.attached(subscriber)
-        stream.seat(subscriber, DialectView(stream.run, validation=validation), 0)
+        stream.seat(subscriber, DialectView(run, validation=validation), 0)
+
+    def open_() -> None:
+        if connection.done.done():
+            return  # the caller has left, or was told to
+        with in_charge(connection):
+            try:
+                check_still(request)
+                if (refused := _refusal_of(stream)) is None:
+                    check_seat(request.app, caller_of(request), stream)
+            except Refusal as refusal:
+                connection.expel(refusal)
+                return
+            connection.step_back() if refused is not None else begin_answer()
+
+    async with borrow(request, connection) as borrowed:
+        run.when_opened(open_)
         clean = await borrowed.done
+    if not connection.has_begun:
+        await asyncio.sleep(0)  # a caller that has left has this call cancelled
+        return _refuse(_refusal_of(stream) or Refused(502, {}, b""), told)
     # Where it is not clean aiohttp closes the connection: the caller has what
     # there was, and no last chunk, and so it knows.
     return Sent(keep_alive=keep_alive and clean)

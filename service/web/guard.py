@@ -5,6 +5,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -18,6 +19,9 @@ CALLER = web.RequestKey("caller", Caller)
 REFUSED = web.RequestKey("refused", Refusal)  # why there is no caller, where the handler has to tell it
 TICKET_PROTOCOL = "ticket."  # what a WebSocket subprotocol begins with that carries one
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+
+
+_ANYBODY = Caller(LOCAL_TENANT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,8 @@ class Guard:
         Raises:
             Refusal: ``forbidden``.
         """
-        name = _host_name(request.headers.get("Host", ""))
-        if name is None or not (_is_loopback_name(name) or name in self.hosts):
+        name, is_loopback = _host_of(request.headers.get("Host", ""))
+        if name is None or not (is_loopback or name in self.hosts):
             raise Refusal("forbidden", "this service does not answer to that Host")
 
     def check_origin(self, request: web.Request, caller: Caller | None) -> str | None:
@@ -103,7 +107,7 @@ class Guard:
                 raise Refusal("overloaded", "where streams are kept cannot be reached yet", retry_after_s=1)
             name = "key-" + hmac.digest(salt, key.encode(errors="surrogateescape"), "sha256").hex()[:32]
             return Caller(name, USUAL)
-        return Caller(LOCAL_TENANT)
+        return _ANYBODY
 
 
 def presented_ticket(request: web.Request) -> str | None:
@@ -112,9 +116,10 @@ def presented_ticket(request: web.Request) -> str | None:
     Raises:
         Refusal: ``invalid_request``: there are several.
     """
-    offered = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
-    found = request.query.getall("ticket", [])
-    found += [name.removeprefix(TICKET_PROTOCOL) for name in offered if name.startswith(TICKET_PROTOCOL)]
+    found = request.query.getall("ticket", []) if request.rel_url.raw_query_string else []
+    if offered := request.headers.get("Sec-WebSocket-Protocol"):
+        names = [name.strip() for name in offered.split(",")]
+        found += [name.removeprefix(TICKET_PROTOCOL) for name in names if name.startswith(TICKET_PROTOCOL)]
     if len(found) > 1:
         raise Refusal("invalid_request", "one ticket at a time")
     if found:
@@ -132,9 +137,12 @@ def presented_key(request: web.Request) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def _host_name(header: str) -> str | None:
+@lru_cache(maxsize=64)
+def _host_of(header: str) -> tuple[str | None, bool]:
+    """The name in ``Host``, None where there is none, and whether it is this machine's own."""
     match = _HOST.fullmatch(header)
-    return match[1].lower().strip("[]") if match else None
+    name = match[1].lower().strip("[]") if match else None
+    return name, name is not None and _is_loopback_name(name)
 
 
 def _is_loopback_name(name: str) -> bool:

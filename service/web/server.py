@@ -17,10 +17,19 @@ from service.web.errors import refusal_response
 log = structlog.get_logger()
 
 
-class _Handler(RequestHandler):
-    """One connection until its first request is read, and between requests."""
+class Handler(RequestHandler):
+    """One connection until its first request is read, and between requests.
 
-    __slots__ = ()
+    Attributes:
+        has_mark: whether its socket has the low-water mark of those that carry streams.
+    """
+
+    __slots__ = ("has_mark",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        self.has_mark = False
+        super().connection_made(transport)
 
     def handle_error(
         self,
@@ -50,7 +59,7 @@ class _Server(web.Server):
     """Makes a handler for each connection."""
 
     def __call__(self) -> RequestHandler:
-        return _Handler(self, loop=self._loop, **self._kwargs)
+        return Handler(self, loop=self._loop, **self._kwargs)
 
 
 class Runner(web.AppRunner):

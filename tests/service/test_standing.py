@@ -109,7 +109,7 @@ async def test_a_call_that_waits_for_an_ending_is_not_told_it_once_its_ticket_is
         ticket = await door.ticket(headers, stream=stream)
         waiting = asyncio.create_task(door.call("GET", f"/v1/streams/{stream}?wait=60&ticket={ticket['ticket']}"))
         run = door.service.hub.find("acme", stream).run
-        await until(lambda: run._ended._waiters)
+        await until(lambda: run._ended is not None and run._ended._waiters)
         await door.call("DELETE", f"/v1/tickets/{ticket['jti']}", headers)
         gate.open()
         found, body = await waiting

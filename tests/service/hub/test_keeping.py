@@ -113,7 +113,7 @@ async def test_a_view_that_fails_ends_its_own_stream_as_internal_and_no_other():
     async with hub_on(store, *plays) as hub:
         stream = begin(hub)
         await until(lambda: stream.run.log.size == 1)
-        stream.run.followers.append(Fails())
+        stream.run.followers += (Fails(),)
         gate.open()
         async with asyncio.timeout(5):
             ending = await stream.run.ended()

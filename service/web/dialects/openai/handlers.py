@@ -148,7 +148,7 @@ async def _first_text(stream: Stream) -> None:
     if run.log.size or run.ending is not None:
         return
     listens = _Listens()
-    run.followers.append(listens)
+    run.followers += (listens,)
     ending = asyncio.ensure_future(run.ended())
     came = asyncio.ensure_future(listens.came.wait())
     try:
@@ -156,7 +156,7 @@ async def _first_text(stream: Stream) -> None:
     finally:
         ending.cancel()
         came.cancel()
-        run.followers.remove(listens)
+        run.followers = tuple(follower for follower in run.followers if follower is not listens)
 
 
 def _whole(started: Started, told: Completion, ending: Ending) -> web.Response:
