@@ -216,6 +216,22 @@ class Keeping:
         self._run.received = self._run.received or received
         self._run.take(events)
 
+    @property
+    def is_direct(self) -> bool:
+        """Whether nothing is kept before it is shown."""
+        return self._direct
+
+    def take_with_end(self, events: list[Event], code: str | None, end: StreamEnd, now: float) -> None:
+        """Show the last events together with the ending, in one turn; where `is_direct`, of a text without a verdict.
+
+        Raises:
+            TextTooLong: there is no ending yet.
+        """
+        self._run.received = self._run.received or self.received
+        if events:
+            self._run.take(events, quietly=True)
+        self._run.finish(code, now=now, end=end)
+
     def withhold(self, events: list[Event]) -> None:
         """Keep events back, to be shown together with the ending: nobody is to see them without it."""
         self._withheld = events

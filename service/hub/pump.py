@@ -348,6 +348,10 @@ class Pump:
         if not events:
             return None
         last = events[-1]
+        if isinstance(last, StreamEnd) and source.is_shown_at_once and self._run.schema is None:
+            code = "upstream_warning" if last.warned else None
+            self._keeping.take_with_end(events[:-1], code, last, self._wall())
+            return Outcome(code, end=last)
         if isinstance(last, StreamEnd | ErrorObject):
             alone = isinstance(last, ErrorObject) and not self._keeping.has_text and not any(map(text_size, events))
             again = self._published or len(events) > 1
@@ -458,6 +462,8 @@ class _Source:
         """Whether what came is the run's."""
         return True
 
+    is_shown_at_once = False  # whether what it takes is shown in that turn, as it is
+
     def take(self, events: list[Event]) -> None:
         raise NotImplementedError
 
@@ -470,6 +476,7 @@ class _Direct(_Source):
 
     def __init__(self, keeping: Keeping) -> None:
         self.take = keeping.take  # type: ignore[method-assign]
+        self.is_shown_at_once = keeping.is_direct
 
 
 class _Again(_Source):

@@ -150,8 +150,11 @@ class Run:
 
     # -- what fills it
 
-    def take(self, events: list[Event]) -> None:
+    def take(self, events: list[Event], *, quietly: bool = False) -> None:
         """Append events of the upstream.
+
+        Args:
+            quietly: the ending follows in this very turn, and tells them.
 
         Raises:
             TextTooLong: what came before the event that passed the cap is kept and told.
@@ -160,7 +163,7 @@ class Run:
         try:
             self.log.extend(events)
         finally:
-            self._grown(before)
+            self._grown(before, quietly)
 
     def follow(self, log: TextLog, count: int) -> None:
         """Take the events of another log up to ``count``, as they stand there."""
@@ -168,13 +171,16 @@ class Run:
         self.log.follow(log, count)
         self._grown(before)
 
-    def _grown(self, before: int) -> None:
+    def _grown(self, before: int, quietly: bool = False) -> None:
         if self.followers or self._early:
             self._derive(before)
         if self.times.first_event is None:
             self.times.first_event = self.clock()
-            self._open()
         self._note_pace()
+        if quietly:
+            return
+        if not self._is_opened:
+            self._open()
         self._changed(False)
 
     def _derive(self, before: int) -> None:
