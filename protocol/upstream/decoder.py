@@ -1,6 +1,14 @@
 """Upstream bytes to events: the line buffer, the event parser and the state table in a row."""
 
-from protocol.upstream.events import EndOfBytes, Event, RemoteProtocolError, parse_event, plain_texts
+from protocol.upstream.events import (
+    EndOfBytes,
+    Event,
+    RemoteProtocolError,
+    parse_event,
+    plain_text,
+    plain_texts,
+    seems_plain,
+)
 from protocol.upstream.lines import LineBuffer, LineTooLong
 from protocol.upstream.states import State, advance
 
@@ -32,6 +40,8 @@ class Decoder:
         Events before an error are not lost: both are returned. After an error
         or an ending the decoder is not to be fed again.
         """
+        if self.state is State.STREAMING and self._lines.takes_whole(data) and (text := plain_text(data)) is not None:
+            return [text], None  # nearly all that comes
         try:
             lines, error = self._lines.feed(data), None
         except LineTooLong as exc:
@@ -48,9 +58,25 @@ class Decoder:
         return events, error
 
     def _parse(self, lines: list[bytes]) -> tuple[list[Event], RemoteProtocolError | None]:
+        if len(lines) < TOGETHER:
+            return self._parse_each(lines)
+        # In the middle, between the stream's beginning and its end, there are plain fragments alone.
+        begin, stop = int(self.state is State.IDLE), len(lines)
+        while stop > begin and not seems_plain(lines[stop - 1]):
+            stop -= 1
+        events, error = self._parse_each(lines[:begin])
+        if error is not None or self.state is State.FAILED:
+            return events, error
+        if self.state is State.STREAMING and stop - begin >= TOGETHER:
+            texts = plain_texts(lines[begin:stop])
+            if texts is not None:
+                events += texts
+                begin = stop
+        more, error = self._parse_each(lines[begin:])
+        return events + more, error
+
+    def _parse_each(self, lines: list[bytes]) -> tuple[list[Event], RemoteProtocolError | None]:
         state = self.state
-        if state is State.STREAMING and len(lines) >= TOGETHER and (texts := plain_texts(lines)) is not None:
-            return texts, None
         events: list[Event] = []
         streaming, parse = State.STREAMING, parse_event
         try:

@@ -27,6 +27,10 @@ class LineBuffer:
         self._size = 0
         self._at_start = True
 
+    def takes_whole(self, data: bytes) -> bool:
+        """Whether ``data``, if it is one line, is one here too: nothing waits before it, and it is not too long."""
+        return not self._parts and not self._at_start and len(data) <= self._max_line
+
     def feed(self, data: bytes) -> list[bytes]:
         """Return the lines that ``data`` completes, without line ends; keep the rest.
 

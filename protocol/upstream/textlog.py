@@ -12,7 +12,9 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import cast
 
-from protocol.ndjson import dumps, string
+import orjson
+
+from protocol.ndjson import dumps, escape_separators
 from protocol.upstream.events import EndOfBytes, ErrorObject, Event, Fragment, Members, StreamEnd
 
 # Room for events beside even the smallest text.
@@ -171,7 +173,8 @@ class TextLog:
             if ordinal in others:
                 lines.append(dumps(others[ordinal]))
             else:
-                lines.append(_FRAGMENT % string(text[begin:end].decode()))
+                encoded = orjson.dumps(text[begin:end].decode())
+                lines.append(_FRAGMENT % (encoded if encoded.isascii() else escape_separators(encoded)))
             begin = end
         return lines
 

@@ -87,7 +87,7 @@ class _HttpFraming:
         self.keep_alive = self.body(self.beat) if self.beat else b""
 
     def body(self, framed: bytes) -> bytes:
-        return chunk(framed) if self.chunked and framed else framed
+        return b"%x\r\n%b\r\n" % (len(framed), framed) if self.chunked and framed else framed
 
 
 class SseFraming(_HttpFraming):

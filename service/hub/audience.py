@@ -14,7 +14,7 @@ have come to its place. Replay and live are one rule, so there is no seam.
 import asyncio
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from protocol.wire.frames import Framing
 from service.hub.sending import send_row
@@ -25,8 +25,7 @@ from service.hub.views import Outgoing, View
 SLICE = 384
 
 
-@dataclass(slots=True)
-class _Step:
+class _Step(NamedTuple):
     """What lies past a place.
 
     Attributes:
@@ -283,7 +282,11 @@ class Audience:
         elif not messages and after == position:
             return None
         framing = self.framing
-        framed = b"".join([framing.message(payload, cursor) for payload, cursor in messages if payload])
+        if len(messages) == 1:
+            payload, cursor = messages[0]
+            framed = framing.message(payload, cursor) if payload else b""
+        else:
+            framed = b"".join([framing.message(payload, cursor) for payload, cursor in messages if payload])
         body = framing.body(framed)
         return _Step(body + framing.last if fate else body, run.gen, after, fate)
 

@@ -7,7 +7,7 @@ client's; here run first event, idle and total, as one deadline on the loop's ti
 import asyncio
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +41,48 @@ class Clocks:
         total_at: when the whole call must be over, on the loop's clock.
     """
 
-    def __init__(self, limits: ClockLimits, total_at: float) -> None:
+    __slots__ = (
+        "_cancelling",
+        "_code",
+        "_due",
+        "_last_event",
+        "_limits",
+        "_looks_at",
+        "_loop",
+        "_ran_out",
+        "_task",
+        "_timer",
+        "_total_at",
+    )
+
+    def __init__(self, limits: ClockLimits, total_at: float, loop: asyncio.AbstractEventLoop) -> None:
         self._limits = limits
         self._total_at = total_at
         self._code, self._due = "upstream_timeout_total", total_at
+        self._looks_at = total_at  # when the timer fires
         self._last_event: float | None = None
-        self._loop = asyncio.get_running_loop()
-        self._timeout = asyncio.timeout_at(None)
-        self._timer = self._loop.call_at(total_at, self._look)
+        self._loop = loop
+        self._timer: asyncio.Handle = loop.call_at(total_at, self._look)
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelling = 0  # how often the task was cancelled by others before
+        self._ran_out = False
 
     async def __aenter__(self) -> Self:
-        await self._timeout.__aenter__()
+        self._task = asyncio.current_task(self._loop)
+        assert self._task is not None
+        self._cancelling = self._task.cancelling()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._timer.cancel()
-        try:
-            await self._timeout.__aexit__(kind, exc, trace)
-        except TimeoutError as timeout:
-            raise ClockRanOut(self._code) from timeout
+        task, self._task = self._task, None
+        if not self._ran_out or task is None:
+            return
+        # As `asyncio.timeout` tells its own cancellation from that of others, which goes on.
+        if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise ClockRanOut(self._code) from exc
 
     def connected(self) -> None:
         """A connection is there: the first event is due."""
@@ -86,21 +107,27 @@ class Clocks:
         """End the attempt now, with a code of the caller's."""
         self._timer.cancel()
         self._code = code
-        self._timeout.reschedule(self._loop.time())
+        self._timer = self._loop.call_soon(self._run_out)
 
     def _set(self, code: str, due: float) -> None:
         self._code, self._due = ("upstream_timeout_total", self._total_at) if due >= self._total_at else (code, due)
         # Events put the deadline off, and most often nothing need be done: the
         # timer looks when it fires. A new timer for each event costs more than the event.
-        if self._due < self._timer.when():
+        if self._due < self._looks_at:
             self._arm()
 
     def _arm(self) -> None:
         self._timer.cancel()
+        self._looks_at = self._due
         self._timer = self._loop.call_at(self._due, self._look)
 
     def _look(self) -> None:
         if self._loop.time() < self._due:
             self._arm()
         else:
-            self._timeout.reschedule(self._loop.time())
+            self._run_out()
+
+    def _run_out(self) -> None:
+        if self._task is not None and not self._ran_out:
+            self._ran_out = True
+            self._task.cancel()

@@ -7,7 +7,6 @@ of its pair from there on, where the events do not. So what a reader was shown i
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -182,7 +181,9 @@ class Keeping:
                 be known later, and `is_too_long` tells it.
         """
         if self._direct:
-            self._take(events, self.received)
+            run = self._run
+            run.received = run.received or self.received
+            run.take(events)
             return
         size = sum(map(text_size, events))
         self._waiting += 1

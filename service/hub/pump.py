@@ -125,12 +125,13 @@ class Pump:
         self._wall = wall
         self._restarts = restarts
         self._clock = tally.clock
+        self._loop = asyncio.get_running_loop()
         self._fragments = FragmentTimes(tally)
         self._repairs = run.options.repair
         self._ready = ready
         self.cancel_code = "interrupted"  # what a cancellation means
         self._budget = limits.max_events_per_s * 4.0
-        self._budget_at = run.clock()
+        self._budget_at = self._clock()
 
     async def run(self) -> None:
         """Call the upstream until the run has an ending."""
@@ -257,7 +258,7 @@ class Pump:
     async def _call(self, source: "_Source", total_at: float, step: TraceContext | None) -> Outcome:
         headers = self._headers if step is None else {**self._headers, **step.headers()}
         try:
-            async with Clocks(self._limits.clocks, total_at) as clocks:
+            async with Clocks(self._limits.clocks, total_at, self._loop) as clocks:
                 self._keeping.shown = lambda: self._look(clocks)
                 body = _Body(self, source, clocks)
                 async with self._upstream.analyze(self._body, headers, clocks.connected, body.begun) as answer:
@@ -313,12 +314,16 @@ class Pump:
         events, error = decoder.feed(data)
         if any(map(text_size, events)):
             self._fragments.came(now, self._run.trace_id)
-        outcome = self._take(events, body.source)
+        if len(events) == 1 and type(events[0]) is str:  # nearly all that comes
+            body.source.take(events)
+            outcome = Outcome("schema_violation") if self._stopped_by_violation() else None
+        else:
+            outcome = self._take(events, body.source)
         if outcome is None and error is not None:
             outcome = Outcome("upstream_protocol", again=self._published)
         if outcome is None and events:
             body.clocks.event()
-            if not self._affordable(len(events)):
+            if not self.affordable(len(events), now):
                 outcome = Outcome("too_many_events")
         elif decoder.blank_lines > blanks:
             body.clocks.blank()
@@ -373,9 +378,9 @@ class Pump:
     def _stopped_by_violation(self) -> bool:
         return self._run.violation is not None and self._run.options.on_violation == "stop"
 
-    def _affordable(self, events: int) -> bool:
+    def affordable(self, events: int, now: float) -> bool:
         """Whether the stream's event budget, refilled by time, still holds ``events`` more."""
-        now, rate = self._run.clock(), self._limits.max_events_per_s
+        rate = self._limits.max_events_per_s
         self._budget = min(rate * 4.0, self._budget + (now - self._budget_at) * rate) - events
         self._budget_at = now
         return self._budget >= 0

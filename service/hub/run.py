@@ -159,9 +159,13 @@ class Run:
         Raises:
             TextTooLong: what came before the event that passed the cap is kept and told.
         """
-        before = self.log.size
+        log = self.log
+        before = log.size if self.followers or self._early else 0
         try:
-            self.log.extend(events)
+            if len(events) == 1:
+                log.append(events[0])
+            else:
+                log.extend(events)
         finally:
             self._grown(before, quietly)
 
@@ -174,9 +178,10 @@ class Run:
     def _grown(self, before: int, quietly: bool = False) -> None:
         if self.followers or self._early:
             self._derive(before)
+        now = self.clock()
         if self.times.first_event is None:
-            self.times.first_event = self.clock()
-        self._note_pace()
+            self.times.first_event = now
+        self._note_pace(now)
         if quietly:
             return
         if not self._is_opened:
@@ -196,8 +201,7 @@ class Run:
         for follower in self.followers:
             follower.feed(text, violation)
 
-    def _note_pace(self) -> None:
-        now = self.clock()
+    def _note_pace(self, now: float) -> None:
         if self._paced_from is None:
             self._paced_from = now
         self.pace.millis.append(int((now - self._paced_from) * 1000))
@@ -209,7 +213,7 @@ class Run:
         self.reset_reason = reason
         self.log = log
         self.pace = Pace()
-        self._note_pace()
+        self._note_pace(self.clock())
         if self.schema is not None:
             self._early = EarlyCheck(self.schema)
             self.violation = self._early.feed(log.slice(0, log.size))
@@ -295,7 +299,7 @@ class Run:
         self.ending = ending
         if now is not None:
             self.times.ended, self.times.done = now, self.clock()
-            self._note_pace()
+            self._note_pace(self.times.done)
         # Who waits for the ending is told it also where a follower fails over it.
         if self._ended is not None:
             self._ended.set()

@@ -3,10 +3,11 @@
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from types import TracebackType
 from typing import Any
 
 import orjson
@@ -130,7 +131,7 @@ class Stream:
         self._loop = loop
         self._on_idle = on_idle
         self._tally = tally or Tally()
-        self._rollup = Rollup(loop, limits.rollup_s, self._advance) if limits.rollup_s else None
+        self._rollup = Rollup(loop, limits.rollup_s, partial(self._advance, True)) if limits.rollup_s else None
         self.run = Run(
             stream_id,
             options=options,
@@ -138,7 +139,7 @@ class Stream:
             max_text_bytes=limits.max_text_bytes,
             now=now,
             clock=loop.time,
-            changed=self._tell,
+            changed=self._advance if self._rollup is None else self._tell,
         )
         self._audiences: dict[tuple[str, str], Audience] = {}
         self._views: dict[str, View] = {}
@@ -228,12 +229,10 @@ class Stream:
     # -- telling what is new
 
     def _tell(self, at_once: bool) -> None:
-        if self._rollup is None:
-            self._advance()
-        else:
-            self._rollup.flush() if at_once else self._rollup.touch()
+        assert self._rollup is not None
+        self._rollup.flush() if at_once else self._rollup.touch()
 
-    def _advance(self) -> None:
+    def _advance(self, _at_once: bool) -> None:
         received, self.run.received = self.run.received, 0.0
         for audience in list(self._audiences.values()):
             audience.advance(received)
@@ -376,14 +375,27 @@ class Stream:
                 self._audiences.clear()  # whoever comes later makes its own
             self._on_idle(self)
 
-    @contextmanager
-    def hold(self) -> Iterator["Stream"]:
+    def hold(self) -> "AbstractContextManager[Stream]":
         """Be present without reading, as one who waits for the ending does."""
+        return _Presence(self, self._one_more, self._one_less)
+
+
+class _Presence:
+    """A stream, held for a while."""
+
+    __slots__ = ("_one_less", "_one_more", "_stream")
+
+    def __init__(self, stream: Stream, one_more: Callable[[], None], one_less: Callable[[], None]) -> None:
+        self._stream, self._one_more, self._one_less = stream, one_more, one_less
+
+    def __enter__(self) -> Stream:
         self._one_more()
-        try:
-            yield self
-        finally:
-            self._one_less()
+        return self._stream
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._one_less()
 
 
 @dataclass(frozen=True, slots=True)

@@ -249,10 +249,10 @@ class DialectView(_Wordless):
         return self.run.log.count
 
     def since(self, position: int) -> tuple[list[Outgoing], int]:
-        log = self.run.log
-        stop = log.events_up_to(position, EVENTS_AT_ONCE_BYTES)
+        log, count = self.run.log, self.run.log.count
+        stop = count if count - position == 1 else log.events_up_to(position, EVENTS_AT_ONCE_BYTES)
         lines = log.lines(position, stop)
-        ending = self._verdict() if stop == log.count > position else None
+        ending = self._verdict() if self._validation and stop == count > position else None
         if ending is not None:
             lines[-1] = dumps(with_validation(log.event(stop - 1), ending.validation))
         # One payload for all: nothing may resume between them.
@@ -261,7 +261,7 @@ class DialectView(_Wordless):
     def _verdict(self) -> Ending | None:
         """The ending whose verdict the last event, a ``stream_end``, is to gain."""
         ending = self.run.ending
-        if not self._validation or self.run.schema is None or ending is None:
+        if self.run.schema is None or ending is None:
             return None
         return ending if ending.status in (Status.COMPLETED, Status.LENGTH) else None
 

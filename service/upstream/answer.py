@@ -31,12 +31,17 @@ class HttpAnswer(asyncio.Protocol):
         begun: called at the end of the headers.
     """
 
-    def __init__(self, transport: asyncio.Transport, begun: Callable[[Answer], None] = ignored) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        begun: Callable[[Answer], None] = ignored,
+    ) -> None:
         self.status = 0
         self.headers: CIMultiDict[str] = CIMultiDict()
         self._transport = transport
         self._begun = begun
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._arrived: list[bytes] = []  # of the body, not handed on yet
         self.on_body = self._arrived.append  # the parser's; no call of ours for a chunk
         self._parser: Any = HttpResponseParser(self)

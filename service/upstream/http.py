@@ -9,8 +9,8 @@ cookie is kept: what the caller did not send is not sent.
 
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Self
 
@@ -111,36 +111,16 @@ class HttpUpstream:
         """The upstream's address for what follows ``/v1.3``, already percent-encoded."""
         return URL(self.address.base + path_qs, encoded=True)
 
-    @asynccontextmanager
-    async def analyze(
+    def analyze(
         self,
         body: bytes,
         headers: Mapping[str, str],
         connected: Callable[[], None],
         begun: Callable[[Answer], None] = ignored,
-    ) -> AsyncIterator[HttpAnswer]:
+    ) -> AbstractAsyncContextManager[Answer]:
         """See `service.upstream.contract.Upstream.analyze`."""
-        pool = self._pool
-        assert pool is not None, "the upstream is used outside its context"
-        request = self._request(body, headers)
-        transport = pool.kept() or await pool.made()
-        answer = None
-        try:
-            connected()
-            answer = HttpAnswer(transport, begun)
-            for part in request:
-                transport.write(part)
-            await answer.begun()
-            yield answer
-        finally:
-            # What is still to be sent, or to come, is nobody's any more.
-            if answer is not None:
-                answer.leave()
-            if answer is not None and answer.leaves_connection and not transport.get_write_buffer_size():
-                answer.resume()
-                pool.give_back(transport)
-            else:
-                transport.abort()
+        assert self._pool is not None, "the upstream is used outside its context"
+        return _Call(self._pool, self._request(body, headers), connected, begun)
 
     def _request_head(self) -> str:
         """What the head of each call begins with."""
@@ -160,6 +140,55 @@ class HttpUpstream:
             headers = {**headers, "x-api-key": self.api_key}
         head = f"{self._head}{_fields(headers)}Content-Length: {len(body)}\r\n\r\n".encode()
         return (head + body,) if len(body) <= JOINED_BYTES else (head, body)
+
+
+class _Call:
+    """One call, as long as it lasts."""
+
+    __slots__ = ("_answer", "_begun", "_connected", "_pool", "_request", "_transport")
+
+    def __init__(
+        self,
+        pool: Pool,
+        request: tuple[bytes, ...],
+        connected: Callable[[], None],
+        begun: Callable[[Answer], None],
+    ) -> None:
+        self._pool = pool
+        self._request = request
+        self._connected = connected
+        self._begun = begun
+        self._answer: HttpAnswer | None = None
+
+    async def __aenter__(self) -> Answer:
+        self._transport = transport = self._pool.kept() or await self._pool.made()
+        try:
+            self._connected()
+            self._answer = answer = HttpAnswer(transport, self._pool.loop, self._begun)
+            for part in self._request:
+                transport.write(part)
+            self._request = ()
+            await answer.begun()
+        except BaseException:
+            self._leave()
+            raise
+        return answer
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        """What is still to be sent, or to come, is nobody's any more."""
+        answer, transport = self._answer, self._transport
+        if answer is not None:
+            answer.leave()
+        if answer is not None and answer.leaves_connection and not transport.get_write_buffer_size():
+            answer.resume()
+            self._pool.give_back(transport)
+        else:
+            transport.abort()
 
 
 def _fields(headers: Mapping[str, str]) -> str:

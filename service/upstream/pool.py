@@ -46,7 +46,7 @@ class Pool:
     """
 
     def __init__(self, address: Address, timeout_s: float) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = self._loop = asyncio.get_running_loop()
         self._address = address
         self._url = URL(address.base)
         self._timeout_s = timeout_s

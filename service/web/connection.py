@@ -16,9 +16,10 @@ import struct
 import sys
 import termios
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, cast
 
 import structlog
@@ -109,32 +110,58 @@ def framing_headers(*, chunked: bool, kept: bool) -> dict[str, str]:
     return {"Transfer-Encoding": "chunked", "Connection": "keep-alive", **idle}
 
 
-@contextmanager
-def in_charge(connection: "Connection") -> Iterator[None]:
+class in_charge:  # noqa: N801  # a context
     """What fails after a connection was taken over is ours to tell: aiohttp has no way any more."""
-    try:
-        yield
-    except Exception:
-        log.exception("connection_failed", connection=type(connection).__name__)
-        connection.fail()
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(exc, Exception):
+            return False
+        log.error("connection_failed", connection=type(self._connection).__name__, exc_info=exc)
+        self._connection.fail()
+        return True
 
 
-@asynccontextmanager
-async def borrow(request: web.Request, connection: "BorrowedConnection") -> "AsyncIterator[BorrowedConnection]":
+class borrow:  # noqa: N801  # a context
     """Have a caller's connection for one answer; it goes back to aiohttp at the end."""
-    protocol, transport = request.protocol, request.transport
-    if transport is None:
-        raise ConnectionResetError("the caller has left")
-    connection.caller = request.get(CALLER)
-    connection.trail = request[TRAIL]
-    transport.set_protocol(connection)
-    if isinstance(protocol, Handler):
-        connection.has_mark, protocol.has_mark = protocol.has_mark, True
-    connection.connection_made(transport)
-    try:
-        yield connection
-    finally:
-        connection.give_back(protocol)
+
+    __slots__ = ("_connection", "_protocol", "_request")
+
+    def __init__(self, request: web.Request, connection: "BorrowedConnection") -> None:
+        self._request = request
+        self._protocol = request.protocol
+        self._connection = connection
+
+    def __enter__(self) -> "BorrowedConnection":
+        request, connection, protocol, transport = (
+            self._request,
+            self._connection,
+            self._protocol,
+            self._request.transport,
+        )
+        if transport is None:
+            raise ConnectionResetError("the caller has left")
+        connection.caller = request.get(CALLER)
+        connection.trail = request[TRAIL]
+        transport.set_protocol(connection)
+        if isinstance(protocol, Handler):
+            connection.has_mark, protocol.has_mark = protocol.has_mark, True
+        connection.connection_made(transport)
+        return connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.give_back(self._protocol)
 
 
 class LateHeads:
@@ -195,7 +222,7 @@ class Connections:
         self._open: dict[Connection, _Entry] = {}  # the oldest first
         self.by_owner: Counter[str] = Counter()  # by `tenant`, and by `tenant/key`
         self._stuck: dict[Connection, tuple[int, float]] = {}  # bytes not taken yet, since when
-        self._loop = asyncio.get_running_loop()
+        self.loop = self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._ticks = 0
         self._emptied = asyncio.Event()
@@ -533,7 +560,7 @@ class BorrowedConnection(Connection):
         self._kept: list[bytes] = []  # what the caller sent meanwhile
         self._head, self._fd = b"", -1
         self.has_begun = False
-        self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.done: asyncio.Future[bool] = connections.loop.create_future()
 
     def begin(self, answer_head: bytes) -> None:
         """Send the answer's head along with the first of its body: one packet, one call."""

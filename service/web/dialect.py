@@ -144,7 +144,7 @@ async def _relay(
                 return
             connection.step_back() if refused is not None else begin_answer()
 
-    async with borrow(request, connection) as borrowed:
+    with borrow(request, connection) as borrowed:
         run.when_opened(open_)
         clean = await borrowed.done
     if not connection.has_begun:

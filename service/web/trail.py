@@ -76,8 +76,9 @@ class Trail:
         self._calls: deque[Sequence[TraceContext]] | None = None
         self.method, self.route = request.method, route
         self.caller: Caller | None = None
-        headers = request.headers
-        parent = parse_trace(headers.get("traceparent"), headers.get("tracestate")) if "traceparent" in headers else None
+        headers, parent = request.headers, None
+        if "traceparent" in headers:
+            parent = parse_trace(headers["traceparent"], headers.get("tracestate"))
         self.span: Span = watching.traces.request(self.method, route, parent) if traced else Unrecorded(parent)
 
     @property

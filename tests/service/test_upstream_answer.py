@@ -50,7 +50,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.wire = Wire()
-        self.answer = HttpAnswer(self.wire)
+        self.answer = HttpAnswer(self.wire, asyncio.get_running_loop())
         self.got = b""
 
     def take(self, data: bytes) -> bool:
@@ -318,7 +318,7 @@ async def test_an_answer_on_a_connection_that_is_gone_is_broken_at_once():
     wire = Wire()
     wire.closed = True
     with pytest.raises(Broken):
-        await HttpAnswer(wire).begun()
+        await HttpAnswer(wire, asyncio.get_running_loop()).begun()
 
 
 async def test_its_state_can_be_read():

@@ -82,7 +82,7 @@ async def show(
         **framing_headers(chunked=chunked, kept=keep_alive),
     }
     connection = _Answering(request.app[CONNECTIONS], framings[chunked], chunked=chunked, last_words=last_words)
-    async with borrow(request, connection) as borrowed:
+    with borrow(request, connection) as borrowed:
         connection.begin(head("200 OK", told.items()))
         framing = connection.framing
         connection.write(framing.body(framing.message(first, None)) if first else b"")

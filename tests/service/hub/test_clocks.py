@@ -32,7 +32,8 @@ async def hours(monkeypatch: pytest.MonkeyPatch) -> Hours:
 async def ran_out(play) -> str | None:
     """The code of the clock that ran out while ``play`` went on."""
     try:
-        async with Clocks(LIMITS, asyncio.get_running_loop().time() + LIMITS.total_s) as clocks:
+        loop = asyncio.get_running_loop()
+        async with Clocks(LIMITS, loop.time() + LIMITS.total_s, loop) as clocks:
             await play(clocks)
     except ClockRanOut as exc:
         return exc.code
