@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import structlog
 
+from service.watch import lines
 from service.watch.lines import said_besides
 
 # asyncio puts callbacks with their arguments, and exceptions, into what it says.
@@ -32,6 +33,7 @@ def configure(level: str) -> None:
         # A logger that were kept would keep its level, which may change.
         cache_logger_on_first_use=False,
     )
+    lines.tells_requests = level == "debug"
     logging.basicConfig(level=logging.WARNING, handlers=[_Bridge()], force=True)
 
 

@@ -54,11 +54,11 @@ def unwrapped(request: Mapping[str, Any]) -> Mapping[str, Any]:
     Read as a schema, an envelope would allow everything.
     """
     form = request.get("response_format")
-    inner = form.get("json_schema") if isinstance(form, Mapping) else None
-    if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str) or inner.keys() - _ENVELOPE:
+    inner = form.get("json_schema") if isinstance(form, dict) else None
+    if not isinstance(inner, dict) or not isinstance(inner.get("name"), str) or inner.keys() - _ENVELOPE:
         return request
     schema = inner.get("schema")
-    if not isinstance(schema, Mapping):
+    if not isinstance(schema, dict):
         return request
     return {**request, "response_format": {**(form or {}), "json_schema": schema}}
 

@@ -32,6 +32,8 @@ class TextLog:
     """Append-only text with the events that made it. Offsets are in UTF-8 bytes.
 
     Attributes:
+        size: the head, bytes of text so far.
+        count: events so far; the ordinal of the next one.
         pending: a high surrogate whose pair may come with the next fragment, else empty.
 
     Args:
@@ -43,7 +45,9 @@ class TextLog:
         self._max_bytes = max_bytes
         self._max_beside = max(max_bytes, BESIDE_BYTES)
         self._text = bytearray()
+        self.size = 0
         self._ends = array("Q")  # the text's size after each event
+        self.count = 0
         self._others: dict[int, Members] = {}  # events that are no plain fragments, by ordinal
         self._beside = 0  # bytes kept beside the text
         self.pending = ""
@@ -52,16 +56,6 @@ class TextLog:
 
     def __repr__(self) -> str:
         return f"<TextLog {self.size} bytes, {self.count} events>"
-
-    @property
-    def size(self) -> int:
-        """The head: bytes of text so far."""
-        return len(self._text)
-
-    @property
-    def count(self) -> int:
-        """Events so far; the ordinal of the next one."""
-        return len(self._ends)
 
     def append(self, event: Event) -> None:
         """Take one event; `EndOfBytes` and error objects are endings, not events of the log.
@@ -74,12 +68,14 @@ class TextLog:
             if len(self._text) + len(encoded) > self._max_bytes or 8 * len(self._ends) > self._max_beside:
                 raise TextTooLong
             self._text += encoded
+            self.size += len(encoded)
         elif isinstance(event, EndOfBytes | ErrorObject):
             return
         else:
             assert not isinstance(event, str)
             self._append_other(event.members, event.text if isinstance(event, Fragment) else "")
-        self._ends.append(len(self._text))
+        self._ends.append(self.size)
+        self.count += 1
 
     def extend(self, events: list[Event]) -> None:
         """Take events in a row; the same as `append` for each, and much cheaper for plain fragments.
@@ -112,6 +108,7 @@ class TextLog:
         next(ends)  # where the first fragment begins
         self._ends.extend(ends)
         self._text += whole
+        self.size, self.count = len(self._text), count
 
     def follow(self, other: "TextLog", count: int) -> None:
         """Become what ``other`` is up to its event ``count``, of which this is a beginning.
@@ -122,6 +119,7 @@ class TextLog:
         self._text += other.encoded(self.size, other.size if last else other.end_of(count - 1) if count else 0)
         self._ends.extend(other._ends[begin:count])
         self._others.update({n: members for n, members in other._others.items() if begin <= n < count})
+        self.size, self.count = len(self._text), len(self._ends)
         self._beside = other._beside
         self.pending = other.pending if last else ""
 
@@ -134,6 +132,7 @@ class TextLog:
         if self.pending:
             self.pending = ""
             self._text += "\ufffd".encode()
+            self.size = len(self._text)
 
     def slice(self, start: int, stop: int) -> str:
         """The text between two offsets, both on code-point boundaries."""
@@ -206,6 +205,7 @@ class TextLog:
         self._others[len(self._ends)] = members
         self._beside = beside
         self._text += encoded
+        self.size += len(encoded)
 
     def _join(self, text: str) -> bytes:
         """Encode ``text`` behind a pending surrogate; keep back a new one at its end.

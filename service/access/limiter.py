@@ -136,7 +136,16 @@ class Limiter:
 
     def concerns(self, caller: Caller) -> bool:
         """Whether anything bounds a caller."""
-        return bool(caller.limits) or self.bounds != NO_BOUNDS
+        return self._bounds_all or bool(caller.limits)
+
+    @property
+    def bounds(self) -> Bounds:
+        """What each tenant may."""
+        return self._bounds
+
+    @bounds.setter
+    def bounds(self, bounds: Bounds) -> None:
+        self._bounds, self._bounds_all = bounds, bounds != NO_BOUNDS
 
     async def start(self, caller: Caller) -> Drawn | None:
         """One more stream is led in a caller's name; what is left of its rate.

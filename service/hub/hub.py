@@ -257,8 +257,8 @@ class Hub:
 
     def _leads_somewhere(self, tenant: str, asked: Asked, idempotency_key: str | None) -> bool:
         """Whether a start comes to a stream that is at hand."""
-        space = self._tenants.get(tenant) or _Tenant()
-        return idempotency_key in space.keys or self._joinable(space, asked) is not None
+        space = self._tenants.get(tenant)
+        return space is not None and (idempotency_key in space.keys or self._joinable(space, asked) is not None)
 
     def start(
         self,
@@ -355,7 +355,9 @@ class Hub:
         if not self.journal.up:
             raise Refusal("overloaded", "what is shown cannot be kept now", retry_after_s=1)
         self._admission.admit(tenant)
-        space = self._tenants.setdefault(tenant, _Tenant())
+        space = self._tenants.get(tenant)
+        if space is None:
+            space = self._tenants[tenant] = _Tenant()
         stream = Stream(
             stream_id or new_id(),
             tenant,

@@ -28,7 +28,7 @@ from service.hub.keeping import Keeping, Waits, as_they_came, half_at_end, nothi
 from service.hub.run import Refused, Run
 from service.hub.tally import FragmentTimes, Tally
 from service.upstream.contract import Answer, Broken, ConnectTimeout, Unreachable, Upstream, UpstreamFault
-from service.watch.traces import Span, Traces, of_answer, of_call
+from service.watch.traces import Span, Traces, Unrecorded, of_answer, of_call
 
 log = structlog.get_logger()
 
@@ -248,6 +248,8 @@ class Pump:
     def _call_begins(self) -> Span:
         """One more step of the run's trace."""
         run = self._run
+        if not self._traces.records:
+            return Unrecorded(self._parent)
         told = of_call(run.id, self._model, run.retries, is_json=run.schema is not None)
         span = self._traces.call(told, self._parent)
         if span.is_recorded and span.context is not None:

@@ -60,13 +60,13 @@ def ask(request: Mapping[str, Any], options: Options, *, sent: Mapping[str, Any]
 def may_run_again(asked: Asked) -> bool:
     """Whether a request may be sent again after its process died; media in base64 are not kept for that."""
     video = asked.shown.get("video")
-    media = video.get("base64_string") if isinstance(video, Mapping) else None
+    media = video.get("base64_string") if isinstance(video, dict) else None
     return asked.options.restart > 0 and media is None
 
 
 def schema_of(response_format: object) -> AdmittedSchema | None:
     """The output's schema, admitted; None where the request has none."""
-    if not isinstance(response_format, Mapping) or "json_schema" not in response_format:
+    if not isinstance(response_format, dict) or "json_schema" not in response_format:
         return None  # whatever else it is, the upstream answers for it
     try:
         return admit(response_format["json_schema"])
@@ -76,7 +76,7 @@ def schema_of(response_format: object) -> AdmittedSchema | None:
 
 def _shown(request: Mapping[str, Any]) -> dict[str, Any]:
     video = request.get("video")
-    media = video.get("base64_string") if isinstance(video, Mapping) else None
+    media = video.get("base64_string") if isinstance(video, dict) else None
     if not isinstance(media, str):
         return dict(request)
     return {**request, "video": {**(video or {}), "base64_string": _digest(media)}}

@@ -153,7 +153,8 @@ class HttpAnswer(asyncio.Protocol):
         if self._fields > MAX_FIELDS or len(name) > MAX_FIELD_BYTES or len(value) > MAX_FIELD_BYTES or b"\0" in value:
             raise BadHttp("a head out of bounds")
         if not self.status:  # else a trailer
-            self.headers.add(_text(name), _text(value.rstrip(b" \t")))
+            field = value.rstrip(b" \t").decode("utf-8", "surrogateescape")
+            self.headers.add(name.decode("utf-8", "surrogateescape"), field)
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -252,7 +253,3 @@ class HttpAnswer(asyncio.Protocol):
         if self._is_over and self._fault is None:
             inflater.end()
         return self._given(take)
-
-
-def _text(field: bytes) -> str:
-    return field.decode("utf-8", "surrogateescape")

@@ -8,6 +8,8 @@ from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
 from typing import Any
 
+# Whether each request is worth a line: asked before one is made, which costs more than the answer.
+tells_requests = True
 _besides: ContextVar[Mapping[str, str]] = ContextVar("besides")
 
 

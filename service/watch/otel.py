@@ -59,6 +59,8 @@ class OtelTraces:
         upstream: what is told with each call of it: its name, and where it is.
     """
 
+    records = True
+
     def __init__(self, provider: TracerProvider, upstream: Attributes) -> None:
         self._provider = provider
         self._tracer = provider.get_tracer(SCOPE)

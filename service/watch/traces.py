@@ -37,7 +37,13 @@ class Span(Protocol):
 
 
 class Traces(Protocol):
-    """Whoever records."""
+    """Whoever records.
+
+    Attributes:
+        records: whether anything is made of what it is told.
+    """
+
+    records: bool
 
     def request(self, method: str, route: str, parent: TraceContext | None) -> Span:
         """A request of a caller begins."""
@@ -59,6 +65,8 @@ class Unrecorded:
 
 class NoTraces:
     """Nobody records."""
+
+    records = False
 
     def request(self, method: str, route: str, parent: TraceContext | None) -> Span:
         """See `Traces.request`."""
@@ -88,9 +96,9 @@ def of_answer(status: int | None, members: Mapping[str, Any], finish_reason: str
         members: of its ``stream_end``; empty where none came.
     """
     metadata = members.get("metadata")
-    metadata = metadata if isinstance(metadata, Mapping) else {}
+    metadata = metadata if isinstance(metadata, dict) else {}
     usage = metadata.get("usage")
-    usage = usage if isinstance(usage, Mapping) else {}
+    usage = usage if isinstance(usage, dict) else {}
     told: dict[str, str | int | tuple[str, ...]] = {}
     for name, value, kind in (
         ("http.response.status_code", status, int),

@@ -10,6 +10,7 @@ from aiohttp import web
 from protocol.errors import Refusal
 from protocol.wire.options import Options
 from service.access.caller import Caller, Grant, Scope
+from service.access.limiter import Limiter
 from service.access.tickets import MAX_TTL_S
 from service.hub.hub import Hub
 from service.hub.streams import Stream
@@ -27,10 +28,12 @@ def caller_of(request: web.Request, *scopes: Scope) -> Caller:
     Raises:
         Refusal: ``unauthenticated`` or ``ticket_expired``, where the door left that to the handler; ``forbidden``.
     """
-    if CALLER not in request:
-        raise request[REFUSED]
-    caller = request[CALLER]
-    caller.need(*scopes)
+    try:
+        caller = request[CALLER]
+    except KeyError:
+        raise request[REFUSED] from None
+    if scopes:
+        caller.need(*scopes)
     return caller
 
 
@@ -60,7 +63,9 @@ async def come_in(app: web.Application, caller: Caller, stream: Stream | None = 
         Refusal: ``limit_reached``, ``overloaded``.
     """
     check_room(app, caller, stream)
-    await app[LIMITER].attach(caller)
+    limiter = app[LIMITER]
+    if limiter.concerns(caller):
+        await limiter.attach(caller)
 
 
 def check_room(app: web.Application, caller: Caller, stream: Stream | None = None) -> None:
@@ -69,8 +74,11 @@ def check_room(app: web.Application, caller: Caller, stream: Stream | None = Non
     Raises:
         Refusal: ``limit_reached``, ``overloaded``.
     """
-    app[LIMITER].check_readers(caller)
-    check_seat(app, caller, stream)
+    app[MEMORY].check_readers()
+    limiter = app[LIMITER]
+    if limiter.concerns(caller):
+        limiter.check_readers(caller)
+        _check_stream(limiter, caller, stream)
 
 
 def check_seat(app: web.Application, caller: Caller, stream: Stream | None = None) -> None:
@@ -80,8 +88,14 @@ def check_seat(app: web.Application, caller: Caller, stream: Stream | None = Non
         Refusal: ``limit_reached``, ``overloaded``.
     """
     app[MEMORY].check_readers()
-    if stream is not None and app[LIMITER].concerns(caller):
-        app[LIMITER].check_stream(caller, sum(stream.presence().values()))
+    limiter = app[LIMITER]
+    if limiter.concerns(caller):
+        _check_stream(limiter, caller, stream)
+
+
+def _check_stream(limiter: Limiter, caller: Caller, stream: Stream | None) -> None:
+    if stream is not None:
+        limiter.check_stream(caller, sum(stream.presence().values()))
 
 
 def check_still(request: web.Request) -> None:

@@ -43,6 +43,11 @@ GOLDEN = 0.6180339887  # multiples of it, less their whole parts, are spread eve
 class Sent(web.StreamResponse):
     """What a handler returns for an answer that is on its transport already."""
 
+    @property
+    def prepared(self) -> bool:
+        """Whether its headers have left."""
+        return True
+
     def __init__(self, *, keep_alive: bool) -> None:
         super().__init__()
         self._keep_alive = keep_alive
@@ -56,8 +61,8 @@ class Sent(web.StreamResponse):
 
 def head(status: str, headers: Iterable[tuple[str, str]]) -> bytes:
     """The head of an HTTP/1.1 answer."""
-    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers), "", ""]
-    return "\r\n".join(lines).encode("latin-1")
+    fields = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    return f"HTTP/1.1 {status}\r\n{fields}\r\n".encode("latin-1")
 
 
 def detach(request: web.Request, connection: "Connection") -> bytes:

@@ -25,7 +25,7 @@ from service.hub.views import DialectView
 from service.web.access import caller_of, check_seat, check_still
 from service.web.bodies import asked_of, read_object
 from service.web.connection import BorrowedConnection, Sent, borrow, framing_headers, head, in_charge
-from service.web.keys import CONNECTIONS, CORS
+from service.web.keys import CONNECTIONS, CORS, KEYRING
 from service.web.starts import begin
 from service.web.upstream_headers import relayed
 
@@ -110,11 +110,11 @@ async def _relay(
 
     The first of them leaves in the turn in which it came: no task is woken to begin the answer.
     """
-    stream, run = started.stream, started.stream.run
+    stream, run, app, caller = started.stream, started.stream.run, request.app, caller_of(request)
     chunked = request.version >= (1, 1)
     keep_alive = bool(request.keep_alive) and chunked
     always: dict[str, str] = request[CORS]
-    connection = BorrowedConnection(request.app[CONNECTIONS], NDJSON[chunked], chunked=chunked)
+    connection = BorrowedConnection(app[CONNECTIONS], NDJSON[chunked], chunked=chunked)
 
     def begin_answer() -> None:
         headers = {
@@ -136,9 +136,9 @@ async def _relay(
             return  # the caller has left, or was told to
         with in_charge(connection):
             try:
-                check_still(request)
+                app[KEYRING].check(caller)
                 if (refused := _refusal_of(stream)) is None:
-                    check_seat(request.app, caller_of(request), stream)
+                    check_seat(app, caller, stream)
             except Refusal as refusal:
                 connection.expel(refusal)
                 return

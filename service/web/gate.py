@@ -13,6 +13,7 @@ from aiohttp.typedefs import Middleware
 
 from protocol.errors import Refusal
 from service.access.caller import Caller
+from service.watch import lines
 from service.watch.lines import say_besides
 from service.web.errors import refusal_response
 from service.web.guard import CALLER, REFUSED, Guard, cors_headers, preflight
@@ -76,10 +77,10 @@ def gate(guard: Guard) -> Middleware:
             response = _refused(request, trail, Refusal("internal", "the service failed"))
         if not response.prepared:
             response.headers.update(request[CORS])
-        if log.is_enabled_for(10):
+        if lines.tells_requests:
             millis = round((time.perf_counter() - began) * 1000, 1)
             log.debug("request", method=request.method, route=route, status=response.status, millis=millis)
-        if TRAIL in request:  # else it goes on with the connection
+        if request.get(TRAIL) is trail:  # else it goes on with the connection
             trail.answered(response.status, request.match_info.get("id"))
             trail.end(response.status, str(response.status) if response.status >= 500 else "")
         return response
@@ -155,7 +156,7 @@ def _is_preflight(request: web.Request) -> bool:
 def _is_presigned(request: web.Request) -> bool:
     """Whether a request carries its right in its address: our engine checks it, which is sent no key of ours."""
     asked = f"{request.method} {request.raw_path}"
-    return request.app[UPSTREAM].api_key is None and _PRESIGNED.fullmatch(asked) is not None
+    return _PRESIGNED.fullmatch(asked) is not None and request.app[UPSTREAM].api_key is None
 
 
 def _route(request: web.Request) -> str:

@@ -18,14 +18,15 @@ async def begin(request: web.Request, asked: Asked, dialect: Dialect, *, idempot
     Raises:
         Refusal: ``forbidden``; see also `service.hub.hub.Hub.begin`.
     """
-    caller, hub = caller_of(request, "start"), request.app[HUB]
+    app, caller = request.app, caller_of(request, "start")
+    hub = app[HUB]
     reads = dialect is not NATIVE  # and is told the answer from its beginning
     if reads:
         check_whole(caller)
-        await come_in(request.app, caller)
+        await come_in(app, caller)
     check_options(caller, asked.options)
     key = None if idempotency_key is None else caller.space + idempotency_key
-    account = Account(request.app[LIMITER], caller)
+    account = Account(app[LIMITER], caller)
     started = await hub.begin(
         caller.tenant, asked, dialect, headers=analyze_headers(request), idempotency_key=key, payer=account
     )
@@ -36,5 +37,5 @@ async def begin(request: web.Request, asked: Asked, dialect: Dialect, *, idempot
     trail.note("start" if started.join == "leader" else "join", started.join, started.stream.id)
     await remember_started(hub, caller, started.stream.id)
     if reads:
-        check_room(request.app, caller, started.stream)
+        check_room(app, caller, started.stream)
     return started

@@ -131,6 +131,8 @@ class Trail:
 
     def answered(self, status: int, stream: str | None) -> None:
         """A request was answered; where its handler did not say what it did its route does."""
+        if self._watching.audit is None:
+            return
         call = named(self.method, self.route)
         reads_upstream = call == "upstream" and self.method in ("GET", "HEAD")
         if not self._is_told and call in ("read", "cancel", "admin", "upstream") and not reads_upstream:

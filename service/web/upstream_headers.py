@@ -31,7 +31,7 @@ def relayed(headers: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in headers.items()
-        if name.lower() in RELAYED or name.lower().startswith("x-ratelimit-")
+        if (lower := name.lower()) in RELAYED or lower.startswith("x-ratelimit-")
     }
 
 
@@ -45,6 +45,8 @@ def tenant_header(request: web.Request) -> dict[str, str]:
 
 def analyze_headers(request: web.Request) -> dict[str, str]:
     """What is sent upstream with an analyze call besides the upstream's own."""
-    key = presented_key(request) if request.app[FORWARD_KEYS] else None
+    headers = tenant_header(request)
+    if request.app[FORWARD_KEYS] and (key := presented_key(request)):
+        headers["x-api-key"] = key
     step = request[TRAIL].context
-    return {**({"x-api-key": key} if key else {}), **tenant_header(request), **(step.headers() if step else {})}
+    return headers | step.headers() if step is not None else headers
