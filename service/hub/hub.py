@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
-from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, cast
 
@@ -164,7 +163,7 @@ class Hub:
         self._ticks = 0
         self._tick_due = 0.0  # on the tally's clock
         self._replays: set[asyncio.Task[None]] = set()
-        self._untold: list[tuple[Context, dict[str, Any]]] = []  # what is to be logged of those that have ended
+        self._untold: list[tuple[Context, Stream, int, float]] = []  # those that have ended, and are to be logged
         self.breaker = Breaker(self._loop.time)
         # Told of each stream that this process runs no more.
         self.on_ended: Callable[[Stream], None] = lambda _stream: None
@@ -591,43 +590,23 @@ class Hub:
         self._keep(space, stream, record)
 
     def _log(self, stream: Stream) -> None:
-        ending, times, tally = stream.run.ending, stream.run.times, self.tally
+        ending, tally = stream.run.ending, self.tally
         assert ending is not None
         tally.endings[str(ending.status), ending.code or ""] += 1
         tally.events += stream.run.log.count
         tally.text_bytes += ending.to
         tally.retries += stream.run.retries
         self.on_ended(stream)
-        first = None if times.first_event is None else round((times.first_event - times.began) * 1000, 1)
-        told = dict(
-            stream=stream.id,
-            tenant=stream.tenant,
-            status=str(ending.status),
-            code=ending.code,
-            upstream_status=ending.upstream_status,
-            finish_reason=ending.finish_reason,
-            usage=ending.usage,
-            valid=ending.validation and ending.validation["valid"],
-            gen=stream.run.gen,
-            events=stream.run.log.count,
-            bytes=ending.to,
-            retries=stream.run.retries,
-            starters=stream.terms.starters,
-            subscribers=stream.subscribers,
-            first_event_ms=first,
-            total_ms=round((stream.run.clock() - times.began) * 1000, 1),
-            **({"trace_id": stream.run.trace_id} if stream.run.trace_id else {}),
-        )
         # A line takes longer than all else that is done behind an ending, and the next call of that caller waits.
-        self._untold.append((copy_context(), told))
+        self._untold.append((copy_context(), stream, stream.subscribers, stream.run.clock()))
         if len(self._untold) == 1:
             self._loop.call_later(TOLD_AFTER_S, self._tell_ended)
 
     def _tell_ended(self) -> None:
         """Write the lines of those that have ended."""
         untold, self._untold = self._untold, []
-        for context, told in untold:
-            context.run(partial(log.info, "stream_ended", **told))
+        for context, stream, subscribers, at in untold:
+            context.run(_tell, stream, subscribers, at)
 
     # -- keeping
 
@@ -1073,3 +1052,29 @@ class Hub:
             for space in self._tenants.values():
                 for channel in space.channels.values():
                     channel.beat()
+
+
+def _tell(stream: Stream, subscribers: int, at: float) -> None:
+    """The log line of a stream that ended ``at`` that time, before so many subscribers."""
+    run, times, ending = stream.run, stream.run.times, stream.run.ending
+    assert ending is not None
+    log.info(
+        "stream_ended",
+        stream=stream.id,
+        tenant=stream.tenant,
+        status=str(ending.status),
+        code=ending.code,
+        upstream_status=ending.upstream_status,
+        finish_reason=ending.finish_reason,
+        usage=ending.usage,
+        valid=ending.validation and ending.validation["valid"],
+        gen=run.gen,
+        events=run.log.count,
+        bytes=ending.to,
+        retries=run.retries,
+        starters=stream.terms.starters,
+        subscribers=subscribers,
+        first_event_ms=None if times.first_event is None else round((times.first_event - times.began) * 1000, 1),
+        total_ms=round((at - times.began) * 1000, 1),
+        **({"trace_id": run.trace_id} if run.trace_id else {}),
+    )
