@@ -29,6 +29,7 @@ class Decoder:
     """
 
     def __init__(self, max_line: int) -> None:
+        self._max_line = max_line
         self._lines = LineBuffer(max_line)
         self.state = State.IDLE
         self.blank_lines = 0
@@ -40,8 +41,10 @@ class Decoder:
         Events before an error are not lost: both are returned. After an error
         or an ending the decoder is not to be fed again.
         """
-        if self.state is State.STREAMING and self._lines.takes_whole(data) and (text := plain_text(data)) is not None:
-            return [text], None  # nearly all that comes
+        if self.state is State.STREAMING and self._lines.is_between and len(data) <= self._max_line:
+            text = plain_text(data)
+            if text is not None:
+                return [text], None  # nearly all that comes
         try:
             lines, error = self._lines.feed(data), None
         except LineTooLong as exc:

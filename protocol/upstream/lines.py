@@ -17,6 +17,9 @@ class LineBuffer:
     A byte order mark at the very start is dropped. Cuts are made on bytes, so a
     multi-byte character split over two chunks is whole again in its line.
 
+    Attributes:
+        is_between: whether a line has ended and no other has begun.
+
     Args:
         max_line: longest line accepted, in bytes, line end excluded.
     """
@@ -26,10 +29,7 @@ class LineBuffer:
         self._parts: list[bytes] = []  # the line in progress, joined once
         self._size = 0
         self._at_start = True
-
-    def takes_whole(self, data: bytes) -> bool:
-        """Whether ``data``, if it is one line, is one here too: nothing waits before it, and it is not too long."""
-        return not self._parts and not self._at_start and len(data) <= self._max_line
+        self.is_between = False
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the lines that ``data`` completes, without line ends; keep the rest.
@@ -73,12 +73,14 @@ class LineBuffer:
             raise LineTooLong(self._max_line, lines)
         self._parts.append(rest)
         self._size = size
+        self.is_between = False
 
     def _joined(self, tail: bytes, lines: list[bytes]) -> bytes:
         if self._size + len(tail) > self._max_line + 1 + len(BOM):
             raise LineTooLong(self._max_line, lines)
         line = b"".join([*self._parts, tail])
         self._parts, self._size = [], 0
+        self.is_between = True
         if self._at_start:
             self._at_start = False
             line = line.removeprefix(BOM)

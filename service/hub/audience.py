@@ -14,31 +14,19 @@ have come to its place. Replay and live are one rule, so there is no seam.
 import asyncio
 from array import array
 from collections.abc import Callable
-from typing import NamedTuple
 
 from protocol.wire.frames import Framing
 from service.hub.sending import send_row
 from service.hub.subscribers import Subscriber
-from service.hub.views import Outgoing, View
+from service.hub.views import View
 
 # A write costs about 4 microseconds, so a slice is one to two milliseconds.
 SLICE = 384
 
 
-class _Step(NamedTuple):
-    """What lies past a place.
-
-    Attributes:
-        framed: the bytes to write.
-        gen, position: the place after them.
-        fate: None while the stream goes on; at its end, whether the view could
-            tell it (True) or can only break off (False).
-    """
-
-    framed: bytes
-    gen: int
-    position: int
-    fate: bool | None
+# What lies past a place: the bytes to write, generation and position after them, and their fate: None while
+# the stream goes on; at its end, whether the view could tell it (True) or can only break off (False).
+_Step = tuple[bytes, int, int, bool | None]
 
 
 def _gone(_frame: bytes) -> None:
@@ -78,7 +66,7 @@ class Audience:
         self._next_seat = 0
         self._target = (self.gen, self.position)  # where the pass brings the row
         self._gaps = 0
-        self._fate: bool | None = None  # of the pass under way, as in `_Step`
+        self._fate: bool | None = None  # of the pass under way
 
     def __len__(self) -> int:
         return len(self._row) - self._gaps + len(self._apart)
@@ -168,6 +156,9 @@ class Audience:
                 self._loop.call_soon(self._pass)
                 return
             self._land()
+            run = self.view.run
+            if run.ending is None and self.gen == run.gen and self.position == self.view.head():
+                return
 
     def _load(self) -> bool:
         """Prepare the next frame for the row; False when there is nothing to tell."""
@@ -175,16 +166,12 @@ class Audience:
         step = self._step(self.gen, self.position)
         if step is None:
             return False
+        framed, gen, position, fate = step
         if not self._row:
-            self.gen, self.position = step.gen, step.position
+            self.gen, self.position = gen, position
             self._serve_apart()
             return False
-        self._frame, self._next_seat, self._target, self._fate = (
-            step.framed,
-            0,
-            (step.gen, step.position),
-            step.fate,
-        )
+        self._frame, self._next_seat, self._target, self._fate = framed, 0, (gen, position), fate
         return True
 
     def _land(self) -> None:
@@ -252,33 +239,30 @@ class Audience:
                 if at_row and self._frame is None:
                     self._step_in(subscriber)
                 return
-            subscriber.gen, subscriber.position = step.gen, step.position
-            subscriber.write(step.framed)
-            if step.fate is not None and subscriber.audience is self:
-                self._end(subscriber, clean=step.fate)
+            framed, subscriber.gen, subscriber.position, fate = step
+            subscriber.write(framed)
+            if fate is not None and subscriber.audience is self:
+                self._end(subscriber, clean=fate)
 
     # -- what to say
 
-    def _step(self, gen: int, position: int) -> "_Step | None":
+    def _step(self, gen: int, position: int) -> _Step | None:
         """What lies past a place; None when nothing does."""
         view, run = self.view, self.view.run
-        if gen == run.gen and position == view.head() and run.ending is None:
-            return None
-        messages: list[Outgoing] = []
-        if gen != run.gen:
+        if gen == run.gen:
+            messages, after = view.since(position)
+        else:
             told = view.reset()
             if told is None:
-                return _Step(b"", run.gen, 0, fate=False)
-            messages.append(told)
-            position = 0
-        found, after = view.since(position)
-        messages += found
+                return b"", run.gen, 0, False
+            messages, after = view.since(0)
+            messages, position = [told, *messages], 0
         fate = None
         if run.ending is not None and after == view.head():
             last = view.end()
             fate = last is not None
             if last is not None:
-                messages.append(last)
+                messages = [*messages, last]
         elif not messages and after == position:
             return None
         framing = self.framing
@@ -288,7 +272,7 @@ class Audience:
         else:
             framed = b"".join([framing.message(payload, cursor) for payload, cursor in messages if payload])
         body = framing.body(framed)
-        return _Step(body + framing.last if fate else body, run.gen, after, fate)
+        return body + framing.last if fate else body, run.gen, after, fate
 
     def beat(self) -> None:
         """Say that the stream lives, to all outlets that can take it."""

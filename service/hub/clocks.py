@@ -90,8 +90,12 @@ class Clocks:
 
     def event(self) -> None:
         """An event has come."""
-        self._last_event = self._loop.time()
-        self._set("upstream_timeout_idle", self._last_event + self._limits.idle_s)
+        self._last_event = now = self._loop.time()
+        due = now + self._limits.idle_s
+        if self._looks_at <= due < self._total_at:  # nearly always
+            self._code, self._due = "upstream_timeout_idle", due
+        else:
+            self._set("upstream_timeout_idle", due)
 
     def blank(self) -> None:
         """A blank line has come: proof of life, but no event."""

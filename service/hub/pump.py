@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -38,6 +39,8 @@ JUDGE_ON_LOOP_BYTES = 1 << 14
 MAX_REFUSAL_BYTES = 1 << 20
 # How long an answer may take to end after its stream_end; then its connection is closed.
 READ_OUT_S = 0.25
+# A stream may take at once what it may take in this time.
+BURST_S = 4.0
 # Statuses that say "not now" and not "not so"; anything else is told at once.
 WORTH_ANOTHER_TRY = frozenset({429, 502, 503, 504})
 
@@ -130,8 +133,8 @@ class Pump:
         self._repairs = run.options.repair
         self._ready = ready
         self.cancel_code = "interrupted"  # what a cancellation means
-        self._budget = limits.max_events_per_s * 4.0
-        self._budget_at = self._clock()
+        self._left = limits.max_events_per_s * BURST_S  # events that it may take before the next look at the clock
+        self._looked_at = self._clock()
 
     async def run(self) -> None:
         """Call the upstream until the run has an ending."""
@@ -308,28 +311,34 @@ class Pump:
         if answer.status == 200:
             self._run.answer_headers = answer.headers
 
-    def take(self, data: bytes, body: "_Body") -> Outcome | None:
-        """Pass on what has come of a body; an outcome where that is the end of it."""
+    def take(self, body: "_Body", data: bytes) -> bool:
+        """Pass on what has come of a body; whether there is an outcome."""
         self._keeping.received = now = self._clock()
         decoder = body.decoder
         blanks = decoder.blank_lines
         events, error = decoder.feed(data)
-        if any(map(text_size, events)):
-            self._fragments.came(now, self._run.trace_id)
+        outcome: Outcome | None = None
         if len(events) == 1 and type(events[0]) is str:  # nearly all that comes
+            if events[0]:
+                self._fragments.came(now, self._run.trace_id)
             body.source.take(events)
-            outcome = Outcome("schema_violation") if self._stopped_by_violation() else None
+            if self._run.violation is not None and self._stopped_by_violation():
+                outcome = Outcome("schema_violation")
         else:
+            if any(map(text_size, events)):
+                self._fragments.came(now, self._run.trace_id)
             outcome = self._take(events, body.source)
         if outcome is None and error is not None:
             outcome = Outcome("upstream_protocol", again=self._published)
         if outcome is None and events:
             body.clocks.event()
-            if not self.affordable(len(events), now):
+            self._left -= len(events)
+            if self._left < 0 and not self._refill(now):
                 outcome = Outcome("too_many_events")
         elif decoder.blank_lines > blanks:
             body.clocks.blank()
-        return outcome
+        body.outcome = outcome
+        return outcome is not None
 
     @property
     def max_line_bytes(self) -> int:
@@ -380,12 +389,12 @@ class Pump:
     def _stopped_by_violation(self) -> bool:
         return self._run.violation is not None and self._run.options.on_violation == "stop"
 
-    def affordable(self, events: int, now: float) -> bool:
-        """Whether the stream's event budget, refilled by time, still holds ``events`` more."""
+    def _refill(self, now: float) -> bool:
+        """Whether what the stream took is no more than it may, by the time since the last look."""
         rate = self._limits.max_events_per_s
-        self._budget = min(rate * 4.0, self._budget + (now - self._budget_at) * rate) - events
-        self._budget_at = now
-        return self._budget >= 0
+        self._left = min(rate * BURST_S, self._left + (now - self._looked_at) * rate)
+        self._looked_at = now
+        return self._left >= 0
 
     async def _refusal(self, answer: Answer) -> Outcome:
         """An HTTP status in place of a stream; its body is kept for callers of the dialect."""
@@ -454,11 +463,7 @@ class _Body:
         """The headers have come: what is behind them is taken from now on, in that same turn of the loop."""
         self._pump.begun(answer)
         if answer.status == 200:
-            answer.take(self._take)
-
-    def _take(self, data: bytes) -> bool:
-        self.outcome = self._pump.take(data, self)
-        return self.outcome is not None
+            answer.take(partial(self._pump.take, self))
 
 
 class _Source:

@@ -252,7 +252,8 @@ class DialectView(_Wordless):
         log, count = self.run.log, self.run.log.count
         stop = count if count - position == 1 else log.events_up_to(position, EVENTS_AT_ONCE_BYTES)
         lines = log.lines(position, stop)
-        ending = self._verdict() if self._validation and stop == count > position else None
+        ended = self.run.ending is not None and stop == count > position
+        ending = self._verdict() if ended and self._validation else None
         if ending is not None:
             lines[-1] = dumps(with_validation(log.event(stop - 1), ending.validation))
         # One payload for all: nothing may resume between them.

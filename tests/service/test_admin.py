@@ -170,6 +170,7 @@ async def test_a_connection_that_is_old_enough_is_told_its_cursor_and_ended(serv
             service.http.get(path + "/ndjson") as body,
         ):
             await watching.receive_json()
+            await until(lambda: service.hub.tally.first_fragment.count)
             connections = service.app[keys.CONNECTIONS]
             connections._send_the_old_away(connections._loop.time() + 7.9)
             assert len(connections) == 2
