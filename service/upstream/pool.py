@@ -116,8 +116,13 @@ class Pool:
         if self._address.socket is not None:
             transport, _ = await self._loop.create_unix_connection(Spare, self._address.socket)
             return transport
-        sock = await aiohappyeyeballs.start_connection(await self._addresses(), happy_eyeballs_delay=NEXT_ADDRESS_S)
         name = self._url.raw_host if self._tls is not None else None
+        found = await self._addresses()
+        if len(found) == 1 and found[0][0] is socket.AF_INET:  # nothing to choose from: half the work
+            host, port = found[0][4]
+            transport, _ = await self._loop.create_connection(Spare, host, port, ssl=self._tls, server_hostname=name)
+            return transport
+        sock = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=NEXT_ADDRESS_S)
         transport, _ = await self._loop.create_connection(Spare, sock=sock, ssl=self._tls, server_hostname=name)
         return transport
 
