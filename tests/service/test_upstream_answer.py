@@ -324,3 +324,16 @@ async def test_an_answer_on_a_connection_that_is_gone_is_broken_at_once():
 async def test_its_state_can_be_read():
     reader, _ = await read(SAID["chunks"])
     assert repr(reader.answer) == "<HttpAnswer 200 over>"
+
+
+async def test_what_comes_with_the_head_is_taken_in_that_same_turn():
+    wire, got = Wire(), []
+    answer = HttpAnswer(
+        wire, asyncio.get_running_loop(), lambda answer: answer.take(lambda data: bool(got.append(data)))
+    )
+    answer.data_received(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
+    answer.data_received(b"3\r\ntwo\r\n0\r\n\r\n")
+    assert got == [b"one", b"two"]
+    await answer.begun()
+    await answer.taken()
+    assert answer.leaves_connection

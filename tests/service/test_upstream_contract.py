@@ -75,6 +75,51 @@ async def test_an_empty_body_ends_at_once(opened: Opened):
         assert taker.got == b""
 
 
+async def test_who_takes_at_the_head_is_given_the_body_from_there_on_and_asked_once(opened: Opened):
+    gate, taker, begun = Gate(), Taker(enough=b"late"), []
+
+    def begin(answer: Answer) -> None:
+        begun.append(answer.status)
+        answer.take(taker)
+
+    async with asyncio.timeout(10), opened(Play([b"early", gate, b"late"])) as upstream:
+        async with upstream.analyze(b"{}", {}, lambda: None, begin) as answer:
+            await until(lambda: taker.got == b"early")
+            gate.open()
+            await answer.taken()
+            assert (taker.got, begun) == (b"earlylate", [200])
+
+
+async def test_what_a_taker_at_the_head_raises_is_raised_to_who_waits(opened: Opened):
+    def take(_data: bytes) -> bool:
+        raise ValueError("mine")
+
+    async with asyncio.timeout(10), opened(Play([b"early", Hang()])) as upstream:
+        async with upstream.analyze(b"{}", {}, lambda: None, lambda answer: answer.take(take)) as answer:
+            with pytest.raises(ValueError, match="mine"):
+                await answer.taken()
+
+
+async def test_nothing_is_given_once_the_call_is_left(opened: Opened):
+    gate, taker = Gate(), Taker()
+    async with asyncio.timeout(10), opened(Play([b"early", gate, b"late"])) as upstream:
+        async with upstream.analyze(b"{}", {}, lambda: None, lambda answer: answer.take(taker)):
+            await until(lambda: taker.got == b"early")
+        gate.open()
+        await asyncio.sleep(0)
+        assert taker.got == b"early"
+
+
+async def test_an_answer_is_over_when_all_of_it_has_come(opened: Opened):
+    gate, taker = Gate(), Taker(enough=b"most")
+    async with answered(opened, Play([b"most", gate])) as answer:
+        await answer.deliver(taker)
+        assert not answer.is_over
+        gate.open()
+        await answer.deliver(Taker())
+        assert answer.is_over
+
+
 async def test_bytes_are_delivered_while_more_are_still_to_come(opened: Opened):
     gate = Gate()
     async with answered(opened, Play([b"early", gate, b"late"])) as answer:

@@ -87,6 +87,41 @@ async def test_no_event_puts_the_total_off(hours: Hours):
     assert await ran_out(play) == "upstream_timeout_total"
 
 
+async def test_who_is_cancelled_by_others_as_well_stays_cancelled(hours: Hours):
+    async def play(clocks: Clocks) -> None:
+        clocks.connected()
+        try:
+            await hours.pass_(11)
+        finally:
+            asyncio.current_task().cancel()
+
+    running = asyncio.create_task(ran_out(play))
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert running.cancelled()
+
+
+async def test_a_code_of_the_callers_ends_the_attempt(hours: Hours):
+    async def play(clocks: Clocks) -> None:
+        clocks.interrupt("schema_violation")
+        await hours.pass_(0)
+
+    assert await ran_out(play) == "schema_violation"
+
+
+async def test_what_is_raised_when_a_clock_has_run_out_is_not_covered_by_it(hours: Hours):
+    async def play(clocks: Clocks) -> None:
+        clocks.connected()
+        try:
+            await hours.pass_(11)
+        except asyncio.CancelledError:
+            raise ValueError from None
+
+    with pytest.raises(ValueError):
+        await ran_out(play)
+    assert not asyncio.current_task().cancelling()
+
+
 async def test_a_call_that_ends_in_time_leaves_no_timer(hours: Hours):
     async def play(clocks: Clocks) -> None:
         clocks.connected()
