@@ -53,7 +53,9 @@ def serving(peer: str, before: Path | None, **more: str) -> Iterator["subprocess
         return
     scratch = tempfile.mkdtemp(prefix="bench.")
     os.chmod(scratch, 0o777)  # nginx's workers are another user
-    place = {"PYTHONPATH": str(before if peer == "before" else ROOT)} if peer in OURS else {}
+    place = {"FANLIGHT_DATA_DIR": scratch}  # with FANLIGHT_STORE=sqlite in the environment the store is there
+    if peer in OURS:
+        place["PYTHONPATH"] = str(before if peer == "before" else ROOT)
     whole = ["taskset", "-c", SERVER_CORE, *(part.replace("{run}", scratch) for part in command)]
     with open(Path(scratch) / "log", "wb") as log:
         server = subprocess.Popen(

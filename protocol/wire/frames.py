@@ -61,11 +61,6 @@ class WebSocketFraming:
         return framed
 
 
-def chunk(data: bytes) -> bytes:
-    """One HTTP chunk (RFC 9112, section 7.1)."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
 LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -87,6 +82,7 @@ class _HttpFraming:
         self.keep_alive = self.body(self.beat) if self.beat else b""
 
     def body(self, framed: bytes) -> bytes:
+        # RFC 9112, section 7.1: one chunk.
         return b"%x\r\n%b\r\n" % (len(framed), framed) if self.chunked and framed else framed
 
 

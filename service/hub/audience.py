@@ -22,8 +22,6 @@ from service.hub.views import View
 
 # A write costs about 4 microseconds, so a slice is one to two milliseconds.
 SLICE = 384
-
-
 # What lies past a place: the bytes to write, generation and position after them, and their fate: None while
 # the stream goes on; at its end, whether the view could tell it (True) or can only break off (False).
 _Step = tuple[bytes, int, int, bool | None]
@@ -158,6 +156,7 @@ class Audience:
             self._land()
             run = self.view.run
             if run.ending is None and self.gen == run.gen and self.position == self.view.head():
+                self._next_received = 0.0
                 return
 
     def _load(self) -> bool:

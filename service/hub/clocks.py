@@ -45,11 +45,13 @@ class Clocks:
         "_cancelling",
         "_code",
         "_due",
+        "_interruption",
         "_last_event",
         "_limits",
         "_looks_at",
         "_loop",
         "_ran_out",
+        "_ran_out_as",
         "_task",
         "_timer",
         "_total_at",
@@ -66,6 +68,8 @@ class Clocks:
         self._task: asyncio.Task[Any] | None = None
         self._cancelling = 0  # how often the task was cancelled by others before
         self._ran_out = False
+        self._ran_out_as = ""
+        self._interruption: asyncio.Handle | None = None
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.current_task(self._loop)
@@ -77,12 +81,14 @@ class Clocks:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._timer.cancel()
+        if self._interruption is not None:
+            self._interruption.cancel()
         task, self._task = self._task, None
         if not self._ran_out or task is None:
             return
         # As `asyncio.timeout` tells its own cancellation from that of others, which goes on.
         if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise ClockRanOut(self._code) from exc
+            raise ClockRanOut(self._ran_out_as) from exc
 
     def connected(self) -> None:
         """A connection is there: the first event is due."""
@@ -110,8 +116,8 @@ class Clocks:
     def interrupt(self, code: str) -> None:
         """End the attempt now, with a code of the caller's."""
         self._timer.cancel()
-        self._code = code
-        self._timer = self._loop.call_soon(self._run_out)
+        if self._interruption is None:
+            self._interruption = self._loop.call_soon(self._run_out, code)
 
     def _set(self, code: str, due: float) -> None:
         self._code, self._due = ("upstream_timeout_total", self._total_at) if due >= self._total_at else (code, due)
@@ -129,9 +135,9 @@ class Clocks:
         if self._loop.time() < self._due:
             self._arm()
         else:
-            self._run_out()
+            self._run_out(self._code)
 
-    def _run_out(self) -> None:
+    def _run_out(self, code: str) -> None:
         if self._task is not None and not self._ran_out:
-            self._ran_out = True
+            self._ran_out, self._ran_out_as = True, code
             self._task.cancel()

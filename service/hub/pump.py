@@ -39,7 +39,7 @@ JUDGE_ON_LOOP_BYTES = 1 << 14
 MAX_REFUSAL_BYTES = 1 << 20
 # How long an answer may take to end after its stream_end; then its connection is closed.
 READ_OUT_S = 0.25
-# A stream may take at once what it may take in this time.
+# A stream may take at once what it may take in this time, behind a quiet one at most twice that.
 BURST_S = 4.0
 # Statuses that say "not now" and not "not so"; anything else is told at once.
 WORTH_ANOTHER_TRY = frozenset({429, 502, 503, 504})
@@ -198,7 +198,7 @@ class Pump:
             await self._keeping.flushed()
             if outcome.repair is not None:
                 return await self._repaired(outcome, total_at)
-            if outcome.code in (None, "upstream_warning") or not outcome.again:
+            if run.ending is not None or outcome.code in (None, "upstream_warning") or not outcome.again:
                 return outcome
             if self._keeping.withholds:
                 if self._restarts <= 0:
@@ -265,7 +265,7 @@ class Pump:
         try:
             async with Clocks(self._limits.clocks, total_at, self._loop) as clocks:
                 self._keeping.shown = lambda: self._look(clocks)
-                body = _Body(self, source, clocks)
+                body = _Body(self, source, clocks, Decoder(self._limits.max_line_bytes))
                 async with self._upstream.analyze(self._body, headers, clocks.connected, body.begun) as answer:
                     if answer.status != 200:
                         return await self._refusal(answer)
@@ -337,13 +337,11 @@ class Pump:
                 outcome = Outcome("too_many_events")
         elif decoder.blank_lines > blanks:
             body.clocks.blank()
+        if outcome is None:
+            return False
         body.outcome = outcome
-        return outcome is not None
-
-    @property
-    def max_line_bytes(self) -> int:
-        """Of the upstream's answer."""
-        return self._limits.max_line_bytes
+        body.clocks.stop()  # what has come to its end is not late, however long it takes to be seen
+        return True
 
     def _cut(self, events: list[Event], error: RemoteProtocolError | None, source: "_Source") -> Outcome:
         """The body has ended, and no ``stream_end`` has come unless it is here."""
@@ -392,7 +390,8 @@ class Pump:
     def _refill(self, now: float) -> bool:
         """Whether what the stream took is no more than it may, by the time since the last look."""
         rate = self._limits.max_events_per_s
-        self._left = min(rate * BURST_S, self._left + (now - self._looked_at) * rate)
+        burst = rate * BURST_S
+        self._left = min(burst, self._left + min(burst, (now - self._looked_at) * rate))
         self._looked_at = now
         return self._left >= 0
 
@@ -452,11 +451,11 @@ class _Body:
 
     __slots__ = ("_pump", "clocks", "decoder", "outcome", "source")
 
-    def __init__(self, pump: Pump, source: "_Source", clocks: Clocks) -> None:
+    def __init__(self, pump: Pump, source: "_Source", clocks: Clocks, decoder: Decoder) -> None:
         self._pump = pump
         self.source = source
         self.clocks = clocks
-        self.decoder = Decoder(pump.max_line_bytes)
+        self.decoder = decoder
         self.outcome: Outcome | None = None
 
     def begun(self, answer: Answer) -> None:

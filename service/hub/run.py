@@ -119,7 +119,7 @@ class Run:
         self._paced_from: float | None = None  # on the clock, where the pace counts from
         self._early = EarlyCheck(schema) if schema is not None else None
         self._is_opened = False
-        self._on_opened: tuple[Callable[[], None], ...] = ()
+        self._on_opened: dict[Callable[[], None], None] = {}  # in the order in which they came
         self._ended: asyncio.Event | None = None  # for those who wait for it
 
     def __repr__(self) -> str:
@@ -154,7 +154,7 @@ class Run:
         """Append events of the upstream.
 
         Args:
-            quietly: the ending follows in this very turn, and tells them.
+            quietly: they are told by the ending, which follows at once.
 
         Raises:
             TextTooLong: what came before the event that passed the cap is kept and told.
@@ -331,20 +331,17 @@ class Run:
         if self._is_opened:
             then()
         else:
-            self._on_opened += (then,)
+            self._on_opened[then] = None
+
+    def not_when_opened(self, then: Callable[[], None]) -> None:
+        """Do not call ``then`` any more; idempotent."""
+        self._on_opened.pop(then, None)
 
     def _open(self) -> None:
         self._is_opened = True
-        waiting, self._on_opened = self._on_opened, ()
+        waiting, self._on_opened = self._on_opened, {}
         for then in waiting:
             then()
-
-    async def opened(self) -> None:
-        """Wait for the first event, or the ending."""
-        if not self._is_opened:
-            opened = asyncio.Event()
-            self.when_opened(opened.set)
-            await opened.wait()
 
     async def ended(self) -> Ending:
         """Wait for the ending."""

@@ -211,7 +211,7 @@ class HttpAnswer(asyncio.Protocol):
                 self._transport.resume_reading()
 
     def _hand_on(self) -> None:
-        """Give the taker what is there, and tell `deliver` when that is all."""
+        """Give the taker what is there, and tell `taken` when that is all."""
         take, taken = self._take, self._taken
         if take is None or taken is None:
             return

@@ -37,6 +37,7 @@ from service.web.turns import Turns
 
 log = structlog.get_logger()
 AGE_SPREAD = 0.2
+EARLY_BYTES = 1 << 16  # what a caller may send before its answer begins; then it waits
 GOLDEN = 0.6180339887  # multiples of it, less their whole parts, are spread evenly
 
 
@@ -563,6 +564,7 @@ class BorrowedConnection(Connection):
         self.framing = framing
         self._chunked = chunked
         self._kept: list[bytes] = []  # what the caller sent meanwhile
+        self._kept_bytes = 0
         self._head, self._fd = b"", -1
         self.has_begun = False
         self.done: asyncio.Future[bool] = connections.loop.create_future()
@@ -570,6 +572,8 @@ class BorrowedConnection(Connection):
     def begin(self, answer_head: bytes) -> None:
         """Send the answer's head along with the first of its body: one packet, one call."""
         self.has_begun = True
+        if self._kept and self._transport is not None:
+            self._transport.pause_reading()
         self._head, self.write = answer_head, self._first_write
         self._fd, self.fd = self.fd, -1  # nothing may be written past the head
 
@@ -582,14 +586,21 @@ class BorrowedConnection(Connection):
         self._head = b""
 
     def data_received(self, data: bytes) -> None:
-        # The next request, sent early: it waits, within reason.
+        # The next request, sent early: it waits, within reason. Until the answer begins a caller that leaves
+        # is noticed by reading alone.
         self._kept.append(data)
-        if self._transport is not None:
+        self._kept_bytes += len(data)
+        if self._transport is not None and (self.has_begun or self._kept_bytes > EARLY_BYTES):
             self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if not self.has_begun:
+            self.trail = None  # it is a call still, and ends as one
         super().connection_lost(exc)
         self._settle(False)
+
+    def fail(self) -> None:
+        self.expel(Refusal("internal", "the service failed"))
 
     def finish(self, *, clean: bool) -> None:
         if not clean and not self._chunked:

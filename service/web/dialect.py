@@ -7,6 +7,8 @@ real HTTP error. Once the answer has begun, a run that ends in any way but
 
 import asyncio
 from collections.abc import Mapping
+from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 import structlog
@@ -144,12 +146,18 @@ async def _relay(
                 return
             connection.step_back() if refused is not None else begin_answer()
 
+    opening = partial(copy_context().run, open_)  # whose log lines are this call's
     with borrow(request, connection) as borrowed:
-        run.when_opened(open_)
-        clean = await borrowed.done
+        run.when_opened(opening)
+        try:
+            clean = await borrowed.done
+        finally:
+            run.not_when_opened(opening)
     if not connection.has_begun:
         await asyncio.sleep(0)  # a caller that has left has this call cancelled
-        return _refuse(_refusal_of(stream) or Refused(502, {}, b""), told)
+        refused = _refusal_of(stream)
+        assert refused is not None, "nobody is there to be answered"
+        return _refuse(refused, told)
     # Where it is not clean aiohttp closes the connection: the caller has what
     # there was, and no last chunk, and so it knows.
     return Sent(keep_alive=keep_alive and clean)

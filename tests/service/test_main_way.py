@@ -7,6 +7,7 @@ import aiohttp
 import orjson
 import pytest
 
+from service.web import dialect, keys
 from tests.fakes.service import Service, Serving
 from tests.fakes.upstream import Cut, Gate, Hang, Play, end, start, text
 from tests.fakes.waiting import until
@@ -303,6 +304,54 @@ async def test_a_dialect_caller_that_leaves_takes_its_upstream_call_along(servin
         (stream,) = service.hub.list("local")
         await stream.run.ended()
         assert stream.run.ending.code == "abandoned"
+
+
+async def test_a_caller_that_sent_more_than_its_request_is_seen_to_leave_before_the_first_event(serving: Serving):
+    async with serving(Play([Hang()])) as service:
+        _, writer = await asyncio.open_connection("127.0.0.1", int(service.url.rsplit(":", 1)[1]))
+        body = b'{"prompt":"p","video_id":"v"}'
+        writer.write(
+            b"POST /v1.3/analyze HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        await until(lambda: service.upstream.open)
+        writer.write(b"\r\n")
+        (connection,) = service.app[keys.CONNECTIONS].open()
+        await until(lambda: connection._kept)
+        writer.transport.abort()
+        await asyncio.wait_for(service.upstream.idle.wait(), 5)
+        (stream,) = service.hub.list("local")
+        assert (await stream.run.ended()).code == "abandoned"
+
+
+async def test_a_caller_that_joined_and_left_before_the_first_event_leaves_nothing_behind(serving: Serving):
+    gate = Gate()
+    async with serving(Play([gate, *PARTS])) as service:
+        staying = asyncio.create_task(read(service))
+        await until(lambda: service.upstream.open)
+        (stream,) = service.hub.list("local")
+        leaving = asyncio.create_task(read(service))
+        await until(lambda: len(stream.run._on_opened) == 2)
+        leaving.cancel()
+        await until(lambda: len(stream.run._on_opened) == 1)
+        gate.open()
+        assert b"stream_end" in await staying
+
+
+async def read(service) -> bytes:
+    async with service.analyze() as answer:
+        return await answer.read()
+
+
+async def test_a_fault_of_ours_before_the_answer_begins_is_an_http_error(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+):
+    def fails(*_: object) -> bytes:
+        raise ValueError("ours")
+
+    monkeypatch.setattr(dialect, "head", fails)
+    async with serving(Play(PARTS)) as service, service.analyze() as answer:
+        assert (answer.status, (await answer.json())["code"]) == (500, "internal")
 
 
 async def test_readers_that_leave_a_native_stream_do_not_end_it(serving: Serving):

@@ -230,6 +230,16 @@ async def test_without_the_extra_a_callers_trace_is_handed_on_as_it_came_and_sta
     assert [trace for _, trace in exemplars.values()] == [TRACE]
 
 
+async def test_a_caller_that_leaves_before_the_first_event_is_told_as_that(serving: Serving, kept: Kept):
+    async with serving(Play([Hang()]), traces=kept.traces) as service:
+        waiting = asyncio.create_task(service.http.post(service.url + "/v1.3/analyze", json={"prompt": "p"}))
+        await until(lambda: service.upstream.open)
+        waiting.cancel()
+        await until(lambda: kept.named("POST"))
+        (span,) = kept.named("POST")
+        assert span.attributes["error.type"] == "caller_left"
+
+
 @pytest.mark.parametrize(
     ("variables", "traces", "metrics"),
     [

@@ -16,7 +16,8 @@ from service.hub.requests import ask
 from service.hub.retention import RetentionLimits
 from service.hub.streams import Limits, Stream
 from service.upstream.contract import Broken, Unreachable
-from tests.fakes.upstream import Cut, Hang, Play, ScriptedUpstream, end, start, text
+from tests.fakes.hours import Hours
+from tests.fakes.upstream import Cut, Gate, Hang, Play, ScriptedUpstream, end, start, text
 from tests.fakes.waiting import until
 
 WHOLE = [start(), text("abc"), end()]
@@ -114,12 +115,50 @@ async def test_an_open_breaker_ends_calls_at_once_and_is_seen(pauses):
         assert len(upstream.calls) == calls
 
 
+class Stalled(ScriptedUpstream):
+    """An upstream whose whole answer has come when the loop stands still for an hour."""
+
+    def __init__(self, hours: Hours, *plays: Play) -> None:
+        super().__init__(*plays)
+        self._hours = hours
+
+    @asynccontextmanager
+    async def analyze(self, body, headers, connected, begun):
+        async with super().analyze(body, headers, connected, begun) as answer:
+            await self._hours.pass_(3600)
+            yield answer
+
+
+async def test_an_answer_that_has_come_whole_is_not_late_however_late_it_is_seen(hours: Hours):
+    upstream = Stalled(hours, Play(WHOLE), Play([start(), text("other"), end()]))
+    pumping = PumpLimits(ClockLimits(30, 30, 86_400), 1 << 20, backoff_s=0)
+    async with Hub(upstream, HubLimits(stream=Limits(1 << 20), pump=pumping)) as hub:
+        stream = begin(hub, restart=1)
+        assert (await stream.run.ended()).status == "completed"
+        await until(lambda: not hub.running)
+        assert (stream.run.gen, stream.run.retries, len(upstream.calls)) == (1, 0, 1)
+        assert stream.run.log.slice(0, stream.run.log.size) == "abc"
+
+
+async def test_a_quiet_time_is_saved_up_for_a_burst_up_to_a_bound():
+    now, gate = [0.0], Gate()
+    flood = PumpLimits(ClockLimits(30, 30, 60), 1 << 20, max_events_per_s=100)
+    upstream = ScriptedUpstream(Play([start(), text("a"), gate, text("") * 801, Hang()]))
+    async with Hub(upstream, HubLimits(stream=Limits(1 << 20), pump=flood)) as hub:
+        hub.tally.clock = lambda: now[0]
+        stream = begin(hub)
+        await gate.reached.wait()
+        now[0] = 60.0
+        gate.open()
+        assert (await stream.run.ended()).code == "too_many_events"
+
+
 async def test_who_leaves_last_ends_a_dialect_stream_at_once_and_a_native_one_not():
     async with hub_on(Play([start(), Hang()])) as (hub, upstream):
         dialect, native = begin(hub, "a", dialect=UPSTREAM), begin(hub, "b")
         for stream in (dialect, native):
             with stream.hold():
-                await stream.run.opened()
+                await until(lambda stream=stream: stream.run.log.count)
         assert (await dialect.run.ended()).code == "abandoned"
         assert native.run.ending is None
         assert upstream.open == 1
@@ -129,7 +168,7 @@ async def test_an_abandoned_stream_waits_for_its_grace_and_a_reader_may_come_bac
     async with hub_on(Play([start(), Hang()])) as (hub, _):
         stream = begin(hub, on_abandon="cancel", grace_s=0.05)
         with stream.hold():
-            await stream.run.opened()
+            await until(lambda: stream.run.log.count)
         with stream.hold():
             await asyncio.sleep(0.1)
             assert stream.run.ending is None
@@ -197,6 +236,6 @@ async def test_a_stream_cancelled_before_its_first_step_has_an_ending_too():
 async def test_closing_the_hub_ends_what_runs_as_interrupted():
     async with hub_on(Play([start(), text("a"), Hang()])) as (hub, upstream):
         stream = begin(hub)
-        await stream.run.opened()
+        await until(lambda: stream.run.log.count)
     assert (stream.run.ending.code, stream.run.ending.to) == ("interrupted", 1)
     assert upstream.open == 0

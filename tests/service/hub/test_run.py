@@ -46,6 +46,16 @@ def test_who_comes_later_is_told_at_once():
     assert told.said[-1] == ("opened", 1, False)
 
 
+def test_who_waits_no_more_is_not_told_and_not_kept():
+    told = Told()
+    told.run.when_opened(told.opened)
+    for _ in range(2):
+        told.run.not_when_opened(told.opened)
+    told.run.take(["a"])
+    assert told.said == [("changed", False)]
+    assert not told.run._on_opened
+
+
 def test_an_ending_without_an_event_opens_too():
     told = Told()
     told.run.when_opened(told.opened)
@@ -83,9 +93,6 @@ def test_events_that_are_told_only_with_the_ending_stand_before_it():
 async def test_all_who_wait_for_the_ending_are_woken_and_who_comes_later_does_not_wait():
     run = Told().run
     waiting = [asyncio.create_task(run.ended()) for _ in range(2)]
-    opening = asyncio.create_task(run.opened())
     await asyncio.sleep(0)
     run.finish("cancelled", now=0.0)
     assert await asyncio.gather(*waiting) == [run.ending, run.ending] == [await run.ended()] * 2
-    await opening
-    await run.opened()
