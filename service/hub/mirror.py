@@ -67,6 +67,7 @@ class Mirror:
         self._last: StreamEnd | None = None
         self._is_full = False
         self._asked_gen = 0
+        self._heard: dict[str, bytes] = {}  # who has come to other nodes since the record was asked for
         self._wanted = asyncio.Event()
         self._reading = False
         self._stopped = False
@@ -83,7 +84,7 @@ class Mirror:
         """
         try:
             await self._store.follow(self.stream.id, self.told)
-            record = await self._store.record(self.stream.id, self._place)
+            record = await self._record()
             runs = record is not None and await self._taken(record)
         except BaseException:
             await self.stop()
@@ -126,6 +127,7 @@ class Mirror:
             return
         if isinstance(told, Present):
             if self._lives(told.node):
+                self._heard[told.node] = told.told
                 self.stream.present_at(told.node, told.told)
         elif isinstance(told, Grew) and told.at == self._place and not (self._reading or self._wanted.is_set()):
             self._place = Reach(told.at.version, told.at.size + len(told.data))
@@ -164,7 +166,7 @@ class Mirror:
             self._wanted.clear()
             self._reading = True
             try:
-                record = await self._store.record(self.stream.id, self._place)
+                record = await self._record()
                 if record is not None:
                     missing_since = None
                     if not await self._taken(record):
@@ -180,6 +182,10 @@ class Mirror:
                 self._reading = False
             self._wanted.set()
             await asyncio.sleep(RETRY_S)
+
+    async def _record(self) -> Record | None:
+        self._heard = {}
+        return await self._store.record(self.stream.id, self._place)
 
     async def _taken(self, record: Record) -> bool:
         """Take a record; whether there is more to come."""
@@ -217,7 +223,9 @@ class Mirror:
         stream.node = meta["node"]
         stream.restarts = meta.get("restarts", stream.restarts)
         stream.terms.also(record.also)
-        stream.present_elsewhere({node: told for node, told in record.present.items() if self._lives(node)})
+        # Who has come or left while the record was read is told in it as before, or not yet.
+        present = {node: told for node, told in record.present.items() if self._lives(node)} | self._heard
+        stream.present_elsewhere({node: told for node, told in present.items() if told})
 
     async def _rejoin(self, record: Record) -> None:
         """Go on in a record whose text was written anew, or was never read here."""
