@@ -197,10 +197,10 @@ class Hub:
             task.cancel()
         # Cancelling only asks; a pump writes its stream's ending on the way out.
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._tell_ended()
         await self.journal.__aexit__(None, None, None)
         if self.peers is not None:
             await self.peers.end()
+        self._tell_ended()  # last: where no line can be written all else is done
 
     def drain(self) -> None:
         """Begin nothing new."""

@@ -567,6 +567,7 @@ class BorrowedConnection(Connection):
         self._kept_bytes = 0
         self._head, self._fd = b"", -1
         self.has_begun = False
+        self.refusal: Refusal | None = None  # to be told in the answer's place
         self.done: asyncio.Future[bool] = connections.loop.create_future()
 
     def begin(self, answer_head: bytes) -> None:
@@ -617,7 +618,8 @@ class BorrowedConnection(Connection):
         if self.has_begun:
             self.drop()
         elif not self.done.done():
-            self.done.set_exception(refusal)  # there is a way yet to say why
+            self.refusal = refusal  # there is a way yet to say why
+            self._settle(False)
 
     def step_back(self) -> None:
         """There is nothing to write here: the caller is answered in another way."""

@@ -153,6 +153,8 @@ async def _relay(
             clean = await borrowed.done
         finally:
             run.not_when_opened(opening)
+    if connection.refusal is not None:
+        raise connection.refusal
     if not connection.has_begun:
         await asyncio.sleep(0)  # a caller that has left has this call cancelled
         refused = _refusal_of(stream)

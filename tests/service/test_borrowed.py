@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
+from protocol.errors import Refusal
 from protocol.wire.frames import NDJSON
 from service.web.connection import BorrowedConnection, Connections
 
@@ -50,3 +53,24 @@ async def test_a_connection_that_was_given_back_is_nobodys_to_write_to():
         connection.write(b"one;")
         connection.give_back(asyncio.Protocol())
         assert connection.fd == -1
+
+
+async def test_a_caller_that_waits_is_refused_once_and_one_that_has_left_is_not():
+    async with asyncio.timeout(5), borrowed() as (waiting, _), borrowed() as (gone, _):
+        first, second = Refusal("ticket_expired", "first"), Refusal("overloaded", "second")
+        waiting.expel(first)
+        waiting.expel(second)
+        assert (waiting.refusal, waiting.done.result()) == (first, False)
+        gone.connection_lost(None)
+        gone.expel(first)
+        assert (gone.refusal, gone.done.result()) == (None, False)
+
+
+async def test_a_caller_whose_answer_has_begun_is_cut_and_not_answered_anew():
+    async with asyncio.timeout(5), borrowed() as (connection, reader):
+        connection.begin(b"head;")
+        connection.expel(Refusal("ticket_expired", "too late"))
+        assert connection.refusal is None
+        assert not await connection.done
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
